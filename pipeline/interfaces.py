@@ -1,0 +1,265 @@
+"""The seams: small Protocols named for their role. Each docstring names the production part and its test twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.contracts import (
+    F32,
+    F64,
+    I64,
+    BlobKey,
+    CameraId,
+    CameraStatus,
+    Detections,
+    Embeddings,
+    Frame,
+    GlobalId,
+    IdentityEvent,
+    Image,
+    Message,
+    StreamName,
+    TrackletCrops,
+    TrackletEmbedding,
+    TrackletId,
+    Tracks,
+)
+
+
+class Clock(Protocol):
+    """Time: `SystemClock` in services, a hand-turned one in tests."""
+
+    def now(self) -> float:
+        """UTC seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump; for durations."""
+
+    def sleep(self, duration_s: float) -> None: ...
+
+
+# --- camera ------------------------------
+
+
+class FrameSource(Protocol):
+    """An opened stream: PyAV for network and files, `SimulatedCamera`; a list of frames in tests."""
+
+    @property
+    def address(self) -> str:
+        """Where the frames come from, without credentials."""
+
+    def read(self) -> Frame:
+        """Block until the next frame. Raises `StreamLost` (reconnect) or `StreamEnded` (finite source is done)."""
+
+    def close(self) -> None: ...
+
+
+class Feed(Protocol):
+    """One camera as its worker sees it: never blocks, never raises, reconnects by itself.
+
+    `SupervisedFeed` (a child process decodes, and is killed when it stalls); a scripted one in tests.
+    """
+
+    camera_id: CameraId
+
+    def take(self) -> Frame | None:
+        """The newest frame not yet taken, or None. Older ones are dropped and counted."""
+
+    def status(self) -> CameraStatus: ...
+
+    def close(self) -> None: ...
+
+
+class Detector(Protocol):
+    """Finds persons: `MotionDetector`, `OnnxDetector`, `UltralyticsDetector`; scripted boxes in tests."""
+
+    @property
+    def name(self) -> str: ...
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """One `Detections` per frame, in order, boxes in the frame's own pixels. Frames may be of many cameras."""
+
+
+class Tracker(Protocol):
+    """Follows persons in one camera: `ByteTracker` (our own, pure), `UltralyticsTracker`."""
+
+    def update(self, detections: Detections, captured_at: float) -> Tracks:
+        """Advance to the frame taken at `captured_at` and return the tracks seen in it."""
+
+
+# --- embedding ------------------------------
+
+
+class Encoder(Protocol):
+    """Crops and sentences to vectors: `BundleEncoder` in production, colour statistics in tests."""
+
+    @property
+    def digest(self) -> str:
+        """Names the weights; vectors of different digests are never compared."""
+
+    def embed_images(self, crops: Sequence[Image]) -> Embeddings: ...
+
+    def embed_texts(self, sentences: Sequence[str]) -> F32:
+        """(N, L) unit vectors in the space of `Embeddings.language`."""
+
+
+# --- bus ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message in the hands of one consumer until it is acknowledged. `delivered` counts the hand-outs from 1."""
+
+    stream: StreamName
+    entry_id: str
+    message: Message
+    delivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far a consumer group is behind: entries never delivered, and delivered but not acknowledged."""
+
+    waiting: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was set aside: where it came from, why, and its raw fields for a replay."""
+
+    entry_id: str
+    stream: StreamName
+    group: str
+    reason: str
+    failed_at: float
+    fields: dict[bytes, bytes]
+
+
+class Bus(Protocol):
+    """Streams with consumer groups, at least once: `RedisBus` in production, `MemoryBus` in tests; one contract suite.
+
+    Every method raises `Unavailable` while the server does not answer.
+    """
+
+    def publish(self, stream: StreamName, messages: Sequence[Message]) -> None:
+        """Append in order. Raises `BusFull` at the byte budget: nothing of the call was appended then."""
+
+    def consume(self, stream: StreamName, group: str, consumer: str, count: int, block_s: float) -> list[Delivery]:
+        """Up to `count` messages: first what this consumer left unacknowledged at its last start, then what others
+        abandoned, then new ones. Unreadable entries go to the dead letters by themselves and are not returned."""
+
+    def acknowledge(self, deliveries: Sequence[Delivery], group: str) -> None: ...
+
+    def set_aside(self, delivery: Delivery, group: str, reason: str) -> None:
+        """Move a message to the dead letters and acknowledge it."""
+
+    def backlog(self, stream: StreamName, group: str) -> Backlog: ...
+
+    def trim(self) -> int:
+        """Drop what every group has acknowledged, and never more. Returns the number of entries dropped."""
+
+    def dead_letters(self, limit: int) -> list[DeadLetter]: ...
+
+    def replay(self, entry_ids: Sequence[str]) -> int:
+        """Publish dead letters again on their stream and remove them from the dead. Returns how many."""
+
+
+class StatusBoard(Protocol):
+    """The newest status and picture of each camera: a Redis hash in production, a dict in tests."""
+
+    def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None: ...
+
+    def statuses(self) -> list[CameraStatus]: ...
+
+    def snapshot(self, camera_id: CameraId) -> bytes | None: ...
+
+
+# --- state ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the matcher decided about one tracklet."""
+
+    embedding: TrackletEmbedding
+    global_id: GlobalId
+    is_new: bool
+    confidence: float  # 0 to 1
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryRows:
+    """A slab of assigned tracklets as columns, oldest first."""
+
+    tracklet_ids: list[TrackletId]
+    global_ids: I64  # (N,)
+    camera_ids: list[CameraId]
+    boot_ids: list[str]
+    track_ids: I64  # (N,)
+    started_at: F64  # (N,)
+    ended_at: F64  # (N,)
+    vectors: F32  # (N, D): appearance or language, as asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One stay of a person before one camera; a route is a list of them in time order."""
+
+    camera_id: CameraId
+    started_at: float
+    ended_at: float
+    tracklet_ids: tuple[TrackletId, ...]
+    crop_keys: tuple[BlobKey, ...]  # best first
+
+
+class Store(Protocol):
+    """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
+
+    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
+        """Write embeddings, assignments and events in one transaction. A tracklet that has an assignment keeps it."""
+
+    def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]: ...
+
+    def next_global_id(self) -> GlobalId:
+        """One more than any number ever given out; numbers are never reused."""
+
+    def unpublished_events(self, limit: int) -> list[IdentityEvent]: ...
+
+    def mark_published(self, up_to_event_id: int) -> None: ...
+
+    def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
+        """Rows after row number `after_row`, and the number to continue from. `vector` is appearance or language."""
+
+    def archive_tracklet(self, tracklet: TrackletCrops) -> None:
+        """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""
+
+    def route(self, global_id: GlobalId) -> list[Sighting]: ...
+
+
+class Gallery(Protocol):
+    """Appearance vectors by row number: FAISS in production, NumPy in tests; one contract suite."""
+
+    def add(self, rows: I64, vectors: F32) -> None:
+        """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced."""
+
+    def remove(self, rows: I64) -> None: ...
+
+    def nearest(self, vectors: F32, top_k: int) -> tuple[I64, F32]:
+        """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
+
+    def __len__(self) -> int: ...
+
+
+class Blobs(Protocol):
+    """Bytes by content address: fsspec folder or bucket in production, a dict in tests."""
+
+    def put(self, content: bytes) -> BlobKey:
+        """Durable when it returns. Raises `Unavailable` when the medium refuses."""
+
+    def get(self, key: BlobKey) -> bytes | None: ...
+
+    def delete(self, key: BlobKey) -> None: ...

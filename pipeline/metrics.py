@@ -1,0 +1,67 @@
+"""Every Prometheus metric of Sightline in one list. Units are suffixes; cameras and reasons are labels, people never are."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_WORK_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_AGE_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 300.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+# camera
+FRAMES_IN = Counter("sightline_frames_in_total", "Frames decoded", ["camera"])
+FRAMES_ANALYSED = Counter("sightline_frames_analysed_total", "Frames given to the detector", ["camera"])
+FRAMES_DROPPED = Counter(
+    "sightline_frames_dropped_total",
+    "Frames not analysed: rate (above the target rate), late, backpressure, corrupt",
+    ["camera", "reason"],
+)
+FRAME_AGE = Histogram(
+    "sightline_frame_age_seconds", "From capture to the start of analysis", ["camera"], buckets=_AGE_S
+)
+DECODE_SECONDS = Histogram("sightline_decode_seconds", "Decoding one frame", ["camera"], buckets=_WORK_S)
+DETECT_SECONDS = Histogram("sightline_detect_seconds", "One detector batch", ["detector"], buckets=_WORK_S)
+DETECT_BATCH = Histogram("sightline_detect_batch_frames", "Frames in one detector batch", buckets=_SIZES)
+TRACK_SECONDS = Histogram("sightline_track_seconds", "Tracking one frame", ["camera"], buckets=_WORK_S)
+PEOPLE = Gauge("sightline_people_in_view", "Tracks seen in the newest frame", ["camera"])
+TRACKLETS = Counter("sightline_tracklets_total", "Tracklets cut and sent", ["camera"])
+CROPS = Counter("sightline_crops_total", "Crops sent", ["camera"])
+CAMERA_UP = Gauge("sightline_camera_up", "1 while frames arrive", ["camera"])
+CAMERA_STALLS = Counter("sightline_camera_stalls_total", "Times that frames stopped arriving", ["camera"])
+CAMERA_RECONNECTS = Counter("sightline_camera_reconnects_total", "Times that a stream was opened again", ["camera"])
+SPOOL_BYTES = Gauge("sightline_spool_bytes", "Messages waiting on this worker's disk for the bus")
+
+# embedder
+EMBED_BATCH = Histogram("sightline_embed_batch_crops", "Crops in one encoder pass", buckets=_SIZES)
+EMBED_SECONDS = Histogram("sightline_embed_seconds", "One encoder pass, decode of the crops included", buckets=_WORK_S)
+EMBEDDED = Counter("sightline_embedded_total", "Tracklets embedded")
+
+# bus
+STREAM_WAITING = Gauge(
+    "sightline_stream_waiting_entries", "Entries that a group has not been given yet", ["stream", "group"]
+)
+STREAM_PENDING = Gauge("sightline_stream_pending_entries", "Entries given and not acknowledged", ["stream", "group"])
+DEAD_LETTERS = Counter("sightline_dead_letters_total", "Messages set aside", ["stream", "group"])
+
+# archiver
+ARCHIVED_BYTES = Counter("sightline_archived_bytes_total", "Bytes of crops written")
+
+# matcher
+IDENTITIES_OPENED = Counter("sightline_identities_opened_total", "Tracklets that opened a new identity")
+IDENTITIES_JOINED = Counter("sightline_identities_joined_total", "Tracklets that joined a known identity")
+MATCH_SECONDS = Histogram("sightline_match_seconds", "One micro-batch: candidates, assignment, commit", buckets=_WORK_S)
+MATCH_BATCH = Histogram("sightline_match_batch_tracklets", "Tracklets in one micro-batch", buckets=_SIZES)
+GALLERY_ROWS = Gauge("sightline_gallery_rows", "Vectors held by the gallery")
+CAPTURE_TO_IDENTITY = Histogram(
+    "sightline_capture_to_identity_seconds", "From a tracklet's last frame to its published identity", buckets=_AGE_S
+)
+
+# search
+QUERY_SECONDS = Histogram(
+    "sightline_query_seconds", "One query, from request to ranked identities", ["kind"], buckets=_WORK_S
+)
+QUERIES = Counter("sightline_queries_total", "Queries by outcome: answered, no_match, error", ["kind", "outcome"])
+
+# every service
+SERVICE_ERRORS = Counter("sightline_service_errors_total", "Errors that a loop survived", ["service", "error"])
+SERVICE_RESTARTS = Counter("sightline_service_restarts_total", "Services started again by the supervisor", ["service"])
