@@ -1,4 +1,4 @@
-"""Every Prometheus metric of Sightline in one list. Units are suffixes; cameras and reasons are labels, people never are."""
+"""Every Prometheus metric of Sightline in one list: unit suffixes, cameras and reasons as labels, people never."""
 
 from __future__ import annotations
 

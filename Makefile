@@ -1,0 +1,59 @@
+# make demo | test | check | bench | format | clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS_RUN := cpu
+EXTRAS_DEV := cpu,openvino,ultralytics,dev
+# What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg and redis-benchmark.
+DEBIAN := chromium ffmpeg prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+SIGHTLINE_DATA ?= $(abspath $(wildcard ../shared/data))
+export SIGHTLINE_DATA
+
+.PHONY: demo test check bench format clean debian
+
+demo: $(VENV)/.run
+	$(BIN)/sightline demo
+
+test: $(VENV)/.dev debian
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev debian
+	$(BIN)/python -m tests.bench
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Sightline needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q python3-venv; \
+	       else echo "Python's venv is missing: sudo apt-get install python3-venv"; exit 2; fi; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS_RUN)]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS_DEV)]'
+	@touch $@ $(VENV)/.run
+
+debian:
+	@missing=$$(for name in $(DEBIAN); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null \
+	    || { echo "Debian packages could not be installed:" $$missing; exit 2; }; \
+	else echo "Tests that need these Debian packages are skipped: sudo apt-get install" $$missing; fi

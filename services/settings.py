@@ -1,0 +1,270 @@
+"""What an operator can set, in one place: file, then environment (`SIGHTLINE_…`), then the command line.
+
+Unknown keys are refused, and every error names the file and the line. Secrets (camera passwords, tokens, database
+passwords) are `SecretStr`, so they do not show in `repr`, logs or `sightline settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.contracts import NAME_PATTERN
+from pipeline.errors import ConfigurationError
+
+CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
+
+
+class CameraSettings(BaseModel):
+    """One camera."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, Field(pattern=NAME_PATTERN)]
+    address: SecretStr  # rtsp://user:pass@host/stream, http://…, simulated://…, or a file
+    analysed_fps: Annotated[float, Field(gt=0, le=60)] = 8.0
+    transport: Literal["tcp", "udp"] = "tcp"
+    stall_after_s: Annotated[float, Field(ge=0.5)] = 5.0
+    loop: bool = False  # a file starts again at its end
+
+
+class TrackingSettings(BaseModel):
+    """How persons are found and followed in one camera."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str = "auto"  # auto, motion, onnx, ultralytics
+    detector_model: Path | None = None
+    detector_score: Annotated[float, Field(gt=0, lt=1)] | None = None  # default: the detector's own
+    tracker: Literal["bytetrack", "botsort"] = "bytetrack"
+    first_cut_after_s: Annotated[float, Field(gt=0)] = 1.0
+    cut_every_s: Annotated[float, Field(gt=0)] = 4.0
+    crops_per_tracklet: Annotated[int, Field(ge=1, le=16)] = 4
+
+
+class EmbeddingSettings(BaseModel):
+    """The encoder and its batches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "sightline-small"  # the shipped bundle, a bundle folder, an open_clip name, a file, or hf-hub:…
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0  # 0: all cores
+    batch_crops: Annotated[int, Field(ge=1, le=1024)] = 32
+    max_wait_s: Annotated[float, Field(ge=0)] = 0.2
+
+
+class MatchingSettings(BaseModel):
+    """How tracklets become global identities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: Annotated[float, Field(ge=-1, le=1)] | None = None  # default: the model's own, from its validation
+    top_k: Annotated[int, Field(ge=1)] = 32
+    batch_tracklets: Annotated[int, Field(ge=1)] = 64
+
+
+class ApiSettings(BaseModel):
+    """The HTTP API and the page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
+    token: SecretStr | None = None  # required off localhost
+
+
+class Settings(BaseSettings):
+    """Everything. `sightline settings` prints the effective values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGHTLINE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    site: Annotated[str, Field(pattern=NAME_PATTERN)] = "main"
+    data_dir: Path = Path("var")
+    redis_url: SecretStr | None = None  # default: an embedded server in data_dir
+    database_url: SecretStr | None = None  # default: SQLite in data_dir
+    blobs_url: str | None = None  # default: a folder in data_dir
+    bus_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
+    spool_max_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65000)] = 9400  # first port of `up`'s services; 0: no metrics
+    cameras_per_worker: Annotated[int, Field(ge=1)] = 4
+    cameras: tuple[CameraSettings, ...] = ()
+    tracking: TrackingSettings = TrackingSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    matching: MatchingSettings = MatchingSettings()
+    api: ApiSettings = ApiSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment wins over the file, which arrives as init arguments; dotenv and secret folders are not read.
+        return env_settings, init_settings
+
+    @field_validator("cameras")
+    @classmethod
+    def _cameras_are_distinct(cls, cameras: tuple[CameraSettings, ...]) -> tuple[CameraSettings, ...]:
+        seen: dict[str, str] = {}
+        for camera in cameras:
+            if camera.id in seen:
+                raise ValueError(f"camera {camera.id!r} stands twice; give each camera its own id")
+            address = camera.address.get_secret_value()
+            if address in seen.values():
+                twin = next(name for name, other in seen.items() if other == address)
+                raise ValueError(f"cameras {twin!r} and {camera.id!r} have the same address; remove one of them")
+            seen[camera.id] = address
+        return cameras
+
+    @model_validator(mode="after")
+    def _api_is_safe(self) -> Self:
+        if self.api.token is None and self.api.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(
+                f"api.host is {self.api.host!r}, reachable from outside, but api.token is not set; "
+                "set SIGHTLINE_API__TOKEN or bind to 127.0.0.1"
+            )
+        return self
+
+    @property
+    def database(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.resolve() / 'sightline.db'}"
+
+    @property
+    def blobs(self) -> str:
+        return self.blobs_url or str(self.data_dir.resolve() / "blobs")
+
+
+def load(config_file: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from a YAML file (or `$SIGHTLINE_CONFIG`), the environment, and `overrides` on top.
+
+    Raises `ConfigurationError` naming file, line, what was found and what was expected.
+    """
+    if config_file is None and os.environ.get(CONFIG_FILE_VARIABLE):
+        config_file = Path(os.environ[CONFIG_FILE_VARIABLE])
+    values, tree = _read(config_file) if config_file is not None else ({}, None)
+    try:
+        settings = Settings(**values)
+        if overrides:
+            kept = settings.model_dump(exclude_unset=True)
+            settings = Settings.model_validate(_merged(kept, overrides))
+        return settings
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, config_file, tree)) from None
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain values, secrets masked, camera addresses without credentials."""
+    from pipeline.adapters.addresses import redact
+
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    for shown_camera, camera in zip(values["cameras"], settings.cameras, strict=True):
+        shown_camera["address"] = redact(camera.address.get_secret_value())
+    for name in ("redis_url", "database_url"):
+        secret: SecretStr | None = getattr(settings, name)
+        values[name] = redact(secret.get_secret_value()) if secret else None
+    return values
+
+
+def write_private(settings: Settings, path: Path) -> None:
+    """The settings with their secrets as YAML that only this user may read: how `up` hands them to its services.
+
+    Arguments of a process are visible to every user of a machine; this file is not.
+    """
+    values = _revealed(settings.model_dump(mode="python"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        yaml.safe_dump(values, file, sort_keys=False)
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {key: _revealed(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_revealed(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in top.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return result
+
+
+def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); give the path of a YAML file") from error
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text) or {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: not YAML: {error.problem}") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}:1: found a {type(values).__name__}; expected keys such as `cameras:`")
+    return values, tree
+
+
+def _explain(error: ValidationError, path: Path | None, tree: yaml.Node | None) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        location = problem["loc"]
+        line = _line_of(tree, location)
+        place = f"{path}:{line}: " if path is not None and line is not None else ""
+        name = ".".join(str(part) for part in location) or "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key; known here: {', '.join(_known_keys(location))}"
+        lines.append(f"{place}{name}: {message}")
+    return "\n".join(lines)
+
+
+def _line_of(tree: yaml.Node | None, location: Sequence[str | int]) -> int | None:
+    """Line (from 1) of the deepest part of `location` that the file has."""
+    node, line = tree, None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == part), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            inner = CameraSettings if part == "cameras" else field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return sorted(model.model_fields)
