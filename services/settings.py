@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from pipeline.contracts import NAME_PATTERN
 from pipeline.errors import ConfigurationError
@@ -80,12 +80,10 @@ class ApiSettings(BaseModel):
     token: SecretStr | None = None  # required off localhost
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything. `sightline settings` prints the effective values."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SIGHTLINE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     site: Annotated[str, Field(pattern=NAME_PATTERN)] = "main"
     data_dir: Path = Path("var")
@@ -104,18 +102,6 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()
     api: ApiSettings = ApiSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # The environment wins over the file, which arrives as init arguments; dotenv and secret folders are not read.
-        return env_settings, init_settings
 
     @field_validator("cameras")
     @classmethod
@@ -160,13 +146,14 @@ def load(config_file: Path | None, overrides: Mapping[str, Any] | None = None) -
         config_file = Path(os.environ[CONFIG_FILE_VARIABLE])
     values, tree = _read(config_file) if config_file is not None else ({}, None)
     try:
-        settings = Settings(**values)
-        if overrides:
-            kept = settings.model_dump(exclude_unset=True)
-            settings = Settings.model_validate(_merged(kept, overrides))
-        return settings
+        return Settings.model_validate(_merged(_merged(values, _environment()), overrides or {}))
     except ValidationError as error:
         raise ConfigurationError(_explain(error, config_file, tree)) from None
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The same settings with some values replaced; nested keys by nested mappings."""
+    return Settings.model_validate(_merged(settings.model_dump(), changes)) if changes else settings
 
 
 def shown(settings: Settings) -> dict[str, Any]:
@@ -192,6 +179,12 @@ def write_private(settings: Settings, path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump(values, file, sort_keys=False)
+
+
+def _environment() -> dict[str, Any]:
+    # The source reads only the fields; the values are validated later, together with those of the file.
+    fields = cast("type[BaseSettings]", Settings)
+    return EnvSettingsSource(fields, env_prefix="SIGHTLINE_", env_nested_delimiter="__")()
 
 
 def _revealed(value: Any) -> Any:

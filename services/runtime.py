@@ -1,0 +1,139 @@
+"""What every service does the same way: logs, signals, metrics, readiness, and adapters opened from settings."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigurationError
+from services.settings import Settings
+from services.supervisor import READY_FILE_VARIABLE
+
+if TYPE_CHECKING:
+    from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.redis_bus import RedisBus
+    from pipeline.adapters.status_board import RedisStatusBoard
+    from pipeline.adapters.store import SqlStore
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+@contextlib.contextmanager
+def service(name: str, settings: Settings) -> Iterator[threading.Event]:
+    """The surroundings of one service process. Yields the event that asks its loop to stop (SIGTERM, Ctrl-C)."""
+    configure_logging(name, settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if os.environ.get(READY_FILE_VARIABLE):
+        _stop_with_parent()
+    serve_metrics(name, settings)
+    log.info("%s starts for site %s", name, settings.site)
+    yield stop
+    log.info("%s has stopped", name)
+
+
+def configure_logging(name: str, settings: Settings) -> None:
+    """Log lines to standard error, as text or as one JSON object each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines(name) if settings.log_format == "json" else _TextLines(name))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def serve_metrics(name: str, settings: Settings) -> None:
+    """Prometheus metrics of this process on `metrics_port`; 0 means none (the API has its own `/metrics`)."""
+    if settings.metrics_port == 0 or name == "api":
+        return
+    from prometheus_client import start_http_server
+
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        raise ConfigurationError(
+            f"metrics port {settings.metrics_host}:{settings.metrics_port} cannot be opened ({error.strerror}); "
+            "set SIGHTLINE_METRICS_PORT to a free port, or to 0 for no metrics"
+        ) from error
+
+
+def redis_address(settings: Settings) -> str:
+    """The bus of this site: as set, else the embedded server of `data_dir`."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    from pipeline.adapters.redis_server import EmbeddedRedis
+
+    return EmbeddedRedis(redis_folder(settings)).url
+
+
+def redis_folder(settings: Settings) -> Path:
+    return settings.data_dir.resolve() / "redis"
+
+
+def open_bus(settings: Settings) -> RedisBus:
+    from pipeline.adapters.redis_bus import BusConfig, RedisBus
+
+    return RedisBus(redis_address(settings), settings.site, BusConfig(max_stream_bytes=settings.bus_max_bytes))
+
+
+def open_status_board(settings: Settings) -> RedisStatusBoard:
+    from pipeline.adapters.status_board import RedisStatusBoard
+
+    return RedisStatusBoard(redis_address(settings), settings.site)
+
+
+def open_store(settings: Settings) -> SqlStore:
+    """The database, brought to the newest schema."""
+    from pipeline.adapters.store import SqlStore, upgrade
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.database)
+    return SqlStore(settings.database)
+
+
+def open_blobs(settings: Settings) -> FsBlobs:
+    from pipeline.adapters.blobs import FsBlobs
+
+    return FsBlobs(settings.blobs)
+
+
+def _stop_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the supervisor dies, so that nothing is left running behind it."""
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class _TextLines(logging.Formatter):
+    converter = time.gmtime
+
+    def __init__(self, service_name: str) -> None:
+        super().__init__(f"%(asctime)s {service_name} %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+
+class _JsonLines(logging.Formatter):
+    def __init__(self, service_name: str) -> None:
+        super().__init__()
+        self._service = service_name
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": record.created,
+            "service": self._service,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -1,0 +1,102 @@
+"""Settings: one place for what an operator can set, with errors that name the line and never a secret."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigurationError
+from services.settings import changed, load, shown, write_private
+
+SECRET = "pa55word"
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "cameras.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_an_unknown_key_is_refused_with_its_line_and_the_known_ones(tmp_path: Path) -> None:
+    file = write(tmp_path, "site: main\ncameras:\n  - id: a\n    address: a.mp4\n    analysed_fp: 3\n")
+    with pytest.raises(
+        ConfigurationError, match=r"cameras\.yaml:5: cameras\.0\.analysed_fp: unknown key.*analysed_fps"
+    ):
+        load(file)
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, "sit: main\ncameras:\n  - id: a\n    address: a.mp4\n    analysed_fps: -3\n")
+    with pytest.raises(ConfigurationError) as error:
+        load(file)
+    assert "cameras.yaml:1: sit" in str(error.value)
+    assert "cameras.yaml:5: cameras.0.analysed_fps" in str(error.value)
+
+
+def test_the_same_camera_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="camera 'a' stands twice"):
+        load(write(tmp_path, "cameras: [{id: a, address: a.mp4}, {id: a, address: b.mp4}]"))
+    with pytest.raises(ConfigurationError, match="'a' and 'b' have the same address"):
+        load(write(tmp_path, "cameras: [{id: a, address: a.mp4}, {id: b, address: a.mp4}]"))
+
+
+def test_a_file_that_is_not_yaml_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cameras\.yaml:3: not YAML"):
+        load(write(tmp_path, "cameras:\n  - {id: a,\n"))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.yaml cannot be read"):
+        load(tmp_path / "none.yaml")
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "site: file\nlog_level: debug\n")
+    monkeypatch.setenv("SIGHTLINE_SITE", "environment")
+    assert load(file).site == "environment"
+    assert load(file, {"site": "command"}).site == "command"
+    assert load(file, {"site": "command"}).log_level == "debug"
+
+
+def test_a_nested_override_keeps_its_neighbours() -> None:
+    settings = changed(load(None, {"api": {"port": 9000}}), {"api": {"host": "localhost"}})
+    assert (settings.api.port, settings.api.host) == (9000, "localhost")
+
+
+def test_off_localhost_a_token_is_required() -> None:
+    with pytest.raises(ConfigurationError, match=r"0\.0\.0\.0.*api\.token is not set"):
+        load(None, {"api": {"host": "0.0.0.0"}})
+    assert load(None, {"api": {"host": "0.0.0.0", "token": SECRET}}).api.token is not None
+
+
+def test_secrets_never_show(tmp_path: Path) -> None:
+    settings = load(
+        None,
+        {
+            "cameras": [{"id": "a", "address": f"rtsp://user:{SECRET}@host/stream"}],
+            "redis_url": f"redis://:{SECRET}@host:6379",
+            "database_url": f"postgresql://user:{SECRET}@host/db",
+            "api": {"token": SECRET},
+        },
+    )
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(shown(settings))
+    assert "host" in str(shown(settings)["cameras"][0]["address"])
+
+
+def test_no_error_repeats_an_address_with_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(None, {"cameras": [{"id": "a b", "address": f"rtsp://user:{SECRET}@host/stream"}]})
+    assert SECRET not in str(error.value)
+
+
+def test_a_private_file_is_readable_by_its_user_alone_and_loads_to_the_same_settings(tmp_path: Path) -> None:
+    settings = load(None, {"cameras": [{"id": "a", "address": f"rtsp://user:{SECRET}@host/stream"}]})
+    file = tmp_path / "private.yaml"
+    write_private(settings, file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert load(file) == settings
