@@ -34,3 +34,13 @@ class ConfigurationError(SightlineError):
 
 class ModelVersionMismatch(ConfigurationError):
     """Vectors or weights of one model met those of another; they are never compared."""
+
+
+class InvalidQuery(ConfigurationError):
+    """A question that cannot be answered as it was put: empty, an unreadable time, an unknown camera or person."""
+
+    def __init__(self, found: str, expected: str, to_do: str) -> None:
+        super().__init__(f"{found}; expected {expected}; {to_do}")
+        self.found = found
+        self.expected = expected
+        self.to_do = to_do

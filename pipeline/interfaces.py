@@ -231,6 +231,9 @@ class Store(Protocol):
 
     def mark_published(self, up_to_event_id: int) -> None: ...
 
+    def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
+        """Merged, split and erased events after `after_event_id`, oldest first: how readers keep a cache right."""
+
     def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
         """Rows after row number `after_row`, and the number to continue from. `vector` is appearance or language."""
 
