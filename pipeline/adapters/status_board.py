@@ -1,0 +1,113 @@
+"""The newest status and picture of each camera: on Redis in production, in memory in tests and single processes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from pipeline.adapters.bus_rules import BusConfig
+from pipeline.adapters.redis_bus import site_key
+from pipeline.adapters.redis_connection import RedisConnection
+from pipeline.contracts import CameraId, CameraStatus, decode, encode
+from pipeline.errors import InvalidMessage
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_EXPIRY_S = 60.0  # an older picture would pass for the present
+
+_SEPARATOR = b"\x00"  # between type, version and body; neither of the first two can hold it
+
+
+class RedisStatusBoard:
+    """`StatusBoard` over a hash of statuses and one expiring key for each picture."""
+
+    def __init__(
+        self,
+        url: str,
+        site: str,
+        config: BusConfig | None = None,
+        snapshot_expiry_s: float = SNAPSHOT_EXPIRY_S,
+    ) -> None:
+        """Connects at the first call. Raises `ConfigurationError` for an unreadable address or site name."""
+        config = config or BusConfig()
+        self._server = RedisConnection(url, config.connect_timeout_s, config.answer_timeout_s)
+        self._redis = self._server.client
+        self._statuses_key = site_key(site, "status")
+        self._snapshot_key = site_key(site, "snapshot")
+        self._snapshot_expiry_s = snapshot_expiry_s
+
+    def __repr__(self) -> str:
+        return f"RedisStatusBoard({self._server.address}, {self._statuses_key})"
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None:
+        with self._server.errors():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hset(self._statuses_key, status.camera_id, _pack(status))
+            if snapshot_jpeg is not None:
+                key = f"{self._snapshot_key}:{status.camera_id}"
+                pipeline.set(key, snapshot_jpeg, px=int(self._snapshot_expiry_s * 1000))
+            pipeline.execute()
+
+    def statuses(self) -> list[CameraStatus]:
+        with self._server.errors():
+            packed = self._redis.hgetall(self._statuses_key)
+        return _unpack_all({camera_id.decode(errors="replace"): value for camera_id, value in packed.items()})
+
+    def snapshot(self, camera_id: CameraId) -> bytes | None:
+        with self._server.errors():
+            picture: bytes | None = self._redis.get(f"{self._snapshot_key}:{camera_id}")
+        return picture
+
+
+class MemoryStatusBoard:
+    """`StatusBoard` in this process."""
+
+    def __init__(
+        self, snapshot_expiry_s: float = SNAPSHOT_EXPIRY_S, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._snapshot_expiry_s = snapshot_expiry_s
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._packed: dict[str, bytes] = {}
+        self._snapshots: dict[str, tuple[float, bytes]] = {}
+
+    def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None:
+        with self._lock:
+            self._packed[status.camera_id] = _pack(status)
+            if snapshot_jpeg is not None:
+                self._snapshots[status.camera_id] = (self._monotonic() + self._snapshot_expiry_s, snapshot_jpeg)
+
+    def statuses(self) -> list[CameraStatus]:
+        with self._lock:
+            packed = dict(self._packed)
+        return _unpack_all(packed)
+
+    def snapshot(self, camera_id: CameraId) -> bytes | None:
+        with self._lock:
+            expires_at, picture = self._snapshots.get(camera_id, (float("-inf"), b""))
+        return picture if self._monotonic() < expires_at else None
+
+
+def _pack(status: CameraStatus) -> bytes:
+    fields = encode(status)
+    return _SEPARATOR.join((fields["type"], fields["version"], fields["body"]))
+
+
+def _unpack_all(packed: Mapping[str, bytes]) -> list[CameraStatus]:
+    """By camera name. One that cannot be read (of another version, say) is left out and must not hide the others."""
+    statuses = []
+    for camera_id in sorted(packed):
+        kind, version, body = (*packed[camera_id].split(_SEPARATOR, 2), b"", b"")[:3]
+        try:
+            status = decode({b"type": kind, b"version": version, b"body": body})
+        except InvalidMessage as error:
+            log.warning("the status of camera %s cannot be read: %s", camera_id, error)
+            continue
+        if isinstance(status, CameraStatus):
+            statuses.append(status)
+    return statuses
