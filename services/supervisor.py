@@ -45,6 +45,7 @@ class _Running:
     started_at_s: float = 0.0
     pause_s: float = _FIRST_PAUSE_S
     start_again_at_s: float = 0.0
+    is_wanted: bool = True
     exits: list[int] = field(default_factory=list)
 
 
@@ -70,7 +71,7 @@ class Supervisor:
         now_s = self._clock.monotonic()
         for service in self._running:
             if service.process is None:
-                if now_s >= service.start_again_at_s and not self.is_broken:
+                if service.is_wanted and now_s >= service.start_again_at_s and not self.is_broken:
                     self._start(service)
             elif (code := service.process.poll()) is not None:
                 self._note_exit(service, code, now_s)
@@ -93,9 +94,12 @@ class Supervisor:
     def log_path(self, name: str) -> Path:
         return self._run_dir / f"{name}.log"
 
-    def stop(self) -> None:
-        """Stop all in order, each after the one before it has drained."""
+    def stop(self, prefix: str = "") -> None:
+        """Stop those whose name begins with `prefix` in order, each after the one before it has drained; for good."""
         for service in self._running:
+            if not service.spec.name.startswith(prefix):
+                continue
+            service.is_wanted = False
             if service.process is None:
                 continue
             code = service.process.poll()
