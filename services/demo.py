@@ -18,27 +18,30 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.contracts import GlobalId, Tracks
+from pipeline.adapters.bus_rules import GROUPS
+from pipeline.contracts import GlobalId
 from pipeline.errors import Unavailable
 from services.console import started
-from services.evaluation.site import SiteScore, TrackKey, score_site
-from services.runtime import open_store
+from services.runtime import open_bus, open_store
 from services.settings import Settings, load
-from services.track_log import LoggedFrame, read_track_logs
+from services.track_log import read_track_logs
 from services.up import RunningSystem, running_system
 
 if TYPE_CHECKING:
-    from pipeline.adapters.simulation.site import SimulatedSite
     from pipeline.adapters.simulation.words import TrueQuery
+    from pipeline.adapters.store import SqlStore
+    from services.evaluation.simulated_run import SimulatedRun
 
 CAMERA_NAMES = ("gate", "lobby", "yard", "corridor", "stairs", "garden", "bridge", "platform")
-QUESTIONS = 3
 DEFAULT_DURATION_S = 60.0
-_SETTLE_S = 12.0  # after the cameras stop: what was seen last still travels to its identity
+_TOLD_QUESTIONS = 3
+_FPS = 8.0
+_DRAIN_S = 20.0  # what was seen last still travels to its identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +69,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `--json` writes."""
+    """What `--json` writes. Shares from 0 to 1; `frames_lost` by reason; `failures` are exit codes by service."""
 
-    duration_s: float
     cameras: int
+    seconds: float
+    frames_analysed: int
+    frames_lost: dict[str, float]
+    tracklets: int
     people_seen: int
     identities: int
-    frames_analysed: int
-    tracklets: int
     tracking_idf1: float
     tracking_mota: float
     cross_camera_idf1: float
     queries: int
     query_precision_at_1: float
     capture_to_identity_p95_s: float | None
+    is_drained: bool
     failures: dict[str, list[int]]
 
 
@@ -90,83 +95,204 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
         signal.signal(number, lambda *_: stop.set())
     shutil.rmtree(plan.data_dir, ignore_errors=True)
     duration_s = plan.duration_s or DEFAULT_DURATION_S
-    start_at = float(int(time.time()))
-    settings = _settings(plan, start_at)
-    site = _site(plan)
+    settings = _settings(plan, start_at=float(int(time.time())))
     console.print(
-        f"\n[bold]Sightline[/] on a simulated site: {plan.cameras} cameras, {plan.people} people who come and go (seed {plan.seed})."
+        f"\n[bold]Sightline[/] on a simulated site: {plan.cameras} cameras, {plan.people} people who come and go."
     )
     with running_system(settings) as system:
         if not started(system, console, stop):
             return 1
-        console.print(f"  Every service runs as a process of its own. Watch: [bold cyan]{system.page}[/]\n")
+        console.print(f"  Every service is a process of its own. Watch: [bold cyan]{system.page}[/]\n")
         _watch(system, duration_s, console, stop)
-        truth = _Truth(site, start_at, settings)
-        answers = _ask(system, truth, console)
+        run = _simulated_run(settings)
+        answers = _ask(system, run, console)
         if plan.duration_s is None and console.is_terminal and not stop.is_set():
-            console.print(f"\n  The system goes on; ask it yourself at [bold cyan]{system.page}[/]. Ctrl-C stops it.")
+            console.print(f"\n  It goes on; ask for yourself at [bold cyan]{system.page}[/]. Ctrl-C stops it.")
             while not stop.wait(1.0) and not system.supervisor.is_broken:
                 system.supervisor.poll()
         with console.status("Stopping in order: cameras, embedder, archiver, matcher, API, bus…"):
-            latency_s = _latency_p95(system)
+            lost = _lost_frames(system)
+            system.supervisor.stop("camera")
+            is_drained = _drained(system, _DRAIN_S)
             system.supervisor.stop()
-        summary = _summary(truth, answers, latency_s, duration_s, system.supervisor.failures())
+            summary = _summary(system, run, answers, lost, is_drained)
     _tell(summary, console)
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
-    return 1 if summary.failures else 0
+    return 1 if summary.failures or not is_drained else 0
 
 
-class _Truth:
-    """The simulated site as the cameras of this run saw it."""
+def _settings(plan: DemoPlan, start_at: float) -> Settings:
+    from pipeline.adapters.simulated_site import SimulatedAddress
 
-    def __init__(self, site: SimulatedSite, start_at: float, settings: Settings) -> None:
-        self.site = site
-        self.start_at = start_at
-        self.settings = settings
-        self._numbers = {camera.id: number for number, camera in enumerate(settings.cameras)}
+    def address(number: int) -> str:
+        return str(SimulatedAddress(plan.seed, plan.cameras, number, plan.people, fps=_FPS, start_at=start_at))
 
-    def at(self, camera_id: str, captured_at: float) -> Tracks:
-        from pipeline.adapters.simulation.truth import true_boxes
+    return load(
+        None,
+        {
+            "site": "demo",
+            "data_dir": plan.data_dir,
+            "api": {"port": plan.port},
+            "cameras": [
+                {"id": name, "address": address(number), "analysed_fps": _FPS}
+                for number, name in enumerate(CAMERA_NAMES[: plan.cameras])
+            ],
+            "tracking": {"detector": "motion", "log_tracks": True},
+        },
+    )
 
-        boxes = [
-            box
-            for box in true_boxes(self.site, self._numbers[camera_id], captured_at - self.start_at)
-            if box.visibility >= _VISIBLE
-        ]
-        return Tracks(
-            np.array([box.person_id for box in boxes], np.int64),
-            np.array([box.box_px for box in boxes], np.float32).reshape(-1, 4),
-            np.ones(len(boxes), np.float32),
-        )
 
-    def frames(self) -> list[LoggedFrame]:
-        return list(read_track_logs(track_folder(self.settings)))
+def _watch(system: RunningSystem, duration_s: float, console: Console, stop: threading.Event) -> None:
+    """A progress bar with what the system knows so far; without a terminal only its end."""
+    store = open_store(system.settings)
+    columns = (TextColumn("  [progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
+    began_s = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("Watching", total=duration_s)
+        while (elapsed_s := time.monotonic() - began_s) < duration_s and not stop.is_set():
+            system.supervisor.poll()
+            counts = store.counts()
+            words = f"{counts.tracklets} tracklets, {counts.identities} people"
+            progress.update(bar, completed=elapsed_s, description=words)
+            stop.wait(1.0)
+    console.print(
+        f"  After {duration_s:.0f} s: {store.counts().tracklets} tracklets of {store.counts().identities} people."
+    )
 
-    def score(self, frames: Sequence[LoggedFrame]) -> SiteScore:
-        return score_site(frames, self.at, self.identities())
 
-    def identities(self) -> dict[TrackKey, GlobalId]:
-        return open_store(self.settings).track_identities()
+def _simulated_run(settings: Settings) -> SimulatedRun:
+    from pipeline.adapters.simulated_site import parse_simulated_address
+    from services.evaluation.simulated_run import SimulatedRun
 
-    def people_of(self, frames: Sequence[LoggedFrame]) -> dict[GlobalId, int]:
-        """Whom each global identity shows in most of its boxes."""
-        from pipeline.adapters.simulation.truth import identify
+    addresses = {c.id: parse_simulated_address(c.address.get_secret_value()) for c in settings.cameras}
+    cameras = {name: (address.camera, address.epoch_at) for name, address in addresses.items()}
+    return SimulatedRun(next(iter(addresses.values())).site(), cameras)
 
-        identities = self.identities()
-        votes: dict[GlobalId, Counter[int]] = {}
-        for frame in frames:
-            camera = self._numbers[frame.camera_id]
-            boxes = frame.tracks.boxes.astype(np.float64)
-            people = identify(self.site, camera, frame.captured_at - self.start_at, boxes)
-            for track, person in zip(frame.tracks.track_ids, people, strict=True):
-                key = (frame.camera_id, frame.boot_id, int(track))
-                if person is not None and key in identities:
-                    votes.setdefault(identities[key], Counter())[person] += 1
-        return {global_id: counts.most_common(1)[0][0] for global_id, counts in votes.items()}
 
-    def questions(self, seen: set[int]) -> list[TrueQuery]:
-        """Every generated description that is true of somebody who was seen."""
-        from pipeline.adapters.simulation.words import true_queries
+def _ask(system: RunningSystem, run: SimulatedRun, console: Console) -> list[Answer]:
+    """Ask every question that is true of somebody seen; print three of them with the routes found."""
+    frames = list(read_track_logs(system.settings.track_logs))
+    people = run.people(frames, open_store(system.settings).track_identities())
+    questions = run.questions(set(people.values()))
+    if not questions:
+        console.print("  Nobody was seen long enough to be asked for.")
+        return []
+    told = set(np.linspace(0, len(questions) - 1, min(_TOLD_QUESTIONS, len(questions))).astype(int).tolist())
+    answers = []
+    with httpx.Client(base_url=system.page, timeout=30.0) as client:
+        for number, question in enumerate(questions):
+            answer, found = _ask_one(client, question, people)
+            answers.append(answer)
+            if number in told:
+                console.print(_answer_table(question, answer, found))
+    return answers
 
-        return [query for query in true_queries(self.site.people) if query.person_ids & seen]
+
+def _ask_one(
+    client: httpx.Client, question: TrueQuery, people: dict[GlobalId, int]
+) -> tuple[Answer, list[dict[str, Any]]]:
+    try:
+        response = client.get("/api/v1/search", params={"q": question.sentence, "limit": 3})
+        response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise Unavailable(f"the API did not answer {question.sentence!r}: {type(error).__name__}") from error
+    found: list[dict[str, Any]] = response.json()["people"]
+    if not found:
+        return Answer(question.sentence, None, 0.0, None, False), []
+    best = found[0]
+    global_id = GlobalId(best["global_id"])
+    person_id = people.get(global_id)
+    answer = Answer(question.sentence, global_id, best["confidence"], person_id, person_id in question.person_ids)
+    return answer, found
+
+
+def _answer_table(question: TrueQuery, answer: Answer, found: Sequence[dict[str, Any]]) -> Table:
+    mark = "[green]true[/]" if answer.is_right else "[red]not true[/]"
+    table = Table(
+        "person", "confidence", "route",
+        title=f"\n“{question.sentence}”", title_justify="left", title_style="bold", box=None, padding=(0, 2),
+        caption=f"  Of the first person this is {mark}.", caption_justify="left",
+    )  # fmt: skip
+    for person in found:
+        stays = [f"{_clock(stay['started_at'])} {stay['camera_id']}" for stay in person["route"]]
+        table.add_row(str(person["global_id"]), f"{person['confidence']:.0%}", " → ".join(stays))
+    return table
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _drained(system: RunningSystem, timeout_s: float) -> bool:
+    """Whether, after the cameras stopped, everything they sent has reached its identity within the time."""
+    bus = open_bus(system.settings)
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        backlogs = [bus.backlog(stream, group) for stream, groups in GROUPS.items() for group in groups]
+        if not any(backlog.waiting + backlog.pending for backlog in backlogs):
+            return True
+        system.supervisor.poll()
+        time.sleep(0.2)
+    return False
+
+
+def _lost_frames(system: RunningSystem) -> dict[str, float]:
+    """Frames that were not analysed, by reason, from the camera workers' own metrics."""
+    lost: Counter[str] = Counter()
+    for port in system.metrics_ports("camera"):
+        text = httpx.get(f"http://{system.settings.metrics_host}:{port}/metrics", timeout=10.0).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "sightline_frames_dropped_total":
+                    lost[sample.labels["reason"]] += sample.value
+    return dict(lost)
+
+
+def _summary(
+    system: RunningSystem, run: SimulatedRun, answers: Sequence[Answer], lost: dict[str, float], is_drained: bool
+) -> Summary:
+    store: SqlStore = open_store(system.settings)
+    frames = list(read_track_logs(system.settings.track_logs))
+    identities = store.track_identities()
+    score = run.score(frames, identities)
+    latencies = store.capture_to_identity_s()
+    return Summary(
+        cameras=len(system.settings.cameras),
+        seconds=max(f.captured_at for f in frames) - min(f.captured_at for f in frames) if frames else 0.0,
+        frames_analysed=len(frames),
+        frames_lost=lost,
+        tracklets=store.counts().tracklets,
+        people_seen=score.cross_camera.persons,
+        identities=len(set(identities.values())),
+        tracking_idf1=score.tracking.idf1,
+        tracking_mota=score.tracking.mota,
+        cross_camera_idf1=score.cross_camera.idf1,
+        queries=len(answers),
+        query_precision_at_1=sum(a.is_right for a in answers) / len(answers) if answers else 0.0,
+        capture_to_identity_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
+        is_drained=is_drained,
+        failures=system.supervisor.failures(),
+    )
+
+
+def _tell(summary: Summary, console: Console) -> None:
+    table = Table(
+        title="\nCompared with the truth", title_justify="left", title_style="bold", box=None, show_header=False
+    )
+    latency = summary.capture_to_identity_p95_s
+    rows = {
+        "people seen / identities opened": f"{summary.people_seen} / {summary.identities}",
+        "following inside each camera": f"IDF1 {summary.tracking_idf1:.3f}, MOTA {summary.tracking_mota:.3f}",
+        "one identity across cameras": f"IDF1 {summary.cross_camera_idf1:.3f}",
+        "first answer is true": f"{summary.query_precision_at_1:.0%} of {summary.queries} questions",
+        "from last frame to identity, p95": "none yet" if latency is None else f"{latency:.1f} s",
+        "frames": f"{summary.frames_analysed} analysed, lost {sum(summary.frames_lost.values()):.0f}",
+    }
+    for name, value in rows.items():
+        table.add_row(f"  {name}", value)
+    console.print(table)
+    for name, codes in summary.failures.items():
+        console.print(f"  [red]{name} ended with {codes}[/]")
+    if not summary.is_drained:
+        console.print(f"  [red]After {_DRAIN_S:.0f} s messages were still waiting.[/]")

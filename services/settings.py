@@ -46,6 +46,7 @@ class TrackingSettings(BaseModel):
     first_cut_after_s: Annotated[float, Field(gt=0)] = 1.0
     cut_every_s: Annotated[float, Field(gt=0)] = 4.0
     crops_per_tracklet: Annotated[int, Field(ge=1, le=16)] = 4
+    log_tracks: bool = False  # write every frame's boxes to data_dir/tracks, to compare with a truth
 
 
 class EmbeddingSettings(BaseModel):
@@ -131,6 +132,10 @@ class Settings(BaseModel):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir.resolve() / 'sightline.db'}"
+
+    @property
+    def track_logs(self) -> Path:
+        return self.data_dir.resolve() / "tracks"
 
     @property
     def blobs(self) -> str:

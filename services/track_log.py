@@ -31,6 +31,9 @@ class LoggedTracker:
         self._file.write(" ".join(words) + "\n")
         return tracks
 
+    def close(self) -> None:
+        self._file.close()
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedFrame:

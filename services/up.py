@@ -38,6 +38,11 @@ class RunningSystem:
     settings: Settings
     page: str
 
+    def metrics_ports(self, prefix: str) -> list[int]:
+        """Ports of the metrics of the services whose name begins with `prefix`."""
+        names = [spec.name for spec in service_specs(self.settings, Path())]
+        return [self.settings.metrics_port + index for index, name in enumerate(names) if name.startswith(prefix)]
+
 
 @contextlib.contextmanager
 def running_system(settings: Settings) -> Iterator[RunningSystem]:
