@@ -167,6 +167,17 @@ class Bus(Protocol):
         """Publish dead letters again on their stream and remove them from the dead. Returns how many."""
 
 
+class Outbox(Protocol):
+    """A camera worker's way onto the bus, which loses nothing: the bus, else this machine's disk; a list in tests."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Make no more messages now: what was sent is kept, but the bus and the disk take no more."""
+
+    def send(self, messages: Sequence[TrackletCrops]) -> None:
+        """Publish in order, or keep until that succeeds; with none, another attempt with what is kept."""
+
+
 class StatusBoard(Protocol):
     """The newest status and picture of each camera: a Redis hash in production, a dict in tests."""
 
