@@ -175,7 +175,10 @@ class Outbox(Protocol):
         """Make no more messages now: what was sent is kept, but the bus and the disk take no more."""
 
     def send(self, messages: Sequence[TrackletCrops]) -> None:
-        """Publish in order, or keep until that succeeds; with none, another attempt with what is kept."""
+        """Publish in order, or keep until that succeeds. Never raises for a bus or a disk in trouble."""
+
+    def pump(self) -> int:
+        """Send what was kept, as far as the bus takes it. Call it often. Returns the number of messages sent."""
 
 
 class StatusBoard(Protocol):
