@@ -5,7 +5,6 @@ It keeps an append-only file, so killing the process loses nothing and a power c
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -18,12 +17,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pipeline.adapters.folder_lock import hold_folder, sign
 from pipeline.errors import ConfigurationError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class EmbeddedRedisConfig:
 class EmbeddedRedis:
     """One server over one folder.
 
-    The folder is held by a lock that the server process inherits: as long as either lives, a second one is refused.
+    The folder is held by a lock that the server process inherits: as long as it lives, a second one is refused.
     """
 
     def __init__(
@@ -86,10 +86,9 @@ class EmbeddedRedis:
         if self.is_running:
             return
         program = self._program or server_program()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _own_folder(self._socket.parent)
-        with (self._folder / "server.lock").open("a+") as lock:
-            self._hold(lock)
+        remedy = f"end it with `kill {{pid}}` and start again, or use it with REDIS_URL={self.url}"
+        with hold_folder(self._folder, "server", remedy) as lock:
+            _own_folder(self._socket.parent)
             self._clear_socket()
             with (self._folder / "server.log").open("ab") as output:
                 self._process = subprocess.Popen(
@@ -100,9 +99,7 @@ class EmbeddedRedis:
                     pass_fds=[lock.fileno()],
                     start_new_session=True,  # Ctrl-C on the terminal must reach the server last, by `stop`
                 )
-            lock.seek(0)
-            lock.truncate()
-            lock.write(str(self._process.pid))
+            sign(lock, self._process.pid)
         self._await_ready()
         log.info("the embedded server answers at %s (process %d)", self.url, self._process.pid)
 
@@ -125,17 +122,6 @@ class EmbeddedRedis:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _hold(self, lock: IO[str]) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            raise ConfigurationError(
-                f"a server (process {pid}) already holds {self._folder}; end it with `kill {pid}` and start again, "
-                f"or use it with REDIS_URL={self.url}"
-            ) from error
 
     def _clear_socket(self) -> None:
         if not self._socket.exists():

@@ -1,0 +1,37 @@
+"""One owner for a folder at a time, across processes; the lock ends with its owner, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import ConfigurationError
+
+
+def hold_folder(folder: Path, name: str, remedy: str) -> IO[str]:
+    """Make and lock `folder`; the lock lives as long as the returned file is open in any process that inherited it.
+
+    The file holds the owner's process number. Raises `ConfigurationError` while another owner lives; `{pid}` in the
+    remedy stands for its number.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = (folder / f"{name}.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        pid = lock.read().strip() or "unknown"
+        lock.close()
+        raise ConfigurationError(f"process {pid} already holds {folder} ({name}); {remedy.format(pid=pid)}") from error
+    sign(lock, os.getpid())
+    return lock
+
+
+def sign(lock: IO[str], pid: int) -> None:
+    """Write down who owns the folder."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(str(pid))
+    lock.flush()
