@@ -1,0 +1,69 @@
+"""Which tracklets stand for an identity in the gallery: few, and spread over cameras and time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts import GlobalId
+from pipeline.matching.assignment import TrackKey
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One gallery row that stands for an identity."""
+
+    row: int
+    global_id: GlobalId
+    track: TrackKey
+    started_at: float
+
+
+def most_redundant(exemplars: Sequence[Exemplar]) -> Exemplar:
+    """The exemplar whose loss costs least.
+
+    In the camera with the most exemplars: the one whose two neighbours in time are closest together; the camera's first
+    and last stay. Where no camera has three, the earliest of the fullest camera goes. Equals: the lowest row.
+    """
+    counts = Counter(exemplar.track[0] for exemplar in exemplars)
+    most = max(counts.values())
+    if most == 1:
+        return min(exemplars, key=lambda exemplar: (exemplar.started_at, exemplar.row))
+    camera_id = min(name for name, count in counts.items() if count == most)
+    crowd = sorted(
+        (exemplar for exemplar in exemplars if exemplar.track[0] == camera_id),
+        key=lambda exemplar: (exemplar.started_at, exemplar.row),
+    )
+    gaps = [
+        (after.started_at - before.started_at, exemplar.row, exemplar)
+        for before, exemplar, after in zip(crowd, crowd[1:], crowd[2:], strict=False)
+    ]
+    return min(gaps)[2] if gaps else crowd[0]
+
+
+class ExemplarBook:
+    """Exemplars by gallery row and by identity, at most `limit` per identity."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_row: dict[int, Exemplar] = {}
+        self._by_identity: dict[GlobalId, list[Exemplar]] = {}
+
+    def add(self, exemplar: Exemplar) -> int | None:
+        """Keep one more; returns the row given up for it, which may be its own."""
+        own = self._by_identity.setdefault(exemplar.global_id, [])
+        own.append(exemplar)
+        self._by_row[exemplar.row] = exemplar
+        if len(own) <= self._limit:
+            return None
+        lost = most_redundant(own)
+        own.remove(lost)
+        del self._by_row[lost.row]
+        return lost.row
+
+    def __getitem__(self, row: int) -> Exemplar:
+        return self._by_row[row]
+
+    def __len__(self) -> int:
+        return len(self._by_row)
