@@ -1,0 +1,205 @@
+"""A connection to SQLite (WAL) or PostgreSQL, its schema version, and its failures in the words of the house."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.pool import StaticPool
+
+from pipeline.errors import ConfigurationError, SightlineError, Unavailable
+
+log = logging.getLogger(__name__)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_IN_LIMIT = 500  # values in one IN (…); SQLite's oldest supported limit is 999
+_UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL server takes
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+Value = TypeVar("Value")
+
+
+class Database:
+    """An engine with reading and writing transactions.
+
+    `url` is `sqlite:///FILE`, `sqlite://` (in memory, for tests) or `postgresql://…`. A writer waits up to `busy_s`
+    seconds for another process's write; then, as at every other refusal of the server or the disk, `Unavailable` is
+    raised. No error holds a password.
+    """
+
+    def __init__(self, url: str, busy_s: float = 10.0) -> None:
+        parsed = _parsed(url)
+        self.shown_url = _shown(parsed)
+        self._engine = _engine(parsed, busy_s)
+        self._writer = self._engine.execution_options(is_writing=True)
+
+    @property
+    def dialect(self) -> str:
+        return self._engine.dialect.name
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view; nothing is written."""
+        with self._translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction, durable when the block has ended, undone when it raises."""
+        with self._translated(), self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring the schema to `revision`. Of several processes at once one works and the others wait."""
+        if self.dialect == "sqlite":
+            self._choose_wal()
+        with self.writing() as connection:
+            self._refuse_newer(connection)
+            if self.dialect == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+            command.upgrade(_alembic(connection), revision)
+
+    def downgrade(self, revision: str) -> None:
+        """Undo migrations down to `revision`; `base` removes every table."""
+        with self.writing() as connection:
+            command.downgrade(_alembic(connection), revision)
+
+    def check_schema(self) -> None:
+        """Raises `ConfigurationError` unless the schema is the one that this code was written for."""
+        with self.reading() as connection:
+            self._refuse_newer(connection)
+            found = MigrationContext.configure(connection).get_current_revision()
+        expected = _script().get_current_head()
+        if found != expected:
+            raise ConfigurationError(
+                f"the database {self.shown_url} has schema {found or 'none'}; expected {expected}: "
+                "start `sightline up` or any one service, which brings it up to date"
+            )
+
+    def _refuse_newer(self, connection: Connection) -> None:
+        found = MigrationContext.configure(connection).get_current_revision()
+        known = [script.revision for script in _script().walk_revisions()]
+        if found is not None and found not in known:
+            raise ConfigurationError(
+                f"the database {self.shown_url} has schema {found}; this Sightline knows {', '.join(sorted(known))}: "
+                "update Sightline, or go back to a copy of the database from before its update"
+            )
+
+    def _choose_wal(self) -> None:
+        """The mode stays with the file. SQLite may refuse the change at once, without waiting, while others open it."""
+        for pause_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+            try:
+                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.execute(text("PRAGMA journal_mode=WAL"))
+                return
+            except OperationalError:
+                time.sleep(pause_s)
+            except DatabaseError:  # no database at all: the transaction after this says so
+                return
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SightlineError:
+            raise
+        except (OperationalError, InterfaceError, TimeoutError) as error:
+            raise Unavailable(
+                f"the database {self.shown_url} does not answer: {_cause(error)}; is it running, writable, and is "
+                "there space on its disk?"
+            ) from error
+        except DatabaseError as error:
+            if self.dialect == "sqlite" and ("malformed" in str(error) or "not a database" in str(error)):
+                raise ConfigurationError(
+                    f"the file of {self.shown_url} is damaged or no SQLite database ({_cause(error)}); put back a "
+                    "copy, or name another file with SIGHTLINE_DATABASE_URL"
+                ) from error
+            raise
+
+
+def in_parts(values: Sequence[Value]) -> list[Sequence[Value]]:
+    """Slices that fit into one `IN (…)`."""
+    return [values[start : start + _IN_LIMIT] for start in range(0, len(values), _IN_LIMIT)]
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(  # the cause could quote the address with its password
+            "the database address cannot be read; expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    kind = parsed.drivername.partition("+")[0]
+    if kind not in _DRIVERS:
+        raise ConfigurationError(
+            f"database kind {kind!r} is unknown; expected sqlite:///FILE or postgresql://HOST/NAME"
+        )
+    return parsed.set(drivername=_DRIVERS[kind])
+
+
+def _shown(url: URL) -> str:
+    """Without the password, and without the query, which may hold one too."""
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+
+
+def _engine(url: URL, busy_s: float) -> Engine:
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": busy_s, "check_same_thread": False}
+        if url.database in (None, "", ":memory:"):
+            options["poolclass"] = StaticPool
+    else:
+        options["connect_args"] = {"connect_timeout": max(2, round(busy_s))}
+        options["pool_pre_ping"] = True
+    try:
+        engine = create_engine(url, **options)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{error.name} is not installed; PostgreSQL needs it: pip install 'sightline[postgresql]'"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # Python's driver would begin by itself, too late and never IMMEDIATE
+    for pragma in ("foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock now and waits for it; a later upgrade from reading fails without waiting.
+    is_writing = connection.get_execution_options().get("is_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))
+
+
+def _cause(error: Exception) -> str:
+    """The driver's own words, on one line."""
+    return " ".join(str(getattr(error, "orig", error)).split())[:300]

@@ -1,0 +1,86 @@
+"""The gallery as one NumPy matrix: exact, and the default up to `EXACT_LIMIT` rows' worth of waiting.
+
+A search is one matrix product, so a batch costs little more than a single query.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.contracts import F32, I64
+from pipeline.errors import ConfigurationError
+
+_BLOCK_ROWS = 16_384  # similarities of a batch of 64 against one block: 4 MB
+
+
+class ExactGallery:
+    """Appearance vectors in memory, compared with all of them. Not for use by several threads at once."""
+
+    def __init__(self, dimension: int) -> None:
+        self._vectors = np.zeros((1024, dimension), np.float32)
+        self._rows = np.zeros(1024, np.int64)
+        self._slots: dict[int, int] = {}
+
+    def add(self, rows: I64, vectors: F32) -> None:
+        """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced; of two alike the last one counts."""
+        check_vectors(vectors, self._vectors.shape[1])
+        self._reserve(len(self) + len(rows))
+        slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.int64)
+        self._rows[slots] = rows
+        self._vectors[slots] = vectors
+
+    def remove(self, rows: I64) -> None:
+        """Unknown rows are passed over. The last vector moves into each gap."""
+        for row in rows.tolist():
+            slot = self._slots.pop(row, None)
+            if slot is None:
+                continue
+            last = len(self._slots)
+            if slot != last:
+                self._rows[slot] = self._rows[last]
+                self._vectors[slot] = self._vectors[last]
+                self._slots[int(self._rows[slot])] = slot
+
+    def nearest(self, vectors: F32, top_k: int) -> tuple[I64, F32]:
+        """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
+        check_vectors(vectors, self._vectors.shape[1])
+        found = np.full((len(vectors), top_k), -1, np.int64)
+        similarities = np.full((len(vectors), top_k), -np.inf, np.float32)
+        for start in range(0, len(self), _BLOCK_ROWS):
+            block = slice(start, min(start + _BLOCK_ROWS, len(self)))
+            scores = vectors @ self._vectors[block].T
+            found, similarities = _best(
+                np.hstack([found, np.broadcast_to(self._rows[block], scores.shape)]),
+                np.hstack([similarities, scores]),
+                top_k,
+            )
+        return found, similarities
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def _reserve(self, count: int) -> None:
+        if count > len(self._rows):
+            extra = max(count, 2 * len(self._rows)) - len(self._rows)
+            self._vectors = np.concatenate([self._vectors, np.zeros((extra, self._vectors.shape[1]), np.float32)])
+            self._rows = np.concatenate([self._rows, np.zeros(extra, np.int64)])
+
+
+def check_vectors(vectors: F32, dimension: int) -> None:
+    """Raises `ConfigurationError` unless `vectors` is (N, dimension) and finite."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+        raise ConfigurationError(
+            f"vectors of shape {vectors.shape} met a gallery of dimension {dimension}; expected (N, {dimension}): "
+            "they come from another model, so restart the matcher to begin a gallery of its own"
+        )
+    if not np.isfinite(vectors).all():
+        raise ConfigurationError("vectors hold NaN or infinity; expected finite unit vectors: check the model")
+
+
+def _best(rows: I64, similarities: F32, top_k: int) -> tuple[I64, F32]:
+    """The `top_k` columns with the highest similarity, best first."""
+    if top_k < similarities.shape[1]:
+        chosen = np.argpartition(-similarities, top_k - 1, axis=1)[:, :top_k]
+        rows, similarities = np.take_along_axis(rows, chosen, 1), np.take_along_axis(similarities, chosen, 1)
+    order = np.argsort(-similarities, axis=1, kind="stable")
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(similarities, order, 1)

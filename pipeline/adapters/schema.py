@@ -1,0 +1,125 @@
+"""The tables of the database, which is the truth. `migrations/` builds the same ones, step by step.
+
+Moments are UTC seconds. Numbers that must grow in the order of commits and must never come back (global identities,
+events, embedding rows) are drawn from `counters`, and not from a sequence of the database: a sequence may show number 8
+before number 7 is committed, and then a reader that follows the numbers misses 7 for ever.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("camera_id", String(64), primary_key=True),
+    Column("address", String, nullable=False),  # without credentials
+    Column("added_at", Double, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("global_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("opened_at", Double, nullable=False),
+    Column("first_seen_at", Double, nullable=False),
+    Column("last_seen_at", Double, nullable=False),
+    Column("tracklets", Integer, nullable=False),
+    Index(None, "last_seen_at"),
+)
+
+tracklets = Table(
+    "tracklets",
+    metadata,
+    Column("tracklet_id", String(200), primary_key=True),
+    Column("camera_id", String(64), nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("track_id", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=False),
+    Column("detections", BigInteger, nullable=False),
+    Column("global_id", ForeignKey("identities.global_id")),  # null until the matcher has decided
+    Column("confidence", Double),
+    Index(None, "global_id", "started_at"),
+    Index(None, "camera_id", "started_at"),
+)
+
+crops = Table(
+    "crops",
+    metadata,
+    Column("tracklet_id", ForeignKey("tracklets.tracklet_id"), primary_key=True),
+    Column("rank", Integer, primary_key=True, autoincrement=False),  # 0 is the best
+    Column("blob_key", String(64), nullable=False),
+    Column("captured_at", Double, nullable=False),
+    Column("x1_px", Double, nullable=False),
+    Column("y1_px", Double, nullable=False),
+    Column("x2_px", Double, nullable=False),
+    Column("y2_px", Double, nullable=False),
+    Column("frame_width_px", Integer, nullable=False),
+    Column("frame_height_px", Integer, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("sharpness", Double, nullable=False),
+    Column("visibility", Double, nullable=False),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    # INTEGER on SQLite, where only that spelling makes the column the table's own key
+    Column("row", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("tracklet_id", ForeignKey("tracklets.tracklet_id"), nullable=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("quality", Double, nullable=False),
+    Column("appearance", LargeBinary, nullable=False),  # little-endian float16
+    Column("language", LargeBinary, nullable=False),  # little-endian float16
+    UniqueConstraint("tracklet_id", "model_digest"),
+    Index(None, "model_digest", "row"),
+)
+
+identity_events = Table(
+    "identity_events",
+    metadata,
+    Column("event_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("decided_at", Double, nullable=False),
+    Column("global_id", BigInteger, nullable=False),  # no foreign key: events outlive the identity
+    Column("from_global_id", BigInteger),
+    Column("tracklet_ids", JSON, nullable=False),
+    Column("camera_id", String(64)),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("is_new", Boolean, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("reason", String(400), nullable=False),
+)
