@@ -16,7 +16,7 @@ from pipeline.contracts import (
     decode,
     encode,
 )
-from pipeline.errors import InvalidMessage
+from pipeline.errors import ConfigurationError, InvalidMessage
 from pipeline.interfaces import Backlog, DeadLetter
 from pipeline.metrics import STREAM_PENDING, STREAM_WAITING
 
@@ -155,6 +155,16 @@ def parse_id(text: str) -> EntryId:
     """`"1700000000000-3"` → (1700000000000, 3)."""
     milliseconds, _, sequence = text.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def parse_letter_id(text: str) -> EntryId:
+    """The number of a dead letter as an operator types it. Raises `ConfigurationError` for anything else."""
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{text!r} is no dead letter; expected a number such as 1700000000000-0 from `sightline dead list`"
+        ) from error
 
 
 def format_id(entry: EntryId) -> str:

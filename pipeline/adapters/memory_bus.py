@@ -24,6 +24,7 @@ from pipeline.adapters.bus_rules import (
     message_of,
     observe_backlog,
     parse_id,
+    parse_letter_id,
     read_letter,
     size_bytes,
     write_letter,
@@ -98,9 +99,9 @@ class MemoryBus:
         self._server = _Server()
         self._own_from: dict[tuple[StreamName, str, str], EntryId | None] = {}
 
-    def restarted(self) -> MemoryBus:
+    def restarted(self, config: BusConfig | None = None) -> MemoryBus:
         """The same streams as a process sees them that has just started: its consumers begin with what they left."""
-        other = MemoryBus(self._config, self._now, self._monotonic)
+        other = MemoryBus(config or self._config, self._now, self._monotonic)
         other._server = self._server
         return other
 
@@ -182,15 +183,9 @@ class MemoryBus:
         """See `Bus`. A letter whose content was not kept stays dead."""
         with self._server.changed:
             self._check_here()
-            known = [entry_id for entry_id in map(parse_id, entry_ids) if entry_id in self._server.dead]
-            letters = [read_letter(format_id(entry_id), self._server.dead[entry_id]) for entry_id in known]
-            whole = [letter for letter in letters if letter.fields]
-            for letter in whole:
-                self._make_room(letter.stream)
-                self._server.append(self._server.streams[letter.stream].entries, letter.fields, self._now())
-                del self._server.dead[parse_id(letter.entry_id)]
+            replayed = sum(self._replay(entry_id) for entry_id in map(parse_letter_id, entry_ids))
             self._server.changed.notify_all()
-            return len(whole)
+            return replayed
 
     # --- under the lock ------------------------------
 
@@ -280,6 +275,16 @@ class MemoryBus:
         log.warning("%s %s of group %s was set aside: %s", stream, format_id(entry_id), group, reason)
         while sum(map(size_bytes, self._server.dead.values())) > self._config.max_dead_bytes:
             self._server.dead.pop(min(self._server.dead))
+
+    def _replay(self, entry_id: EntryId) -> int:
+        fields = self._server.dead.get(entry_id)
+        letter = read_letter(format_id(entry_id), fields) if fields else None
+        if letter is None or not letter.fields:
+            return 0
+        self._make_room(letter.stream)
+        self._server.append(self._server.streams[letter.stream].entries, letter.fields, self._now())
+        del self._server.dead[entry_id]
+        return 1
 
     def _trim(self, stream: StreamName) -> int:
         held = self._server.streams[stream]

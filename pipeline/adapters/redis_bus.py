@@ -27,15 +27,14 @@ from pipeline.adapters.bus_rules import (
     message_of,
     observe_backlog,
     parse_id,
-    read_letter,
+    parse_letter_id,
     size_bytes,
-    write_letter,
 )
 from pipeline.adapters.redis_connection import RedisConnection
+from pipeline.adapters.redis_dead_letters import RedisDeadLetters
 from pipeline.contracts import NAME_PATTERN, Message, StreamName, encode
 from pipeline.errors import BusFull, ConfigurationError, InvalidMessage, Unavailable
 from pipeline.interfaces import Backlog, DeadLetter, Delivery
-from pipeline.metrics import DEAD_LETTERS
 
 __all__ = ["BusConfig", "RedisBus"]
 
@@ -76,13 +75,14 @@ class RedisBus:
         self._server = RedisConnection(url, self._config.connect_timeout_s, self._config.answer_timeout_s)
         self._redis = self._server.client
         self._keys = {stream: site_key(site, stream.value) for stream in StreamName}
-        self._dead_key = site_key(site, "dead")
+        self._dead = RedisDeadLetters(self._redis, site_key(site, "dead"), self._keys, self._config.max_dead_bytes)
+        self._site = site
         self._monotonic = monotonic
         self._memories: dict[_Seat, _Memory] = {}
         self._room_bytes: dict[StreamName, int] = {}
 
     def __repr__(self) -> str:
-        return f"RedisBus({self._server.address}, {self._dead_key.rpartition(':')[0]})"
+        return f"RedisBus({self._server.address}, {site_key(self._site, '*')})"
 
     def close(self) -> None:
         self._redis.close()
@@ -181,7 +181,7 @@ class RedisBus:
         deliveries: list[Delivery] = []
         for entry_id, fields in claimed:
             if is_given_up(counts[entry_id], self._config):
-                self._bury(seat.stream, seat.group, entry_id.decode(), given_up_reason(counts[entry_id]), fields)
+                self._dead.bury(seat.stream, seat.group, entry_id.decode(), given_up_reason(counts[entry_id]), fields)
             else:
                 deliveries += self._deliver(seat, [(entry_id, fields)], counts[entry_id] + 1)
         return deliveries
@@ -198,7 +198,7 @@ class RedisBus:
             try:
                 message = message_of(seat.stream, fields)
             except InvalidMessage as error:
-                self._bury(seat.stream, seat.group, entry_id.decode(), str(error), fields)
+                self._dead.bury(seat.stream, seat.group, entry_id.decode(), str(error), fields)
             else:
                 deliveries.append(Delivery(seat.stream, entry_id.decode(), message, delivered))
         return deliveries
@@ -227,31 +227,7 @@ class RedisBus:
         """See `Bus`. While the server has no memory left the message stays pending instead and comes again later."""
         fields = {name.encode(): value for name, value in encode(delivery.message).items()}
         with self._server.errors():
-            self._bury(delivery.stream, group, delivery.entry_id, reason, fields)
-
-    def _bury(self, stream: StreamName, group: str, entry_id: str, reason: str, fields: Mapping[bytes, bytes]) -> None:
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.xadd(self._dead_key, write_letter(stream, group, reason, fields))
-        pipeline.xack(self._keys[stream], group, entry_id)
-        try:
-            pipeline.execute()
-        except redis.OutOfMemoryError:
-            # Raising would stop the very consumer whose progress frees the memory.
-            log.error("%s %s stays pending, the server has no memory for a dead letter: %s", stream, entry_id, reason)
-            return
-        DEAD_LETTERS.labels(stream.value, group).inc()
-        log.warning("%s %s of group %s was set aside: %s", stream, entry_id, group, reason)
-        self._bound_dead_letters()
-
-    def _bound_dead_letters(self) -> None:
-        limit = self._config.max_dead_bytes
-        while (used := self._used_bytes(self._dead_key, samples=0)) > limit:
-            length = int(self._redis.xlen(self._dead_key))
-            kept = min(length - 1, int(length * 0.9 * limit / used))
-            self._redis.xtrim(self._dead_key, maxlen=max(kept, 0), approximate=False)
-            log.warning("%d of the oldest dead letters were dropped: more than %d bytes", length - max(kept, 0), limit)
-            if kept <= 0:
-                return
+            self._dead.bury(delivery.stream, group, delivery.entry_id, reason, fields)
 
     # --- upkeep ------------------------------
 
@@ -305,29 +281,20 @@ class RedisBus:
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         """The newest `limit` dead letters, newest first."""
         with self._server.errors():
-            entries = self._redis.xrevrange(self._dead_key, count=limit)
-        return [letter for entry_id, fields in entries if (letter := _letter(entry_id, fields))]
+            return self._dead.newest(limit)
 
     def replay(self, entry_ids: Sequence[str]) -> int:
         """See `Bus`. Every group of the stream gets the message again; one whose content was not kept stays dead."""
-        replayed = 0
-        for entry_id in entry_ids:
-            _check_id(entry_id)
-            with self._server.errors():
-                replayed += self._replay(entry_id)
-        return replayed
+        with self._server.errors():
+            return sum(self._replay(format_id(parse_letter_id(entry_id))) for entry_id in entry_ids)
 
     def _replay(self, entry_id: str) -> int:
-        found = self._redis.xrange(self._dead_key, entry_id, entry_id)
-        letter = _letter(*found[0]) if found else None
+        letter = self._dead.find(entry_id)
         if letter is None or not letter.fields:
             log.warning("dead letter %s cannot be replayed: %s", entry_id, letter.reason if letter else "unknown")
             return 0
         self._make_room(letter.stream, size_bytes(letter.fields))
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.xadd(self._keys[letter.stream], letter.fields)
-        pipeline.xdel(self._dead_key, entry_id)
-        pipeline.execute()
+        self._dead.revive(letter)
         return 1
 
 
@@ -336,20 +303,3 @@ def site_key(site: str, name: str) -> str:
     if not re.fullmatch(NAME_PATTERN, site):
         raise ConfigurationError(f"site {site!r} cannot be used; expected letters, digits, dot, dash or underscore")
     return f"sightline:{{{site}}}:{name}"
-
-
-def _letter(entry_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter | None:
-    try:
-        return read_letter(entry_id.decode(), fields)
-    except InvalidMessage as error:
-        log.warning("%s", error)
-        return None
-
-
-def _check_id(entry_id: str) -> None:
-    try:
-        parse_id(entry_id)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{entry_id!r} is no dead letter; expected a number such as 1700000000000-0 from `sightline dead list`"
-        ) from error
