@@ -1,9 +1,9 @@
 """A camera of a simulated site as a `FrameSource`, and its address.
 
-`simulated://?seed=7&cameras=4&camera=0&people=12&fps=10&size=640x360&start=1767225600&clock=real&duration=60`
+`simulated://site?seed=7&cameras=4&camera=0&people=12&fps=10&size=640x360&start=1767225600&clock=real&duration=60`
 
-Every key may be left out. Cameras with the same seed, cameras, people, size and start show one site, in whatever
-process they run.
+Every key may be left out, and so may `site`. Cameras with the same seed, cameras, people, size and start show one site,
+in whatever process they run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
+from pipeline.adapters.addresses import CameraAddress
+from pipeline.adapters.frame_times import RateGate
 from pipeline.adapters.simulation.site import MAX_CAMERAS, SimulatedSite
+from pipeline.adapters.source_options import SourceOptions
 from pipeline.contracts import CameraId, Frame
 from pipeline.errors import ConfigurationError, StreamEnded
 from pipeline.interfaces import Clock
 
 SCHEME = "simulated://"
+_PLACE = "site"
 EPOCH_AT = 1_767_225_600.0  # 2026-01-01 00:00 UTC: the site's second 0 when the address names none
 _SIZES_PX = (64, 3840)
 _MAX_FPS = 120.0
@@ -70,7 +74,7 @@ class SimulatedAddress:
         values["clock"] = "virtual" if self.is_virtual else "real"
         if self.duration_s is not None:
             values["duration"] = f"{self.duration_s:g}"
-        return f"{SCHEME}?{urlencode(values)}"
+        return f"{SCHEME}{_PLACE}?{urlencode(values)}"
 
     @property
     def epoch_at(self) -> float:
@@ -89,10 +93,10 @@ class SimulatedAddress:
 def parse_simulated_address(text: str) -> SimulatedAddress:
     """Read an address. Raises `ConfigurationError` for unknown or repeated keys and for values out of range."""
     if not text.startswith(SCHEME):
-        raise ConfigurationError(f"{text!r} is no simulated camera; expected {SCHEME}?seed=7&camera=0&…")
+        raise ConfigurationError(f"{text!r} is no simulated camera; expected {SCHEME}{_PLACE}?seed=7&camera=0&…")
     place, _, query = text.removeprefix(SCHEME).partition("?")
-    if place not in ("", "site", "site/"):
-        raise ConfigurationError(f"{text!r} names the place {place!r}; expected {SCHEME}?key=value&… without one")
+    if place.rstrip("/") not in ("", _PLACE):
+        raise ConfigurationError(f"{text!r} names the place {place!r}; expected {SCHEME}{_PLACE}?key=value&…")
     values: dict[str, object] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _KEYS:
@@ -107,13 +111,23 @@ def parse_simulated_address(text: str) -> SimulatedAddress:
     return SimulatedAddress(**values)  # type: ignore[arg-type]  # the readers of _KEYS give the types of the fields
 
 
-class SimulatedCamera:
-    """`FrameSource` of one camera of a `SimulatedSite`."""
+def open_simulated(
+    camera_id: CameraId, address: CameraAddress, options: SourceOptions, clock: Clock
+) -> SimulatedCamera:
+    """The camera behind an operator's address. Raises `ConfigurationError` for an address that cannot be read."""
+    return SimulatedCamera(camera_id, parse_simulated_address(address.url), clock, options.target_fps)
 
-    def __init__(self, camera_id: CameraId, address: SimulatedAddress, clock: Clock) -> None:
+
+class SimulatedCamera:
+    """`FrameSource` of one camera of a `SimulatedSite`. Frames above `target_fps` are never rendered."""
+
+    def __init__(
+        self, camera_id: CameraId, address: SimulatedAddress, clock: Clock, target_fps: float | None = None
+    ) -> None:
         self._camera_id = camera_id
         self._address = address
         self._clock = clock
+        self._gate = RateGate(target_fps)
         self._site = address.site()
         self._index = 0
         self._number = self._newest() - 1  # of the last frame taken, on the grid of the site
@@ -127,7 +141,8 @@ class SimulatedCamera:
     def read(self) -> Frame:
         """The next frame of the grid, at its time; a late reader gets the newest. `StreamEnded` after the duration."""
         self._number = max(self._number + 1, self._newest())
-        captured_at = self._captured_at(self._number)
+        while not self._gate.admits(captured_at := self._captured_at(self._number)):
+            self._number += 1
         if captured_at >= self._ends_at:
             raise StreamEnded(f"{self.address} has given its {self._address.duration_s:g} s")
         if not self._address.is_virtual:

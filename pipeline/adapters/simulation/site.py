@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from pipeline.adapters.simulation.drawing import Projected, fabric, lay_over, project_figure
@@ -19,8 +20,10 @@ from pipeline.adapters.simulation.view import NEAREST_M, View, draw_view, noise_
 from pipeline.contracts import F64, Image
 from pipeline.errors import ConfigurationError
 
-CYCLE_S = 84.0
+CYCLE_S = 96.0
 MAX_CAMERAS = 8
+_UNSEEN_M = (5.0, 14.0)  # length of the ways between cameras
+_AWAY_S = 19.0  # at the end of a cycle: enough for the longest of these ways, whatever camera comes next
 _BENDS = 24  # straight pieces of one walk
 
 
@@ -108,8 +111,8 @@ class SimulatedSite:
         # Milliseconds name the moment: the same noise in every process, another one in the next frame.
         down, right = np.random.default_rng([self.seed, 3, camera, round(time_s * 1000) % 2**63]).integers(0, 64, 2)
         window = np.s_[down : down + view.height_px, right : right + view.width_px]
-        np.add(frame, np.minimum(brighter[window], 255 - frame), out=frame)
-        np.subtract(frame, np.minimum(darker[window], frame), out=frame)
+        cv2.add(frame, brighter[window], dst=frame)
+        cv2.subtract(frame, darker[window], dst=frame)
         return frame
 
     def background(self, camera: int) -> Image:
@@ -129,7 +132,7 @@ class SimulatedSite:
         rng = np.random.default_rng([self.seed, 5, person_id, cycle % 2**63])
         person = self.person(person_id)
         begins_s = self._offset_s(person_id) + cycle * CYCLE_S
-        ends_s = begins_s + CYCLE_S - 6.0
+        ends_s = begins_s + CYCLE_S - _AWAY_S
         time_s = begins_s + rng.uniform(0, 4)
         camera = int(rng.integers(len(self.views)))
         visits: list[Visit] = []
@@ -147,7 +150,7 @@ class SimulatedSite:
     def walk_m(self, origin: int, destination: int) -> float:
         """Metres of unseen way between two cameras (to the same one: around the block); the same in both directions."""
         low, high = sorted((origin, destination))
-        return float(np.random.default_rng([self.seed, 6, low, high]).uniform(5.0, 16.0))
+        return float(np.random.default_rng([self.seed, 6, low, high]).uniform(*_UNSEEN_M))
 
 
 def _next_camera(camera: int, cameras: int, rng: np.random.Generator) -> int:
