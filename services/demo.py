@@ -10,31 +10,24 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.adapters.bus_rules import GROUPS
-from pipeline.contracts import GlobalId
-from pipeline.errors import Unavailable
 from services.console import started
-from services.runtime import open_bus, open_store
+from services.evaluation.system import Answer, Summary, ask_all, drained, lost_frames, summarise
+from services.runtime import open_store
 from services.settings import Settings, load
-from services.track_log import read_track_logs
 from services.up import RunningSystem, running_system
 
 if TYPE_CHECKING:
     from pipeline.adapters.simulation.words import TrueQuery
-    from pipeline.adapters.store import SqlStore
     from services.evaluation.simulated_run import SimulatedRun
 
 CAMERA_NAMES = ("gate", "lobby", "yard", "corridor", "stairs", "garden", "bridge", "platform")
@@ -54,38 +47,6 @@ class DemoPlan:
     port: int
     data_dir: Path
     duration_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The system's first answer to one question. `is_right`: the sentence is true of the person found."""
-
-    sentence: str
-    global_id: GlobalId | None
-    confidence: float
-    person_id: int | None  # who that identity really is, by most of its tracks
-    is_right: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What `--json` writes. Shares from 0 to 1; `frames_lost` by reason; `failures` are exit codes by service."""
-
-    cameras: int
-    seconds: float
-    frames_analysed: int
-    frames_lost: dict[str, float]
-    tracklets: int
-    people_seen: int
-    identities: int
-    tracking_idf1: float
-    tracking_mota: float
-    cross_camera_idf1: float
-    queries: int
-    query_precision_at_1: float
-    capture_to_identity_p95_s: float | None
-    is_drained: bool
-    failures: dict[str, list[int]]
 
 
 def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
@@ -111,11 +72,11 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
             while not stop.wait(1.0) and not system.supervisor.is_broken:
                 system.supervisor.poll()
         with console.status("Stopping in order: cameras, embedder, archiver, matcher, API, bus…"):
-            lost = _lost_frames(system)
+            lost = lost_frames(system)
             system.supervisor.stop("camera")
-            is_drained = _drained(system, _DRAIN_S)
+            is_drained = drained(system, _DRAIN_S)
             system.supervisor.stop()
-            summary = _summary(system, run, answers, lost, is_drained)
+            summary = summarise(system, run, answers, lost, is_drained)
     _tell(summary, console)
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
@@ -172,39 +133,12 @@ def _simulated_run(settings: Settings) -> SimulatedRun:
 
 def _ask(system: RunningSystem, run: SimulatedRun, console: Console) -> list[Answer]:
     """Ask every question that is true of somebody seen; print three of them with the routes found."""
-    frames = list(read_track_logs(system.settings.track_logs))
-    people = run.people(frames, open_store(system.settings).track_identities())
-    questions = run.questions(set(people.values()))
-    if not questions:
+    asked = ask_all(system, run)
+    if not asked:
         console.print("  Nobody was seen long enough to be asked for.")
-        return []
-    told = set(np.linspace(0, len(questions) - 1, min(_TOLD_QUESTIONS, len(questions))).astype(int).tolist())
-    answers = []
-    with httpx.Client(base_url=system.page, timeout=30.0) as client:
-        for number, question in enumerate(questions):
-            answer, found = _ask_one(client, question, people)
-            answers.append(answer)
-            if number in told:
-                console.print(_answer_table(question, answer, found))
-    return answers
-
-
-def _ask_one(
-    client: httpx.Client, question: TrueQuery, people: dict[GlobalId, int]
-) -> tuple[Answer, list[dict[str, Any]]]:
-    try:
-        response = client.get("/api/v1/search", params={"q": question.sentence, "limit": 3})
-        response.raise_for_status()
-    except httpx.HTTPError as error:
-        raise Unavailable(f"the API did not answer {question.sentence!r}: {type(error).__name__}") from error
-    found: list[dict[str, Any]] = response.json()["people"]
-    if not found:
-        return Answer(question.sentence, None, 0.0, None, False), []
-    best = found[0]
-    global_id = GlobalId(best["global_id"])
-    person_id = people.get(global_id)
-    answer = Answer(question.sentence, global_id, best["confidence"], person_id, person_id in question.person_ids)
-    return answer, found
+    for index in sorted(set(np.linspace(0, len(asked) - 1, _TOLD_QUESTIONS).astype(int))) if asked else []:
+        console.print(_answer_table(*asked[index]))
+    return [answer for _, answer, _ in asked]
 
 
 def _answer_table(question: TrueQuery, answer: Answer, found: Sequence[dict[str, Any]]) -> Table:
@@ -222,58 +156,6 @@ def _answer_table(question: TrueQuery, answer: Answer, found: Sequence[dict[str,
 
 def _clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def _drained(system: RunningSystem, timeout_s: float) -> bool:
-    """Whether, after the cameras stopped, everything they sent has reached its identity within the time."""
-    bus = open_bus(system.settings)
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        backlogs = [bus.backlog(stream, group) for stream, groups in GROUPS.items() for group in groups]
-        if not any(backlog.waiting + backlog.pending for backlog in backlogs):
-            return True
-        system.supervisor.poll()
-        time.sleep(0.2)
-    return False
-
-
-def _lost_frames(system: RunningSystem) -> dict[str, float]:
-    """Frames that were not analysed, by reason, from the camera workers' own metrics."""
-    lost: Counter[str] = Counter()
-    for port in system.metrics_ports("camera"):
-        text = httpx.get(f"http://{system.settings.metrics_host}:{port}/metrics", timeout=10.0).text
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == "sightline_frames_dropped_total":
-                    lost[sample.labels["reason"]] += sample.value
-    return dict(lost)
-
-
-def _summary(
-    system: RunningSystem, run: SimulatedRun, answers: Sequence[Answer], lost: dict[str, float], is_drained: bool
-) -> Summary:
-    store: SqlStore = open_store(system.settings)
-    frames = list(read_track_logs(system.settings.track_logs))
-    identities = store.track_identities()
-    score = run.score(frames, identities)
-    latencies = store.capture_to_identity_s()
-    return Summary(
-        cameras=len(system.settings.cameras),
-        seconds=max(f.captured_at for f in frames) - min(f.captured_at for f in frames) if frames else 0.0,
-        frames_analysed=len(frames),
-        frames_lost=lost,
-        tracklets=store.counts().tracklets,
-        people_seen=score.cross_camera.persons,
-        identities=len(set(identities.values())),
-        tracking_idf1=score.tracking.idf1,
-        tracking_mota=score.tracking.mota,
-        cross_camera_idf1=score.cross_camera.idf1,
-        queries=len(answers),
-        query_precision_at_1=sum(a.is_right for a in answers) / len(answers) if answers else 0.0,
-        capture_to_identity_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
-        is_drained=is_drained,
-        failures=system.supervisor.failures(),
-    )
 
 
 def _tell(summary: Summary, console: Console) -> None:

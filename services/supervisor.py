@@ -91,6 +91,11 @@ class Supervisor:
         """Exit codes of services that ended although nobody asked them to."""
         return {service.spec.name: service.exits for service in self._running if service.exits}
 
+    def process_id(self, name: str) -> int | None:
+        """The process of a service while it runs."""
+        process = next(service.process for service in self._running if service.spec.name == name)
+        return process.pid if process is not None else None
+
     def log_path(self, name: str) -> Path:
         return self._run_dir / f"{name}.log"
 
