@@ -15,10 +15,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.pool import StaticPool
 
-from pipeline.errors import ConfigurationError, SightlineError, Unavailable
+from pipeline.errors import ConfigurationError, InvalidMessage, SightlineError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ class Database:
         parsed = _parsed(url)
         self.shown_url = _shown(parsed)
         self._engine = _engine(parsed, busy_s)
+        if parsed.get_backend_name() == "postgresql":
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            self._reader = self._engine  # a transaction of SQLite sees one moment anyway
         self._writer = self._engine.execution_options(is_writing=True)
 
     @property
@@ -51,7 +55,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view; nothing is written."""
-        with self._translated(), self._engine.connect() as connection, connection.begin():
+        with self._translated(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -121,6 +125,11 @@ class Database:
             raise Unavailable(
                 f"the database {self.shown_url} does not answer: {_cause(error)}; is it running, writable, and is "
                 "there space on its disk?"
+            ) from error
+        except (DataError, OverflowError) as error:
+            raise InvalidMessage(
+                f"a value does not fit into the database: {_cause(error)}; expected numbers of at most 64 bits: look "
+                "at the program that sent it"
             ) from error
         except DatabaseError as error:
             if self.dialect == "sqlite" and ("malformed" in str(error) or "not a database" in str(error)):

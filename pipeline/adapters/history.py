@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
 
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
-from pipeline.contracts import BlobKey, CameraId, GlobalId, IdentityEvent, TrackletId
+from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
+from pipeline.contracts import CameraId, GlobalId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.interfaces import Sighting
-
-STAY_GAP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +28,20 @@ class IdentitySummary:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCrop:
-    """A crop whose blob is known to exist."""
-
-    blob_key: BlobKey
-    captured_at: float
-    box_px: tuple[float, float, float, float]  # x1, y1, x2, y2 in the frame
-    frame_size_px: tuple[int, int]  # width, height
-    score: float
-    sharpness: float
-    visibility: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTracklet:
-    """A tracklet as far as it has come: `global_id` is None until it is decided, `crops` is empty until archived."""
-
-    tracklet_id: TrackletId
-    camera_id: CameraId
-    started_at: float
-    ended_at: float
-    detections: int
-    global_id: GlobalId | None
-    confidence: float | None
-    crops: tuple[StoredCrop, ...]  # best first
-
-
-@dataclass(frozen=True, slots=True)
 class StoredCamera:
     """A camera that was seen at some time."""
 
     camera_id: CameraId
     address: str  # without credentials
     added_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tracklets with an identity, and identities."""
+
+    tracklets: int
+    identities: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +69,20 @@ class History:
     def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]:
         """The routes of many, in two queries."""
         found: dict[GlobalId, list[StoredTracklet]] = {global_id: [] for global_id in global_ids}
-        chosen = [tracklets.c.global_id.in_(part) for part in in_parts(global_ids)]
         with self._database.reading() as connection:
-            for condition in chosen:
-                rows = connection.execute(select(tracklets).where(condition)).all()
-                of_tracklet = crops.c.tracklet_id == tracklets.c.tracklet_id
-                kept = connection.execute(select(crops).join(tracklets, of_tracklet).where(condition)).all()
-                for tracklet in _stored_tracklets(rows, kept):
-                    assert tracklet.global_id is not None
-                    found[tracklet.global_id].append(tracklet)
+            for part in in_parts(global_ids):
+                for tracklet in _stored_tracklets(connection, tracklets.c.global_id.in_(part)):
+                    if tracklet.global_id is not None:
+                        found[tracklet.global_id].append(tracklet)
         return {global_id: stays(pieces) for global_id, pieces in found.items()}
 
     def tracklets(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, StoredTracklet]:
         """Details of those that are known."""
-        found: dict[TrackletId, StoredTracklet] = {}
+        found: list[StoredTracklet] = []
         with self._database.reading() as connection:
             for part in in_parts(tracklet_ids):
-                rows = connection.execute(select(tracklets).where(tracklets.c.tracklet_id.in_(part))).all()
-                kept = connection.execute(select(crops).where(crops.c.tracklet_id.in_(part))).all()
-                found |= {tracklet.tracklet_id: tracklet for tracklet in _stored_tracklets(rows, kept)}
-        return found
+                found += _stored_tracklets(connection, tracklets.c.tracklet_id.in_(part))
+        return {tracklet.tracklet_id: tracklet for tracklet in found}
 
     def identities(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, IdentitySummary]:
         """Summaries of those that are known."""
@@ -127,15 +101,54 @@ class History:
 
     def events_after(self, event_id: int, limit: int) -> list[IdentityEvent]:
         """What was decided after event number `event_id`, in order. Following the numbers misses nothing."""
-        query = select(identity_events).where(identity_events.c.event_id > event_id)
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(identity_events.c.event_id).limit(limit)).all()
-        return [IdentityEvent.model_validate(row._asdict()) for row in rows]
+        return self._events(identity_events.c.event_id > event_id, limit)
+
+    def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
+        """Merged, split and erased events after `after_event_id`, oldest first: how readers keep a cache right."""
+        is_change = identity_events.c.kind != IdentityEventKind.ASSIGNED.value
+        return self._events(and_(identity_events.c.event_id > after_event_id, is_change), limit)
 
     def cameras(self) -> list[StoredCamera]:
         with self._database.reading() as connection:
             rows = connection.execute(select(cameras).order_by(cameras.c.camera_id)).all()
         return [StoredCamera(CameraId(row.camera_id), row.address, row.added_at) for row in rows]
+
+    def counts(self) -> Counts:
+        """How much has been decided."""
+        decided = select(func.count()).where(tracklets.c.global_id.is_not(None))
+        with self._database.reading() as connection:
+            return Counts(
+                tracklets=connection.execute(decided).scalar_one(),
+                identities=connection.execute(select(func.count()).select_from(identities)).scalar_one(),
+            )
+
+    def track_identities(self) -> dict[tuple[str, str, int], GlobalId]:
+        """The identity of each track (camera, boot, track): that of most of its tracklets, else the smaller number."""
+        track = (tracklets.c.camera_id, tracklets.c.boot_id, tracklets.c.track_id)
+        votes = (
+            select(*track, tracklets.c.global_id)
+            .where(tracklets.c.global_id.is_not(None))
+            .group_by(*track, tracklets.c.global_id)
+            .order_by(func.count(), tracklets.c.global_id.desc())
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(votes).all()
+        return {(row.camera_id, row.boot_id, row.track_id): row.global_id for row in rows}
+
+    def capture_to_identity_s(self) -> list[float]:
+        """For each tracklet the seconds from its last frame to its decision, in the order of the decisions."""
+        is_assigned = identity_events.c.kind == IdentityEventKind.ASSIGNED.value
+        waited_s = identity_events.c.decided_at - identity_events.c.ended_at
+        with self._database.reading() as connection:
+            return list(
+                connection.execute(select(waited_s).where(is_assigned).order_by(identity_events.c.event_id)).scalars()
+            )
+
+    def _events(self, condition: ColumnElement[bool], limit: int) -> list[IdentityEvent]:
+        query = select(identity_events).where(condition).order_by(identity_events.c.event_id).limit(limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [IdentityEvent.model_validate(row._asdict()) for row in rows]
 
     def _summaries(self, query: Select[Any]) -> list[IdentitySummary]:
         with self._database.reading() as connection:
@@ -164,73 +177,46 @@ class History:
         ]
 
 
-def stays(pieces: Iterable[StoredTracklet], gap_s: float = STAY_GAP_S) -> list[Sighting]:
-    """Tracklets of one person as stays: those of one camera less than `gap_s` apart are one, even where another
-    camera saw the person in between. Stays come in the order of their beginning, their crops best first.
-    """
-    open_stays: dict[CameraId, list[StoredTracklet]] = {}
-    closed: list[list[StoredTracklet]] = []
-    for piece in sorted(pieces, key=lambda piece: (piece.started_at, piece.tracklet_id)):
-        stay = open_stays.get(piece.camera_id)
-        if stay is not None and piece.started_at - max(other.ended_at for other in stay[-8:]) < gap_s:
-            stay.append(piece)
-        else:
-            open_stays[piece.camera_id] = stay = [piece]
-            closed.append(stay)
-    return [_sighting(stay) for stay in closed]
-
-
-def _sighting(stay: list[StoredTracklet]) -> Sighting:
-    ranked = [(rank, crop) for piece in stay for rank, crop in enumerate(piece.crops)]
-    ranked.sort(key=lambda pair: (pair[0], -_visible_px(pair[1])))
-    return Sighting(
-        camera_id=stay[0].camera_id,
-        started_at=stay[0].started_at,
-        ended_at=max(piece.ended_at for piece in stay),
-        tracklet_ids=tuple(piece.tracklet_id for piece in stay),
-        crop_keys=tuple(dict.fromkeys(crop.blob_key for _, crop in ranked)),
-    )
-
-
-def _visible_px(crop: StoredCrop) -> float:
-    x1, y1, x2, y2 = crop.box_px
-    return (x2 - x1) * (y2 - y1) * crop.visibility
-
-
-def _conditions(seen: Seen) -> list[Any]:
-    conditions: list[Any] = []
+def _conditions(seen: Seen) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if seen.camera_ids:
         conditions.append(tracklets.c.camera_id.in_(seen.camera_ids))
     if seen.since_at is not None:
         conditions.append(tracklets.c.ended_at >= seen.since_at)
     if seen.until_at is not None:
         conditions.append(tracklets.c.started_at <= seen.until_at)
-    return [and_(*conditions)] if conditions else []
+    return conditions
 
 
-def _stored_tracklets(rows: Iterable[Row[Any]], crop_rows: Iterable[Row[Any]]) -> list[StoredTracklet]:
-    of: dict[str, list[tuple[int, StoredCrop]]] = {}
-    for row in crop_rows:
-        crop = StoredCrop(
-            blob_key=BlobKey(row.blob_key),
-            captured_at=row.captured_at,
-            box_px=(row.x1_px, row.y1_px, row.x2_px, row.y2_px),
-            frame_size_px=(row.frame_width_px, row.frame_height_px),
-            score=row.score,
-            sharpness=row.sharpness,
-            visibility=row.visibility,
-        )
-        of.setdefault(row.tracklet_id, []).append((row.rank, crop))
+def _stored_tracklets(connection: Connection, condition: ColumnElement[bool]) -> list[StoredTracklet]:
+    """The tracklets that fulfil a condition on their table, with their crops, in two queries."""
+    of_tracklet = crops.c.tracklet_id == tracklets.c.tracklet_id
+    query = select(crops).join(tracklets, of_tracklet).where(condition).order_by(crops.c.tracklet_id, crops.c.rank)
+    kept: dict[str, list[StoredCrop]] = {}
+    for row in connection.execute(query):
+        kept.setdefault(row.tracklet_id, []).append(_stored_crop(row))
     return [
         StoredTracklet(
-            tracklet_id=TrackletId(row.tracklet_id),
-            camera_id=CameraId(row.camera_id),
+            tracklet_id=row.tracklet_id,
+            camera_id=row.camera_id,
             started_at=row.started_at,
             ended_at=row.ended_at,
             detections=row.detections,
             global_id=row.global_id,
             confidence=row.confidence,
-            crops=tuple(crop for _, crop in sorted(of.get(row.tracklet_id, []), key=lambda pair: pair[0])),
+            crops=tuple(kept.get(row.tracklet_id, ())),
         )
-        for row in rows
+        for row in connection.execute(select(tracklets).where(condition))
     ]
+
+
+def _stored_crop(row: Row[Any]) -> StoredCrop:
+    return StoredCrop(
+        blob_key=row.blob_key,
+        captured_at=row.captured_at,
+        box_px=(row.x1_px, row.y1_px, row.x2_px, row.y2_px),
+        frame_size_px=(row.frame_width_px, row.frame_height_px),
+        score=row.score,
+        sharpness=row.sharpness,
+        visibility=row.visibility,
+    )

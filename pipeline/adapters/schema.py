@@ -1,8 +1,6 @@
 """The tables of the database, which is the truth. `migrations/` builds the same ones, step by step.
 
-Moments are UTC seconds. Numbers that must grow in the order of commits and must never come back (global identities,
-events, embedding rows) are drawn from `counters`, and not from a sequence of the database: a sequence may show number 8
-before number 7 is committed, and then a reader that follows the numbers misses 7 for ever.
+Moments are UTC seconds. Global identities, events and embedding rows have their numbers from `counters`.
 """
 
 from __future__ import annotations

@@ -1,21 +1,18 @@
-"""The store: every decision in one transaction, and then the questions of `History`.
-
-Numbers are drawn inside the transaction from `counters`, whose rows are locked until the commit: so they grow in the
-order of commits and a number once given out never comes back, whatever is deleted.
-"""
+"""The store: what is decided in one transaction, and the questions of `History`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.history import History
-from pipeline.adapters.schema import cameras, counters, crops, embeddings, identities, identity_events, tracklets
+from pipeline.adapters.schema import cameras, crops, embeddings, identities, identity_events, tracklets
 from pipeline.contracts import (
     F32,
     CameraId,
@@ -28,8 +25,6 @@ from pipeline.contracts import (
 )
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from pipeline.interfaces import Decision, GalleryRows
-
-Counter = Literal["global_id", "event_id", "row", "published"]
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
 
@@ -80,7 +75,7 @@ class SqlStore(History):
         if not decisions:
             return []
         with self._database.writing() as connection:
-            last_event = _locked(connection, "event_id")
+            last_event = locked(connection, "event_id")
             self._insert_new(connection, tracklets, [_tracklet_row(decision.embedding) for decision in decisions])
             self._insert_embeddings(connection, [decision.embedding for decision in decisions])
             known = _assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
@@ -103,7 +98,7 @@ class SqlStore(History):
                 ],
             )
             connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
-            _advance(connection, "event_id", events[-1].event_id)
+            advance(connection, "event_id", events[-1].event_id)
             return events
 
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:
@@ -114,17 +109,17 @@ class SqlStore(History):
     def next_global_id(self) -> GlobalId:
         """One more than any number ever given out; numbers are never reused, not even when a person is deleted."""
         with self._database.reading() as connection:
-            return GlobalId(_counted(connection, "global_id") + 1)
+            return GlobalId(counted(connection, "global_id") + 1)
 
     def unpublished_events(self, limit: int) -> list[IdentityEvent]:
         """Events after the last one marked, in order. After a crash the same events come with the same numbers."""
         with self._database.reading() as connection:
-            published = _counted(connection, "published")
+            published = counted(connection, "published")
         return self.events_after(published, limit)
 
     def mark_published(self, up_to_event_id: int) -> None:
         with self._database.writing() as connection:
-            _advance(connection, "published", max(up_to_event_id, _locked(connection, "published")))
+            advance(connection, "published", max(up_to_event_id, locked(connection, "published")))
 
     def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
         """Assigned tracklets after row number `after_row`, and the number to continue from.
@@ -190,7 +185,7 @@ class SqlStore(History):
         fresh = [embedding for key, embedding in by_key.items() if key not in stored]
         if not fresh:
             return
-        last = _locked(connection, "row")
+        last = locked(connection, "row")
         rows = [
             {
                 "row": last + number,
@@ -203,7 +198,7 @@ class SqlStore(History):
             for number, embedding in enumerate(fresh, start=1)
         ]
         connection.execute(embeddings.insert(), rows)
-        _advance(connection, "row", last + len(fresh))
+        advance(connection, "row", last + len(fresh))
 
     def _update_identities(self, connection: Connection, decisions: Sequence[Decision], decided_at: float) -> None:
         """Open the identities that are missing, and widen all of them by their new tracklets."""
@@ -229,21 +224,7 @@ class SqlStore(History):
                         tracklets=row.tracklets + count,
                     )
                 )
-        _advance(connection, "global_id", max(*spans, _locked(connection, "global_id")))
-
-
-def _counted(connection: Connection, name: Counter) -> int:
-    return int(connection.execute(select(counters.c.last).where(counters.c.name == name)).scalar_one())
-
-
-def _locked(connection: Connection, name: Counter) -> int:
-    """The last number given out; nobody else draws one before this transaction ends."""
-    query = select(counters.c.last).where(counters.c.name == name).with_for_update()
-    return int(connection.execute(query).scalar_one())
-
-
-def _advance(connection: Connection, name: Counter, last: int) -> None:
-    connection.execute(update(counters).where(counters.c.name == name).values(last=last))
+        advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
 
 
 def _assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:

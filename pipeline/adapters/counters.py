@@ -1,0 +1,31 @@
+"""Numbers that grow in the order of commits and never come back, whatever is deleted.
+
+A sequence of the database would not do: it may show number 8 before number 7 is committed, and then a reader that
+follows the numbers misses 7 for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection, select, update
+
+from pipeline.adapters.schema import counters
+
+Counter = Literal["global_id", "event_id", "row", "published"]  # `published`: the last event that went out
+
+
+def counted(connection: Connection, name: Counter) -> int:
+    """The last number given out, at first 0."""
+    return int(connection.execute(select(counters.c.last).where(counters.c.name == name)).scalar_one())
+
+
+def locked(connection: Connection, name: Counter) -> int:
+    """The same, and nobody else draws one before this transaction ends. (SQLite has but one writer anyway.)"""
+    query = select(counters.c.last).where(counters.c.name == name).with_for_update()
+    return int(connection.execute(query).scalar_one())
+
+
+def advance(connection: Connection, name: Counter, last: int) -> None:
+    """Give out everything up to `last`. The counter must be locked."""
+    connection.execute(update(counters).where(counters.c.name == name).values(last=last))
