@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.adapters.bus_rules import BusConfig
+from pipeline.adapters.exact_gallery import ExactGallery
+from pipeline.adapters.memory_bus import MemoryBus
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
+from pipeline.errors import Unavailable
+from pipeline.interfaces import Bus, Store
+from pipeline.matching import worker as worker_module
+from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.people import MemoryConfig
+from pipeline.matching.worker import GROUP, MatcherConfig, MatcherWorker
+from tests.fakes import DIGEST, HandClock, embedding, unit_vectors
+
+BATCH = 8
+CONFIG = MatcherConfig(
+    batch_tracklets=BATCH,
+    block_s=0.0,
+    memory=MemoryConfig(exemplars=3, assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
+)
+WHOLE_BATCHES = BusConfig(redelivery_count=BATCH, max_deliveries=100)
+
+
+def bus() -> MemoryBus:
+    return MemoryBus(WHOLE_BATCHES, monotonic=HandClock().monotonic)
+
+
+@pytest.fixture
+def store() -> SqlStore:
+    return SqlStore.in_memory()
+
+
+def worker(bus: Bus, store: Store, config: MatcherConfig = CONFIG) -> MatcherWorker:
+    return MatcherWorker(bus, store, ExactGallery, HandClock(), config)
+
+
+def site(count: int, seed: int = 3) -> list[TrackletEmbedding]:
+    """Tracklets of six people walking through two cameras, some at once, with noisy looks; several pieces per track."""
+    rng = np.random.default_rng(seed)
+    looks = unit_vectors(rng, 6)
+    found: list[TrackletEmbedding] = []
+    while len(found) < count:
+        person, camera_id = int(rng.integers(6)), ("gate", "hall")[int(rng.integers(2))]
+        started_at = float(len(found) + rng.integers(5))
+        for sequence in range(int(rng.integers(1, 4))):
+            look = looks[person] + 0.15 * rng.standard_normal(16)
+            vector = (look / np.linalg.norm(look)).astype(np.float32)
+            span = {"started_at": started_at + 4 * sequence, "ended_at": started_at + 4 * sequence + 3.5}
+            found.append(embedding(camera_id, 1000 + len(found) - sequence, sequence, vector=vector, **span))
+    return found[:count]
+
+
+def outcome(store: SqlStore) -> list[IdentityEvent]:
+    return [event.model_copy(update={"decided_at": 0.0}) for event in store.events_after(0, 10_000)]
+
+
+def published(bus: Bus) -> list[IdentityEvent]:
+    found: dict[int, IdentityEvent] = {}
+    while deliveries := bus.consume(StreamName.IDENTITIES, "reader", "reader-1", 100, 0.0):
+        for delivery in deliveries:
+            assert isinstance(delivery.message, IdentityEvent)
+            assert found.setdefault(delivery.message.event_id, delivery.message) == delivery.message
+        bus.acknowledge(deliveries, "reader")
+    return [found[number].model_copy(update={"decided_at": 0.0}) for number in sorted(found)]
+
+
+def test_a_batch_is_committed_published_and_acknowledged(store: SqlStore) -> None:
+    stream = bus()
+    stream.publish(StreamName.EMBEDDINGS, site(5))
+    assert worker(stream, store).run_once() == 5
+    assert [event.event_id for event in outcome(store)] == [1, 2, 3, 4, 5]
+    assert published(stream) == outcome(store)
+    assert stream.backlog(StreamName.EMBEDDINGS, GROUP).pending == 0
+    assert store.unpublished_events(10) == []
+
+
+def test_without_messages_a_round_is_quiet(store: SqlStore) -> None:
+    assert worker(bus(), store).run_once() == 0
+
+
+def test_duplicates_change_nothing(store: SqlStore) -> None:
+    stream, tracklets = bus(), site(6)
+    stream.publish(StreamName.EMBEDDINGS, [*tracklets[:3], tracklets[0]])
+    matcher = worker(stream, store)
+    matcher.run_once()
+    first = outcome(store)
+    stream.publish(StreamName.EMBEDDINGS, tracklets[:3])
+    matcher.run_once()
+    assert outcome(store) == first
+    assert len(first) == 3
+
+
+def test_a_later_batch_remembers_people_tracks_and_who_is_where(store: SqlStore) -> None:
+    stream = bus()
+    matcher = worker(stream, store)
+    look = unit_vectors(np.random.default_rng(0), 1)[0]
+    for tracklet in (
+        embedding("gate", 1, 0, started_at=0, ended_at=4, vector=look),
+        embedding("gate", 1, 1, started_at=4.2, ended_at=8, vector=-look),  # the same track, whatever it looks like
+        embedding("gate", 2, 0, started_at=6, ended_at=9, vector=look),  # at the same time in the same camera
+        embedding("hall", 1, 0, started_at=20, ended_at=24, vector=look),
+    ):
+        stream.publish(StreamName.EMBEDDINGS, [tracklet])
+        matcher.run_once()
+    assert [event.global_id for event in outcome(store)] == [1, 1, 2, 1]
+    assert [event.is_new for event in outcome(store)] == [True, False, True, False]
+
+
+def test_vectors_of_another_model_are_set_aside_with_the_remedy(store: SqlStore) -> None:
+    stream = bus()
+    stream.publish(StreamName.EMBEDDINGS, [embedding(), embedding(track_id=2, digest="another-model")])
+    worker(stream, store).run_once()
+    letter = stream.dead_letters(5)[0]
+    assert "another-model" in letter.reason
+    assert DIGEST in letter.reason
+    assert "replay" in letter.reason
+    assert len(outcome(store)) == 1
+
+
+def test_the_configured_model_counts_and_not_the_first_one_seen(store: SqlStore) -> None:
+    stream = bus()
+    stream.publish(StreamName.EMBEDDINGS, [embedding(digest="another-model"), embedding(track_id=2)])
+    worker(stream, store, MatcherConfig(block_s=0.0, model_digest=DIGEST)).run_once()
+    assert [event.tracklet_ids for event in outcome(store)] == [("gate/b1/2/0",)]
+
+
+def test_a_vector_of_another_length_is_set_aside(store: SqlStore) -> None:
+    stream = bus()
+    short = embedding(track_id=2, vector=np.eye(1, 8, dtype=np.float32)[0])
+    stream.publish(StreamName.EMBEDDINGS, [embedding(), short])
+    worker(stream, store).run_once()
+    assert "8 numbers" in stream.dead_letters(5)[0].reason
+    assert len(outcome(store)) == 1
+
+
+def test_while_the_bus_is_away_the_batch_stays_in_hand(store: SqlStore) -> None:
+    stream = bus()
+    stream.publish(StreamName.EMBEDDINGS, site(5))
+    interrupted = Interrupted(stream, Unavailable("away"), after=1)  # away as soon as the batch was read
+    matcher = worker(interrupted, store)
+    with pytest.raises(Unavailable):
+        matcher.run_once()
+    assert matcher.run_once() == 5
+    assert published(stream) == outcome(store)
+
+
+def test_a_tracklet_that_the_matcher_stumbles_over_is_set_aside_alone(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = worker_module.People.decide
+
+    def stumbling(people: Any, batch: Sequence[TrackletEmbedding], first: Any) -> Any:
+        if any(tracklet.track_id == 13 for tracklet in batch):
+            raise ArithmeticError("thirteen")
+        return decide(people, batch, first)
+
+    monkeypatch.setattr(worker_module.People, "decide", stumbling)
+    stream = bus()
+    stream.publish(StreamName.EMBEDDINGS, [embedding(track_id=number) for number in (12, 13, 14)])
+    matcher = worker(stream, store)
+    for _ in range(CONFIG.attempts - 1):
+        with pytest.raises(ArithmeticError):
+            matcher.run_once()
+    matcher.run_once()
+    assert [letter.reason for letter in stream.dead_letters(5)] == [
+        "the matcher failed on it: ArithmeticError: thirteen"
+    ]
+    assert {event.tracklet_ids for event in outcome(store)} == {("gate/b1/12/0",), ("gate/b1/14/0",)}
+    assert stream.backlog(StreamName.EMBEDDINGS, GROUP).pending == 0
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Interrupted:
+    """A bus or a store that lets `after` calls through, fails once, and works again."""
+
+    def __init__(self, inner: object, failure: BaseException, after: int, *, is_late: bool = False) -> None:
+        self._inner = inner
+        self._failure = failure
+        self._left = after
+        self._is_late = is_late  # the call has its effect, but its answer is lost
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def called(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == -1:
+                if self._is_late:
+                    method(*arguments)
+                raise self._failure
+            return method(*arguments)
+
+        return called
+
+
+plans = st.lists(
+    st.tuples(
+        st.integers(1, 12),  # tracklets published before the round
+        st.none() | st.tuples(st.sampled_from(["bus", "store"]), st.integers(0, 5), st.booleans()),  # killed where
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(plans, st.integers(0, 5))
+def test_killed_anywhere_and_started_again_it_decides_as_if_nothing_had_happened(
+    plan: list[tuple[int, tuple[str, int, bool] | None]], seed: int
+) -> None:
+    tracklets = site(sum(count for count, _ in plan), seed)
+    undisturbed, calm_store, killed, store = bus(), SqlStore.in_memory(), bus(), SqlStore.in_memory()
+    calm = worker(undisturbed, calm_store)
+    for count, kill in plan:
+        due, tracklets = tracklets[:count], tracklets[count:]
+        undisturbed.publish(StreamName.EMBEDDINGS, due)
+        killed.publish(StreamName.EMBEDDINGS, due)
+        while calm.run_once():
+            pass
+        if kill is not None:
+            where, after, is_late = kill
+            dying = Interrupted(killed if where == "bus" else store, Killed(), after, is_late=is_late)
+            try:
+                worker(dying if where == "bus" else killed, dying if where == "store" else store).run_once()
+            except Killed:
+                killed = killed.restarted()
+        fresh = worker(killed, store)
+        while fresh.run_once():
+            pass
+        killed = killed.restarted()
+    assert outcome(store) == outcome(calm_store)
+    assert published(killed) == published(undisturbed) == outcome(store)
+    assert killed.backlog(StreamName.EMBEDDINGS, GROUP).pending == 0
+    assert killed.dead_letters(5) == []
+    calm_store.close()
+    store.close()
