@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.adapters.simulation.people import Person
+from pipeline.adapters.simulation.people import Carried, Person
 from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import TrueBox, true_boxes
 from pipeline.adapters.simulation.words import describe
-from pipeline.contracts import Image
+from pipeline.contracts import F64, Image
 from pipeline.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ _FRAME_RATE = 25  # the numbers in the file names count frames of this rate
 _CYCLES = 6
 _MIN_VISIBILITY = 0.45
 _MIN_HEIGHT_PX = 48
+_LOOSE, _LOOSE_SPREAD = (-0.06, -0.03, 0.06, 0.03), 0.04  # of width and height, for x1, y1, x2, y2
+_SENTENCES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,17 @@ class Caption:
     split: str
     same_frame_images: tuple[str, ...]
     captions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One crop, 128x64 RGB, with the camera from 0, the site's time and the number of the box in its picture."""
+
+    camera: int
+    time_s: float
+    number: int
+    crop: Image
+    shows_carried: bool
 
 
 def write_reid_dataset(
@@ -63,34 +76,31 @@ def write_reid_dataset(
             f"{len(seeds)} seeds, {cameras} cameras, identities up to {last}: names of Market-1501 have one digit "
             "for the sequence, one for the camera and four for the identity; ask for less"
         )
-    folders = {name: out_dir / name for name in ("bounding_box_train", "query", "bounding_box_test")}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
     captions: list[Caption] = []
     attributes: dict[str, dict[str, int | str]] = {}
     for sequence, seed in enumerate(seeds, start=1):
         site = SimulatedSite(seed, cameras, people_per_seed)
         rng = np.random.default_rng([seed, 7])
         for person in site.people:
-            identity = f"{first_identity + (sequence - 1) * people_per_seed + person.person_id - 1:04d}"
+            identity = f"{first_identity + len(attributes):04d}"
             split = "val" if person.person_id > round(people_per_seed * (1 - held_out)) else "train"
             attributes[identity] = person.attributes | {"split": split}
+            moments = _moments(site, person, images_per_visit, visits_per_camera)
             queried: set[int] = set()
-            for camera, time_s in _moments(site, person, images_per_visit, visits_per_camera):
-                shot = _shoot(site, person, camera, time_s, rng)
-                if shot is None:
-                    continue
-                crop, box, number = shot
-                name = f"{identity}_c{camera + 1}s{sequence}_{round(time_s * _FRAME_RATE):06d}_{number:02d}.jpg"
-                place = "bounding_box_train"
+            for shot in _shots(site, person, moments, rng):
+                frame = round(shot.time_s * _FRAME_RATE)
+                name = f"{identity}_c{shot.camera + 1}s{sequence}_{frame:06d}_{shot.number:02d}.jpg"
+                folder = "bounding_box_train"
                 if split == "val":
-                    place = "bounding_box_test" if camera in queried else "query"
-                    queried.add(camera)
-                cv2.imwrite(str(folders[place] / name), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-                sentences = tuple(describe(person, rng, _shows_carried(person, box)) for _ in range(2))
+                    folder = "bounding_box_test" if shot.camera in queried else "query"
+                    queried.add(shot.camera)
+                cv2.imwrite(str(out_dir / folder / name), cv2.cvtColor(shot.crop, cv2.COLOR_RGB2BGR))
+                sentences = tuple(describe(person, rng, shot.shows_carried) for _ in range(_SENTENCES))
                 captions.append(Caption(name, identity, split, (), sentences))
             if progress:
-                progress((sequence - 1 + person.person_id / people_per_seed) / len(seeds))
+                progress(len(attributes) / (people_per_seed * len(seeds)))
     (out_dir / "captions.json").write_text(json.dumps([asdict(caption) for caption in captions], indent=0))
     (out_dir / "attributes.json").write_text(json.dumps(attributes, indent=0))
     log.info("wrote %d crops of %d people to %s", len(captions), len(attributes), out_dir)
@@ -111,32 +121,33 @@ def _moments(
             yield visit.camera, round(time_s * _FRAME_RATE) / _FRAME_RATE
 
 
-def _shoot(
-    site: SimulatedSite, person: Person, camera: int, time_s: float, rng: np.random.Generator
-) -> tuple[Image, TrueBox, int] | None:
-    """A crop as a detector would give it, its true box and number; None if too little of the person is to be seen."""
-    boxes = true_boxes(site, camera, time_s)
-    for number, box in enumerate(boxes):
-        if box.person_id != person.person_id:
-            continue
-        x1, y1, x2, y2 = box.box_px
-        if box.visibility < _MIN_VISIBILITY or y2 - y1 < _MIN_HEIGHT_PX or x2 - x1 < _MIN_HEIGHT_PX / 4:
-            return None
-        width, height = x2 - x1, y2 - y1
-        loose = np.array((x1, y1, x2, y2)) + rng.normal((-0.06, -0.03, 0.06, 0.03), 0.04) * (
-            width,
-            height,
-            width,
-            height,
-        )
-        view = site.views[camera]
-        left, top = (int(max(v, 0)) for v in loose[:2])
-        right, bottom = min(int(loose[2]) + 1, view.width_px), min(int(loose[3]) + 1, view.height_px)
-        crop = site.render(camera, time_s)[top:bottom, left:right]
-        return cv2.resize(crop, CROP_SIZE_PX, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False), box, number
-    return None
+def _shots(
+    site: SimulatedSite, person: Person, moments: Iterable[tuple[int, float]], rng: np.random.Generator
+) -> Iterator[Shot]:
+    """Crops as a detector would give them, of the moments when enough of the person is to be seen."""
+    for camera, time_s in moments:
+        for number, box in enumerate(true_boxes(site, camera, time_s)):
+            if box.person_id == person.person_id and _is_usable(box):
+                crop = _cut(site.render(camera, time_s), _loosened(box, rng))
+                # A backpack is hidden behind somebody who walks towards the camera; bags at the side always show.
+                shows_carried = person.carried is not Carried.BACKPACK or math.sin(box.heading) > -0.75
+                yield Shot(camera, time_s, number, crop, shows_carried)
 
 
-def _shows_carried(person: Person, box: TrueBox) -> bool:
-    """A backpack is hidden behind somebody who walks towards the camera; bags at the side always show."""
-    return person.carried != "backpack" or math.sin(box.heading) > -0.75
+def _is_usable(box: TrueBox) -> bool:
+    x1, y1, x2, y2 = box.box_px
+    return box.visibility >= _MIN_VISIBILITY and y2 - y1 >= _MIN_HEIGHT_PX and x2 - x1 >= _MIN_HEIGHT_PX / 4
+
+
+def _loosened(box: TrueBox, rng: np.random.Generator) -> F64:
+    """The box with the faults of a detector: mostly a little too large, each side by itself."""
+    x1, y1, x2, y2 = box.box_px
+    size = np.array((x2 - x1, y2 - y1, x2 - x1, y2 - y1))
+    loose: F64 = np.array(box.box_px) + rng.normal(_LOOSE, _LOOSE_SPREAD) * size
+    return loose
+
+
+def _cut(picture: Image, box: F64) -> Image:
+    left, top = np.maximum(box[:2], 0).astype(int)
+    right, bottom = np.ceil(box[2:]).astype(int)
+    return cv2.resize(picture[top:bottom, left:right], CROP_SIZE_PX, interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -128,7 +128,7 @@ class Person:
 
 
 def population(seed: int, size: int) -> tuple[Person, ...]:
-    """`size` people numbered from 1; no two share both colours while there are pairs of colours left."""
+    """`size` people numbered from 1. Both colours together repeat only after half of all pairs were worn."""
     rng = np.random.default_rng([seed, 1])
     people: list[Person] = []
     taken: set[tuple[str, str]] = set()
