@@ -1,0 +1,138 @@
+"""The vectors of the database in memory, always as fresh as the last `refresh`; a cache, never the truth."""
+
+from __future__ import annotations
+
+import threading
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+
+from pipeline.contracts import F32, F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.interfaces import GalleryRows
+from pipeline.search.query import Rows
+
+_SLAB_ROWS = 4096
+
+Column = TypeVar("Column", I64, F64)
+
+
+class RowSource(Protocol):
+    """The part of `Store` that the index reads."""
+
+    def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]: ...
+
+    def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]: ...
+
+
+class VectorIndex:
+    """All vectors of one model digest and one kind; safe to read and refresh from many threads.
+
+    A refresh costs two small queries when nothing is new. Readers get columns that never change under them: new rows
+    are written behind the end of what they hold, and a merge, split or erasure replaces the columns.
+    """
+
+    def __init__(self, source: RowSource, model_digest: str, vector: Literal["appearance", "language"]) -> None:
+        self._source = source
+        self._model_digest = model_digest
+        self._vector = vector
+        self._lock = threading.Lock()
+        self._row = 0
+        self._event_id = 0
+        self._count = 0
+        self._vectors: F32 = np.zeros((0, 0), np.float32)
+        self._global_ids: I64 = np.zeros(0, np.int64)
+        self._cameras: I64 = np.zeros(0, np.int64)
+        self._started_at: F64 = np.zeros(0, np.float64)
+        self._ended_at: F64 = np.zeros(0, np.float64)
+        self._tracklet_ids: list[TrackletId] = []
+        self._places: dict[TrackletId, int] = {}
+        self._camera_codes: dict[CameraId, int] = {}
+
+    def refresh(self) -> Rows:
+        """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
+        with self._lock:
+            # Rows before changes: a row read after its change is already right, and the change repeats harmlessly.
+            while self._read_slab():
+                pass
+            while self._read_changes():
+                pass
+            return self._rows()
+
+    def _rows(self) -> Rows:
+        count = self._count
+        return Rows(
+            vectors=self._vectors[:count],
+            global_ids=self._global_ids[:count],
+            cameras=self._cameras[:count],
+            started_at=self._started_at[:count],
+            ended_at=self._ended_at[:count],
+            tracklet_ids=self._tracklet_ids,
+            camera_ids=tuple(self._camera_codes),
+        )
+
+    def _read_slab(self) -> bool:
+        slab, self._row = self._source.gallery(self._model_digest, self._vector, self._row, _SLAB_ROWS)
+        added = len(slab.tracklet_ids)
+        if added == 0:
+            return False
+        self._make_room(added, slab.vectors.shape[1])
+        start, end = self._count, self._count + added
+        self._vectors[start:end] = slab.vectors
+        self._global_ids[start:end] = slab.global_ids
+        self._cameras[start:end] = [
+            self._camera_codes.setdefault(camera, len(self._camera_codes)) for camera in slab.camera_ids
+        ]
+        self._started_at[start:end] = slab.started_at
+        self._ended_at[start:end] = slab.ended_at
+        self._tracklet_ids.extend(slab.tracklet_ids)
+        self._places.update((tracklet, start + place) for place, tracklet in enumerate(slab.tracklet_ids))
+        self._count = end
+        return True
+
+    def _make_room(self, added: int, dimension: int) -> None:
+        capacity = len(self._global_ids)
+        if self._count + added <= capacity:
+            return
+        larger = max(2 * capacity, self._count + added, 1024)
+        keep = slice(0, self._count)
+        vectors = np.empty((larger, dimension), np.float32)
+        if self._count:
+            vectors[keep] = self._vectors[keep]
+        self._vectors = vectors
+        self._global_ids = _grown(self._global_ids, larger)
+        self._cameras = _grown(self._cameras, larger)
+        self._started_at = _grown(self._started_at, larger)
+        self._ended_at = _grown(self._ended_at, larger)
+
+    def _read_changes(self) -> bool:
+        changes = self._source.identity_changes(self._event_id, _SLAB_ROWS)
+        for change in changes:
+            places = [self._places[t] for name in change.tracklet_ids if (t := TrackletId(name)) in self._places]
+            if change.kind is IdentityEventKind.ERASED:
+                self._drop(places)
+            elif places:
+                moved = self._global_ids.copy()
+                moved[places] = change.global_id
+                self._global_ids = moved
+            self._event_id = change.event_id
+        return bool(changes)
+
+    def _drop(self, places: list[int]) -> None:
+        if not places:
+            return
+        kept = np.setdiff1d(np.arange(self._count), places)
+        # Indexing copies, so the vectors of the erased person are in no array that this index still holds.
+        self._vectors = self._vectors[kept]
+        self._global_ids = self._global_ids[kept]
+        self._cameras = self._cameras[kept]
+        self._started_at = self._started_at[kept]
+        self._ended_at = self._ended_at[kept]
+        self._tracklet_ids = [self._tracklet_ids[place] for place in kept]
+        self._places = {tracklet: place for place, tracklet in enumerate(self._tracklet_ids)}
+        self._count = len(kept)
+
+
+def _grown(column: Column, length: int) -> Column:
+    grown = np.empty(length, column.dtype)
+    grown[: len(column)] = column
+    return grown

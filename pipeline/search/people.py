@@ -1,0 +1,156 @@
+"""Asking for people: a sentence, a picture or a known person becomes identities with their routes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
+from pipeline.errors import InvalidQuery
+from pipeline.interfaces import Encoder, Sighting
+from pipeline.search.index import RowSource, VectorIndex
+from pipeline.search.query import Calibration, Candidate, Filters, best_crops, centre, last_seen_first, rank
+from pipeline.search.wording import NEUTRAL, direction, wording
+
+
+class UnknownPerson(InvalidQuery):
+    """No identity has this number: it never existed, was merged into another, or was erased."""
+
+    def __init__(self, global_id: GlobalId) -> None:
+        super().__init__(
+            f"there is no person {global_id}",
+            "the number of a person that was seen and was neither merged nor erased",
+            "search again, or look through the list of people",
+        )
+
+
+class SearchStore(RowSource, Protocol):
+    """The part of `Store` that a search reads."""
+
+    def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """The calibrations belong to one model, and come with it. `crops` is how many each person is shown with."""
+
+    text: Calibration
+    appearance: Calibration
+    absent_weight: float = 1.0  # of each "without …"
+    crops: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One identity with where and when it was seen. `confidence` is None where nothing was asked."""
+
+    global_id: GlobalId
+    first_seen_at: float
+    last_seen_at: float
+    route: tuple[Sighting, ...]  # in time order
+    crop_keys: tuple[BlobKey, ...]  # best first
+    confidence: float | None = None
+    is_confident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found. `people` may be empty though `candidates` were compared: nobody was similar enough."""
+
+    people: tuple[Person, ...]  # most probable first
+    candidates: int  # identities inside the filters
+    confident: int  # of these, how many are called a match
+    unknown_words: tuple[str, ...] = ()
+
+
+class PeopleSearch:
+    """Searches one database with one model. Safe to call from many threads."""
+
+    def __init__(
+        self,
+        store: SearchStore,
+        encoder: Encoder,
+        config: SearchConfig,
+        unknown_words: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._encoding = threading.Lock()
+        self._config = config
+        self._unknown_words = unknown_words
+        self._language = VectorIndex(store, encoder.digest, "language")
+        self._appearance = VectorIndex(store, encoder.digest, "appearance")
+
+    def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
+        asked = wording(question)
+        present, absent = len(asked.present), len(asked.absent)
+        with self._encoding:
+            vectors = self._encoder.embed_texts((*asked.present, *asked.absent, NEUTRAL))
+        query = direction(
+            vectors[:present], vectors[present : present + absent], vectors[-1], self._config.absent_weight
+        )
+        candidates = rank(query, self._language.refresh(), filters, self._config.text)
+        return self._answer(candidates, limit, with_weak, tuple(self._unknown_words(question)))
+
+    def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        """People who look like the one in `picture`, which should show one person and little else."""
+        with self._encoding:
+            query = self._encoder.embed_images([picture]).appearance[0]
+        return self._answer(self._alike(query, filters), limit, with_weak)
+
+    def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
+        rows = self._appearance.refresh()
+        own = rows.of(global_id)
+        if len(own) == 0:
+            raise UnknownPerson(global_id)
+        others = [c for c in self._alike(centre(rows.vectors[own]), filters) if c.global_id != global_id]
+        return self._answer(others, limit, with_weak)
+
+    def person(self, global_id: GlobalId) -> Person:
+        """One identity with its whole route. Raises `UnknownPerson` for an unknown one."""
+        route = self._store.routes([global_id])[global_id]
+        if not route:
+            raise UnknownPerson(global_id)
+        return self._person(global_id, route)
+
+    def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
+        """Identities inside the filters, last seen first, and how many there are in all."""
+        newest = last_seen_first(self._language.refresh(), filters)
+        routes = self._store.routes(newest[offset : offset + limit])
+        return [self._person(global_id, route) for global_id, route in routes.items() if route], len(newest)
+
+    def cameras(self) -> list[CameraId]:
+        """Every camera that has shown somebody to the serving model, by name."""
+        return sorted(self._language.refresh().camera_ids)
+
+    def _alike(self, query: F32, filters: Filters) -> list[Candidate]:
+        return rank(query, self._appearance.refresh(), filters, self._config.appearance)
+
+    def _answer(
+        self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()
+    ) -> Answer:
+        shown = [c for c in candidates if c.is_confident or with_weak][:limit]
+        routes = self._store.routes([candidate.global_id for candidate in shown])
+        # A person who was erased or merged since the index was read has no route any more, and is left out.
+        people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
+        return Answer(
+            people=tuple(people),
+            candidates=len(candidates),
+            confident=sum(c.is_confident for c in candidates),
+            unknown_words=unknown_words,
+        )
+
+    def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
+        return Person(
+            global_id=global_id,
+            first_seen_at=min(stay.started_at for stay in route),
+            last_seen_at=max(stay.ended_at for stay in route),
+            route=tuple(route),
+            crop_keys=best_crops(route, found.tracklet_ids if found else (), self._config.crops),
+            confidence=found.confidence if found else None,
+            is_confident=found is not None and found.is_confident,
+        )

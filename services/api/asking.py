@@ -1,0 +1,90 @@
+"""One way to ask for every door: the JSON endpoints and the page read the same options and count the same metrics."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import metrics
+from pipeline.contracts import CameraId, GlobalId
+from pipeline.errors import InvalidQuery, SightlineError
+from pipeline.search.moments import parse_span
+from pipeline.search.people import Answer
+from pipeline.search.query import Filters
+from pipeline.search.wording import MAX_QUERY_CHARACTERS
+from services.api.dependencies import ApiDependencies
+from services.api.uploads import read_picture
+
+_MOMENT_HELP = "14:00, 30m, 2h, yesterday 18:30, or an ISO time; clock times in the time zone of the site"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class SearchOptions(BaseModel):
+    """What narrows a search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cameras: Annotated[list[str], Field(description="Only these cameras; none means all")] = []
+    since: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
+    until: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
+    shortest_s: Annotated[float, Field(ge=0, le=86_400, description="Only people in view for at least so long")] = 0.0
+    limit: Annotated[int, Field(ge=1, le=100)] = 12
+    weak: Annotated[bool, Field(description="Also return people who are not similar enough, marked as such")] = False
+
+
+class TextQuestion(SearchOptions):
+    """A description of a person."""
+
+    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="For example: woman in a red coat")]
+
+
+def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:
+    """People who fit a description. Raises `InvalidQuery`."""
+    words = _CONTROL.sub(" ", question)
+    return _counted("text", lambda: deps.search.by_text(words, filters(deps, options), options.limit, options.weak))
+
+
+def ask_picture(deps: ApiDependencies, content: bytes, options: SearchOptions) -> Answer:
+    """People who look like the one in an encoded picture. Raises `InvalidQuery`."""
+    return _counted(
+        "image",
+        lambda: deps.search.by_image(read_picture(content), filters(deps, options), options.limit, options.weak),
+    )
+
+
+def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> Answer:
+    """Other people who look like a known one. Raises `InvalidQuery`."""
+    return _counted(
+        "identity",
+        lambda: deps.search.by_identity(GlobalId(global_id), filters(deps, options), options.limit, options.weak),
+    )
+
+
+def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:
+    """The options as filters. Raises `InvalidQuery` for an unreadable time or an unknown camera."""
+    since_at, until_at = parse_span(options.since, options.until, deps.local_now())
+    known = deps.known_cameras() if options.cameras else []
+    for camera in options.cameras:
+        if camera not in known:
+            raise InvalidQuery(
+                f"camera {camera[:64]!r} is unknown",
+                f"one of {', '.join(known)}" if known else "a camera, but none has reported yet",
+                "correct the name, or leave it out to search all cameras",
+            )
+    return Filters(frozenset(CameraId(name) for name in options.cameras), since_at, until_at, options.shortest_s)
+
+
+def _counted(kind: str, ask: Callable[[], Answer]) -> Answer:
+    started = time.perf_counter()
+    try:
+        answer = ask()
+    except SightlineError:
+        metrics.QUERIES.labels(kind, "error").inc()
+        raise
+    metrics.QUERIES.labels(kind, "answered" if answer.confident else "no_match").inc()
+    metrics.QUERY_SECONDS.labels(kind).observe(time.perf_counter() - started)
+    return answer

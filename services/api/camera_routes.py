@@ -1,0 +1,32 @@
+"""The cameras: what each does now, and its newest picture."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from pipeline.contracts import NAME_PATTERN, CameraId
+from services.api.dependencies import Dependencies
+from services.api.pictures import jpeg_response
+from services.api.replies import CameraReply
+
+router = APIRouter(prefix="/api/v1", tags=["cameras"])
+
+
+@router.get("/cameras")
+def list_cameras(deps: Dependencies) -> list[CameraReply]:
+    """Every camera that has reported, by name; addresses come without credentials."""
+    statuses = sorted(deps.board.statuses(), key=lambda status: status.camera_id)
+    return [CameraReply.of(status, deps.clock.now()) for status in statuses]
+
+
+@router.get(
+    "/cameras/{camera_id}/snapshot.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}}
+)
+def show_snapshot(
+    request: Request, deps: Dependencies, camera_id: Annotated[str, Path(pattern=NAME_PATTERN)]
+) -> Response:
+    """The newest picture of a camera, with boxes around the people in view."""
+    return jpeg_response(request, deps.board.snapshot(CameraId(camera_id)), f"picture of {camera_id}", "no-store")

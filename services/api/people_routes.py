@@ -1,0 +1,42 @@
+"""The people who were seen, and their crops."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from pipeline.contracts import BlobKey, GlobalId
+from services.api.asking import SearchOptions, filters
+from services.api.dependencies import Dependencies
+from services.api.pictures import jpeg_response
+from services.api.replies import PeopleReply, PersonReply
+
+router = APIRouter(prefix="/api/v1", tags=["people"])
+
+
+class ListOptions(SearchOptions):
+    """A page of the list: `limit` people after the first `offset`."""
+
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0
+
+
+@router.get("/identities")
+def list_identities(deps: Dependencies, options: Annotated[ListOptions, Query()]) -> PeopleReply:
+    """Everybody inside the filters, last seen first."""
+    people, total = deps.search.recent(filters(deps, options), options.limit, options.offset)
+    return PeopleReply(total=total, people=[PersonReply.of(person) for person in people])
+
+
+@router.get("/identities/{global_id}")
+def show_identity(deps: Dependencies, global_id: int) -> PersonReply:
+    """One person with the whole route."""
+    return PersonReply.of(deps.search.person(GlobalId(global_id)))
+
+
+@router.get("/crops/{key}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+def show_crop(request: Request, deps: Dependencies, key: Annotated[str, Path(pattern=r"^[0-9a-f]{40}$")]) -> Response:
+    """One crop as JPEG, by its content address."""
+    # A short time only: a crop that was erased must not live on in browsers.
+    return jpeg_response(request, deps.blobs.get(BlobKey(key)), f"crop {key}", "private, max-age=300")

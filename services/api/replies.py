@@ -1,0 +1,115 @@
+"""The bodies of the JSON answers. Moments are UTC seconds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from pipeline.contracts import CameraState, CameraStatus
+from pipeline.interfaces import Sighting
+from pipeline.search.people import Answer, Person
+from services.api.words import answer_in_words, camera_in_words, camera_light
+
+
+class SightingReply(BaseModel):
+    """One stay before one camera."""
+
+    camera_id: str
+    started_at: float
+    ended_at: float
+    crops: list[str]  # addresses of JPEGs, best first
+
+    @classmethod
+    def of(cls, sighting: Sighting) -> SightingReply:
+        return cls(
+            camera_id=sighting.camera_id,
+            started_at=sighting.started_at,
+            ended_at=sighting.ended_at,
+            crops=[crop_address(key) for key in sighting.crop_keys],
+        )
+
+
+class PersonReply(BaseModel):
+    """One identity. `confidence` is a calibrated probability, and null where nothing was asked."""
+
+    global_id: int
+    confidence: float | None
+    is_confident: bool
+    first_seen_at: float
+    last_seen_at: float
+    crops: list[str]
+    route: list[SightingReply]
+
+    @classmethod
+    def of(cls, person: Person) -> PersonReply:
+        return cls(
+            global_id=person.global_id,
+            confidence=None if person.confidence is None else round(person.confidence, 4),
+            is_confident=person.is_confident,
+            first_seen_at=person.first_seen_at,
+            last_seen_at=person.last_seen_at,
+            crops=[crop_address(key) for key in person.crop_keys],
+            route=[SightingReply.of(sighting) for sighting in person.route],
+        )
+
+
+class SearchReply(BaseModel):
+    """The answer to a search. `is_match` is false when nobody was similar enough, and `summary` says it in words."""
+
+    is_match: bool
+    summary: str
+    candidates: int
+    confident: int
+    unknown_words: list[str]
+    people: list[PersonReply]
+
+    @classmethod
+    def of(cls, answer: Answer) -> SearchReply:
+        return cls(
+            is_match=answer.confident > 0,
+            summary=answer_in_words(answer),
+            candidates=answer.candidates,
+            confident=answer.confident,
+            unknown_words=list(answer.unknown_words),
+            people=[PersonReply.of(person) for person in answer.people],
+        )
+
+
+class PeopleReply(BaseModel):
+    """A page of the list of identities, last seen first."""
+
+    total: int
+    people: list[PersonReply]
+
+
+class CameraReply(BaseModel):
+    """One camera as it is now."""
+
+    camera_id: str
+    state: CameraState
+    light: str  # live, waiting or trouble
+    summary: str
+    address: str  # without credentials
+    reported_at: float
+    frame_at: float | None
+    width_px: int
+    height_px: int
+    analysed_fps: float
+    people: int
+    reconnects: int
+    detector: str
+    last_error: str
+
+    @classmethod
+    def of(cls, status: CameraStatus, now: float) -> CameraReply:
+        return cls(light=camera_light(status, now), summary=camera_in_words(status, now), **status.model_dump())
+
+
+class ReadyReply(BaseModel):
+    """Whether each part works: `ok`, or what is wrong."""
+
+    is_ready: bool
+    parts: dict[str, str]
+
+
+def crop_address(key: str) -> str:
+    return f"/api/v1/crops/{key}"

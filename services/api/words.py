@@ -1,0 +1,90 @@
+"""Moments, confidences and states in plain words, for people. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+
+from pipeline.contracts import CameraState, CameraStatus
+from pipeline.search.people import Answer
+
+SILENT_AFTER_S = 20.0
+
+_STATES = {
+    CameraState.CONNECTING: "connecting",
+    CameraState.UP: "live",
+    CameraState.STALLED: "stalled: no picture arrives",
+    CameraState.DOWN: "down: trying again",
+    CameraState.ENDED: "ended: the file is finished",
+}
+
+
+def confidence_in_words(confidence: float, is_confident: bool) -> str:
+    if not is_confident:
+        return "unlikely"
+    return "very likely" if confidence >= 0.9 else "likely" if confidence >= 0.7 else "possible"
+
+
+def answer_in_words(answer: Answer) -> str:
+    """What a search came to, in a sentence or two."""
+    compared = f"{_counted(answer.candidates, 'person', 'people')} compared"
+    if answer.candidates == 0:
+        found = "Nobody was seen by these cameras in this time."
+    elif answer.confident == 0:
+        found = f"No confident match: {compared}, none similar enough."
+    else:
+        found = f"{_counted(answer.confident, 'match', 'matches')}, {compared}."
+    if not answer.unknown_words:
+        return found
+    words = ", ".join(f"“{word}”" for word in answer.unknown_words)
+    return f"{found} The model does not know {words}."
+
+
+def camera_light(status: CameraStatus, now: float) -> str:
+    """A word for the style of a camera: live, waiting or trouble."""
+    if now - status.reported_at > SILENT_AFTER_S:
+        return "trouble"
+    if status.state is CameraState.UP:
+        return "live"
+    return "waiting" if status.state in (CameraState.CONNECTING, CameraState.ENDED) else "trouble"
+
+
+def camera_in_words(status: CameraStatus, now: float) -> str:
+    """What a camera does now."""
+    silent_s = now - status.reported_at
+    if silent_s > SILENT_AFTER_S:
+        return f"silent: its worker last reported {duration_in_words(silent_s)} ago"
+    words = _STATES[status.state]
+    if status.state is CameraState.UP:
+        return f"{words}, {_counted(status.people, 'person', 'people')} in view, {status.analysed_fps:.1f} frames/s"
+    return words
+
+
+def duration_in_words(duration_s: float) -> str:
+    """`4 s`, `3 min`, `2 h 5 min`, `3 d`."""
+    whole_s = max(round(duration_s), 0)
+    if whole_s < 60:
+        return f"{whole_s} s"
+    minutes = whole_s // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d"
+
+
+def moment_in_words(at: float, now: datetime) -> str:
+    """A moment in the zone of `now`: the clock time, with the date when it was on another day."""
+    moment = datetime.fromtimestamp(at, now.tzinfo)
+    if moment.date() == now.date():
+        return moment.strftime("%H:%M:%S")
+    day = f"{moment.day} {moment:%b}"
+    return f"{day} {moment:%H:%M:%S}" if moment.year == now.year else f"{day} {moment:%Y %H:%M}"
+
+
+def iso_moment(at: float, zone: tzinfo = UTC) -> str:
+    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
