@@ -170,9 +170,9 @@ class SupervisedFeed:
         if event.kind is EventKind.LOST:
             self._fail(CameraState.DOWN, event.text, now)
         elif event.kind is EventKind.REFUSED:
-            self._finish(CameraState.DOWN, event.text)
+            self._finish(event.text)
         elif event.kind is EventKind.ENDED:
-            self._finish(CameraState.ENDED, "")
+            self._finish()
 
     def _wait(self, now: float) -> None:
         event = self._decoder.next_event() if self._decoder is not None else None
@@ -214,7 +214,7 @@ class SupervisedFeed:
     def _fail(self, state: CameraState, error: str, now: float) -> None:
         """The stream is gone; what is left of the child may still knock at the camera's door."""
         if self._address.is_file and not self._config.source.loop:
-            self._finish(CameraState.DOWN, error)  # a second attempt would show everybody again
+            self._finish(error)  # a second attempt would show everybody again
             return
         self._state = state
         self._last_error = error
@@ -224,8 +224,9 @@ class SupervisedFeed:
         self._tally.note_down()
         log.warning("camera %s is %s: %s; next attempt in %.0f s", self.camera_id, state, error, wait_s)
 
-    def _finish(self, state: CameraState, error: str) -> None:
-        self._state = state
+    def _finish(self, error: str = "") -> None:
+        """Nothing will come again: a recording is at its end, or it cannot be played."""
+        self._state = CameraState.ENDED
         self._last_error = error
         self._is_over = True
         self._drop_decoder()
