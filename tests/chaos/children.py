@@ -1,0 +1,88 @@
+"""Processes that are made to be killed: the real matcher and embedder over a real Redis and a database file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.exact_gallery import ExactGallery
+from pipeline.adapters.redis_bus import BusConfig, RedisBus
+from pipeline.adapters.store import SqlStore
+from pipeline.embedding.batching import BatchConfig
+from pipeline.embedding.worker import EmbedderConfig
+from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.people import MemoryConfig
+from pipeline.matching.worker import MatcherConfig
+from services import embedder, matcher
+from tests.fakes import ColourEncoder
+
+BATCH = 8
+# Twenty deaths in a row are the point here, so no message is given up for having been handed out often.
+BUS = BusConfig(redelivery_count=BATCH, max_deliveries=1000)
+MATCHER = MatcherConfig(
+    batch_tracklets=BATCH,
+    block_s=0.05,
+    memory=MemoryConfig(exemplars=4, assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
+)
+EMBEDDER = EmbedderConfig(idle_s=0.05, read_tracklets=4, batch=BatchConfig(crops=8, max_wait_s=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a child works."""
+
+    redis_url: str
+    name: str
+    database_url: str
+
+    def bus(self) -> RedisBus:
+        return RedisBus(self.redis_url, self.name, BUS)
+
+
+def match(site: Site, kill_before_call: int | None) -> None:
+    """Match until killed; by itself, just before the given outward call (counting bus and database together)."""
+    deadly = _Deadly(kill_before_call)
+    bus, store = deadly.over(site.bus()), deadly.over(SqlStore(site.database_url))
+    matcher.serve(cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event())
+
+
+def embed(site: Site, kill_before_call: int | None) -> None:
+    """Embed until killed; by itself, just before the given outward call."""
+    bus = _Deadly(kill_before_call).over(site.bus())
+    embedder.serve(cast(RedisBus, bus), ColourEncoder(), SystemClock(), EMBEDDER, threading.Event())
+
+
+class _Deadly:
+    """Counts the calls that leave the process."""
+
+    def __init__(self, kill_before_call: int | None) -> None:
+        self._left = kill_before_call
+
+    def over(self, inner: object) -> object:
+        return _Counted(inner, self._tick)
+
+    def _tick(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Counted:
+    def __init__(self, inner: object, tick: Callable[[], None]) -> None:
+        self._inner = inner
+        self._tick = tick
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def called(*arguments: object) -> object:
+            self._tick()
+            return method(*arguments)
+
+        return called
