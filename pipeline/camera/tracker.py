@@ -1,0 +1,201 @@
+"""Follows the persons of one camera: boxes in, tracks out.
+
+Two-stage association by overlap after Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection
+Box" (ECCV 2022): sure boxes first, then unsure ones for tracks that were just seen, because they are mostly people
+behind something. Deviations, for fixed cameras that deliver any number of frames per second:
+
+- durations are seconds and prediction takes the time between frames;
+- tracks just seen choose before lost ones (matching cascade: Wojke et al., "Deep SORT", 2017, section 2.3);
+- a track found again starts at what was seen then, with the speed between the two sightings (observation-centric
+  re-update: Cao et al., "Observation-Centric SORT", CVPR 2023, section 4.1);
+- a lost person slows down, for nobody walks straight on for long behind an obstacle;
+- a doubtful box that has never moved is furniture and not told. One who has moved may be as doubtful as a shadow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.camera.association import assign, overlap_cost
+from pipeline.camera.boxes import Boxes, overlaps
+from pipeline.camera.kalman import BoxFilters, KalmanConfig
+from pipeline.contracts import F64, I64, Detections, Tracks
+
+_RECORD = np.dtype(
+    [
+        ("track_id", np.int64),
+        ("hits", np.int64),  # detections so far
+        ("seen_at", np.float64),
+        ("score", np.float64),  # of the last detection
+        ("trust", np.float64),  # running mean of the scores
+        ("origin", np.float64, 2),  # centre of the first detection
+        ("last", np.float64, 4),  # last detection: centre and size
+        ("is_confirmed", np.bool_),
+        ("has_moved", np.bool_),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """Thresholds of the tracker; where they come from stands in `tests/baselines/pets_tracking.json`."""
+
+    sure_score: float = 0.5  # detections from here on are associated first and with every track
+    unsure_score: float = 0.1  # from here on with tracks that were just seen
+    new_score: float = 0.55  # from here on a detection may open a track
+    max_cost: float = 0.85  # one minus overlap of widened boxes, sure detections
+    unsure_max_cost: float = 0.6  # one minus overlap, unsure detections
+    margin: float = 0.1  # by which boxes are widened
+    just_seen_s: float = 0.35
+    lost_s: float = 3.0  # a track not seen for longer has ended
+    unconfirmed_s: float = 0.15  # the same, before it is confirmed
+    confirming_hits: int = 2
+    max_overlap_of_new: float = 0.6  # with a track seen in the same frame: more is a second box on the same person
+    restart_after_s: float = 0.4  # out of sight
+    slowing_s: float = 2.0  # in which the speed of a lost track falls to 1/e
+    trusted_score: float = 0.65  # mean from which a person who stands still is told
+    trust_s: float = 1.0  # memory of that mean
+    moved_heights: float = 0.5  # from the first detection, so that a track counts as moved
+    smoothing: float = 0.5  # share of the filter in the boxes told, the rest is the detection
+    kalman: KalmanConfig = field(default_factory=KalmanConfig)
+
+
+class ByteTracker:
+    """Our own tracker, all tracks in arrays; production part of the `Tracker` seam."""
+
+    def __init__(self, config: TrackerConfig | None = None) -> None:
+        self._config = config or TrackerConfig()
+        self._filters = BoxFilters(self._config.kalman)
+        self._tracks = np.zeros(0, _RECORD)  # row by row beside the filters
+        self._next_id = 1
+        self._now = -math.inf
+
+    def update(self, detections: Detections, captured_at: float) -> Tracks:
+        """Advance to `captured_at` (UTC seconds) and return the tracks seen there, in the order of their birth.
+
+        The order of the detections does not matter. A frame older than the last one counts as taken at the same time.
+        """
+        config, is_first = self._config, math.isinf(self._now)
+        self._predict(captured_at)
+        scores = detections.scores.astype(np.float64)
+        # One order for one set of boxes, so that equal costs are settled alike however the detector lists them.
+        order = np.lexsort((*detections.boxes.T, -scores))
+        boxes, scores = detections.boxes[order].astype(np.float64), scores[order]
+        sure = np.flatnonzero(scores >= config.sure_score)
+        unsure = np.flatnonzero((scores < config.sure_score) & (scores >= config.unsure_score))
+        rows, found, free = self._associate(boxes, sure, unsure)
+        self._correct(rows, boxes[found], scores[found])
+        self._open(boxes, scores, self._unexplained(boxes, scores, free, found), is_first)
+        self._forget()
+        return self._told()
+
+    def _predict(self, captured_at: float) -> None:
+        elapsed_s = max(captured_at - self._now, 0.0) if math.isfinite(self._now) else 0.0
+        is_lost = self._tracks["seen_at"] < self._now
+        self._filters.speed[is_lost] *= math.exp(-elapsed_s / self._config.slowing_s)
+        self._filters.predict(elapsed_s)
+        self._now = max(captured_at, self._now)
+
+    def _associate(self, boxes: Boxes, sure: I64, unsure: I64) -> tuple[I64, I64, I64]:
+        """Rows of tracks, the detections that they got, and the sure detections that nobody got."""
+        config = self._config
+        predicted = _corners(self._filters.value)
+        is_confirmed = self._tracks["is_confirmed"]
+        is_recent = self._now - self._tracks["seen_at"] <= config.just_seen_s
+        recent = np.flatnonzero(is_confirmed & is_recent)
+        lost = np.flatnonzero(is_confirmed & ~is_recent)
+        unconfirmed = np.flatnonzero(~is_confirmed)
+        stages = [
+            (recent, sure, config.margin, config.max_cost),
+            (lost, sure, config.margin, config.max_cost),
+            (recent, unsure, 0.0, config.unsure_max_cost),
+            (unconfirmed, sure, config.margin, config.max_cost),
+        ]
+        has_detection = np.zeros(len(self._tracks), bool)
+        is_taken = np.zeros(len(boxes), bool)
+        rows, found = [], []
+        for candidates, choices, margin, max_cost in stages:
+            candidates = candidates[~has_detection[candidates]]
+            choices = choices[~is_taken[choices]]
+            if not len(candidates) or not len(choices):
+                continue
+            left, right = assign(overlap_cost(predicted[candidates], boxes[choices], margin), max_cost)
+            has_detection[candidates[left]] = True
+            is_taken[choices[right]] = True
+            rows.append(candidates[left])
+            found.append(choices[right])
+        free = sure[~is_taken[sure]]
+        if not rows:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), free
+        return np.concatenate(rows), np.concatenate(found), free
+
+    def _correct(self, rows: I64, boxes: Boxes, scores: F64) -> None:
+        config, tracks, filters = self._config, self._tracks, self._filters
+        seen = _centre_and_size(boxes)
+        unseen_s = self._now - tracks["seen_at"][rows]
+        is_back = unseen_s > config.restart_after_s
+        back = rows[is_back]
+        speed = (seen[is_back] - tracks["last"][back]) / unseen_s[is_back, None]
+        filters.restart(back, seen[is_back], speed)
+        filters.correct(rows[~is_back], seen[~is_back])
+        memory = np.exp(-unseen_s / config.trust_s)
+        tracks["trust"][rows] = memory * tracks["trust"][rows] + (1 - memory) * scores
+        tracks["hits"][rows] += 1
+        tracks["is_confirmed"][rows] |= tracks["hits"][rows] >= config.confirming_hits
+        walked = np.abs(filters.value[rows, :2] - tracks["origin"][rows]).max(axis=1, initial=0.0)
+        tracks["has_moved"][rows] |= walked > config.moved_heights * filters.value[rows, 3]
+        tracks["seen_at"][rows], tracks["score"][rows], tracks["last"][rows] = self._now, scores, seen
+
+    def _unexplained(self, boxes: Boxes, scores: F64, free: I64, found: I64) -> I64:
+        """The detections that open a track: sure enough, and no second box on a person who has one."""
+        free = free[scores[free] >= self._config.new_score]
+        if not len(free) or not len(found):
+            return free
+        is_apart = overlaps(boxes[free], boxes[found]).max(axis=1) < self._config.max_overlap_of_new
+        apart: I64 = free[is_apart]
+        return apart
+
+    def _open(self, boxes: Boxes, scores: F64, new: I64, is_first: bool) -> None:
+        if not len(new):
+            return
+        seen = _centre_and_size(boxes[new])
+        born = np.zeros(len(new), _RECORD)
+        born["track_id"] = np.arange(self._next_id, self._next_id + len(new))
+        born["hits"], born["seen_at"] = 1, self._now
+        born["score"] = born["trust"] = scores[new]
+        born["origin"], born["last"] = seen[:, :2], seen
+        # Whoever is there when the camera opens has not come out of nothing.
+        born["is_confirmed"] = is_first or self._config.confirming_hits <= 1
+        self._next_id += len(new)
+        self._tracks = np.concatenate([self._tracks, born])
+        self._filters.append(seen)
+
+    def _forget(self) -> None:
+        config, tracks = self._config, self._tracks
+        patience_s = np.where(tracks["is_confirmed"], config.lost_s, config.unconfirmed_s)
+        alive = np.flatnonzero(self._now - tracks["seen_at"] <= patience_s)
+        if len(alive) < len(tracks):
+            self._tracks = tracks[alive]
+            self._filters.keep(alive)
+
+    def _told(self) -> Tracks:
+        tracks = self._tracks
+        is_credible = tracks["has_moved"] | (tracks["trust"] >= self._config.trusted_score)
+        rows = np.flatnonzero(tracks["is_confirmed"] & is_credible & (tracks["seen_at"] == self._now))
+        share = self._config.smoothing
+        boxes = _corners((1 - share) * tracks["last"][rows] + share * self._filters.value[rows])
+        return Tracks(tracks["track_id"][rows], boxes.astype(np.float32), tracks["score"][rows].astype(np.float32))
+
+
+def _corners(value: F64) -> F64:
+    """(N, 4) centre and size → x1, y1, x2, y2."""
+    half = value[:, 2:] / 2
+    return np.hstack([value[:, :2] - half, value[:, :2] + half])
+
+
+def _centre_and_size(boxes: Boxes) -> F64:
+    """(N, 4) x1, y1, x2, y2 → centre and size."""
+    return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
