@@ -12,6 +12,8 @@ from pipeline.contracts import (
     F32,
     Crop,
     Embeddings,
+    IdentityEvent,
+    IdentityEventKind,
     Image,
     TrackletCrops,
     TrackletEmbedding,
@@ -130,6 +132,19 @@ def tracklet(track_id: int, *crops: Crop, camera_id: str = "gate") -> TrackletCr
         detections=8,
         is_last=True,
         crops=crops,
+    )
+
+
+def event(number: int, size_bytes: int = 1) -> IdentityEvent:
+    """An identity event; `size_bytes` makes it large."""
+    return IdentityEvent(
+        event_id=number,
+        kind=IdentityEventKind.ASSIGNED,
+        decided_at=5.0,
+        global_id=1,
+        tracklet_ids=("x" * size_bytes,),
+        confidence=0.5,
+        reason="test",
     )
 
 

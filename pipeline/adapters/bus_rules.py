@@ -45,9 +45,9 @@ _KEPT_BYTES = MAX_MESSAGE_BYTES + 1024  # of a dead letter; more could never be 
 class BusConfig:
     """Limits of a bus; the defaults suit a site of tens of cameras."""
 
-    max_stream_bytes: int = 512_000_000  # per stream, as held by the server; publishing then raises `BusFull`
+    max_stream_bytes: int = 512_000_000  # per stream, as held by the server; beyond it publishing raises `BusFull`
     max_dead_bytes: int = 64_000_000  # the oldest dead letters go first
-    max_unread_events: int = 100_000  # length of a stream without groups
+    max_unread_events: int = 100_000  # length of a stream without groups, whose oldest entries go without being read
     max_deliveries: int = 3  # a message handed out more often goes to the dead letters
     claim_idle_s: float = 60.0  # unacknowledged for so long, a message is given to another consumer
     redelivery_count: int = 1  # messages handed out again at a time: with 1, a deadly one takes no neighbours with it
@@ -102,6 +102,12 @@ def first_kept(expected: Sequence[str], progress: Mapping[str, GroupProgress]) -
     if not progress or any(group not in progress for group in expected):
         return (0, 0)
     return min(group.oldest_pending or _following(group.last_delivered) for group in progress.values())
+
+
+def unread_kept(length: int, used_bytes: int, config: BusConfig) -> int:
+    """How many entries of a stream without groups may stay: nobody's progress could ever make room in it."""
+    affordable = length if used_bytes < config.max_stream_bytes else length // 2
+    return min(affordable, config.max_unread_events)
 
 
 def is_given_up(delivered: int, config: BusConfig) -> bool:

@@ -27,6 +27,7 @@ from pipeline.adapters.bus_rules import (
     parse_letter_id,
     read_letter,
     size_bytes,
+    unread_kept,
     write_letter,
 )
 from pipeline.contracts import Message, StreamName, encode
@@ -61,6 +62,10 @@ class _Group:
 class _Stream:
     entries: dict[EntryId, Fields] = field(default_factory=dict)  # in order
     groups: dict[str, _Group] = field(default_factory=dict)
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(map(size_bytes, self.entries.values()))
 
     def drop(self, entry_ids: Iterable[EntryId]) -> int:
         dropped = [self.entries.pop(entry_id) for entry_id in list(entry_ids)]
@@ -194,11 +199,13 @@ class MemoryBus:
             raise Unavailable("the bus in memory was told to be away; expected `come_back`")
 
     def _make_room(self, stream: StreamName) -> None:
-        entries = self._server.streams[stream].entries
-        if sum(map(size_bytes, entries.values())) >= self._config.max_stream_bytes:
+        held = self._server.streams[stream]
+        if held.used_bytes >= self._config.max_stream_bytes:
             self._trim(stream)
-        if (used := sum(map(size_bytes, entries.values()))) >= self._config.max_stream_bytes:
-            raise BusFull(f"{stream} holds {used} bytes; at most {self._config.max_stream_bytes} are allowed")
+        if held.used_bytes >= self._config.max_stream_bytes:
+            raise BusFull(
+                f"{stream} holds {held.used_bytes} bytes; at most {self._config.max_stream_bytes} are allowed"
+            )
 
     def _group(self, stream: StreamName, group: str) -> _Group:
         return self._server.streams[stream].groups.setdefault(group, _Group())
@@ -289,7 +296,7 @@ class MemoryBus:
     def _trim(self, stream: StreamName) -> int:
         held = self._server.streams[stream]
         if not GROUPS[stream]:
-            surplus = max(len(held.entries) - self._config.max_unread_events, 0)
-            return held.drop(sorted(held.entries)[:surplus])
+            kept = unread_kept(len(held.entries), held.used_bytes, self._config)
+            return held.drop(sorted(held.entries)[: len(held.entries) - kept])
         first = first_kept(GROUPS[stream], {name: group.progress() for name, group in held.groups.items()})
         return held.drop(entry_id for entry_id in held.entries if entry_id < first)

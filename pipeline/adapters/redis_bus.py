@@ -29,6 +29,7 @@ from pipeline.adapters.bus_rules import (
     parse_id,
     parse_letter_id,
     size_bytes,
+    unread_kept,
 )
 from pipeline.adapters.redis_connection import RedisConnection
 from pipeline.adapters.redis_dead_letters import RedisDeadLetters
@@ -109,10 +110,10 @@ class RedisBus:
 
     def _make_room(self, stream: StreamName, wanted_bytes: int) -> None:
         if self._room_bytes.get(stream, 0) < wanted_bytes:
-            used = self._used_bytes(self._keys[stream], _MEASURED_NODES)
+            used = self._used_bytes(self._keys[stream])
             if used >= self._config.max_stream_bytes:
                 self.trim()
-                used = self._used_bytes(self._keys[stream], _MEASURED_NODES)
+                used = self._used_bytes(self._keys[stream])
             if used >= self._config.max_stream_bytes:
                 raise BusFull(
                     f"{self._keys[stream]} holds {used} bytes; at most {self._config.max_stream_bytes} are allowed: "
@@ -121,8 +122,8 @@ class RedisBus:
             self._room_bytes[stream] = (self._config.max_stream_bytes - used) // _SHARE_BETWEEN_MEASUREMENTS
         self._room_bytes[stream] -= wanted_bytes
 
-    def _used_bytes(self, key: str, samples: int) -> int:
-        return int(self._redis.memory_usage(key, samples=samples) or 0)
+    def _used_bytes(self, key: str) -> int:
+        return int(self._redis.memory_usage(key, samples=_MEASURED_NODES) or 0)
 
     # --- reading ------------------------------
 
@@ -251,7 +252,9 @@ class RedisBus:
             for stream, expected in GROUPS.items():
                 key = self._keys[stream]
                 if not expected:
-                    dropped += int(self._redis.xtrim(key, maxlen=self._config.max_unread_events, approximate=True))
+                    length, used = int(self._redis.xlen(key)), self._used_bytes(key)
+                    kept = unread_kept(length, used, self._config)
+                    dropped += int(self._redis.xtrim(key, maxlen=kept, approximate=False)) if kept < length else 0
                 elif (first := first_kept(expected, self._progress(stream))) > (0, 0):
                     dropped += int(self._redis.xtrim(key, minid=format_id(first), approximate=False))
         return dropped

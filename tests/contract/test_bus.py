@@ -19,9 +19,6 @@ from pipeline.adapters.redis_bus import RedisBus, site_key
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.contracts import (
     MAX_MESSAGE_BYTES,
-    Crop,
-    IdentityEvent,
-    IdentityEventKind,
     Message,
     StreamName,
     TrackletCrops,
@@ -29,45 +26,14 @@ from pipeline.contracts import (
 )
 from pipeline.errors import BusFull, InvalidMessage
 from pipeline.interfaces import Bus, Delivery
+from tests.fakes import crop, event, tracklet
 
 CROPS = StreamName.CROPS
 SERVERS = {"valkey": None, "redis": shutil.which("redis-server")}  # None: the embedded one of the wheel
 
 
-def tracklet(number: int, jpeg: bytes = b"jpeg") -> TrackletCrops:
-    crop = Crop(
-        jpeg=jpeg,
-        captured_at=1.0,
-        box_px=(0.0, 0.0, 10.0, 20.0),
-        frame_size_px=(640, 360),
-        score=0.9,
-        sharpness=50.0,
-        visibility=1.0,
-    )
-    return TrackletCrops(
-        camera_id="gate",
-        boot_id="b1",
-        track_id=number,
-        sequence=0,
-        started_at=1.0,
-        ended_at=2.0,
-        sent_at=2.0,
-        detections=5,
-        is_last=False,
-        crops=(crop,),
-    )
-
-
-def event(number: int) -> IdentityEvent:
-    return IdentityEvent(
-        event_id=number,
-        kind=IdentityEventKind.ASSIGNED,
-        decided_at=1.0,
-        global_id=1,
-        tracklet_ids=("gate/b1/1/0",),
-        confidence=0.5,
-        reason="test",
-    )
+def seen(number: int, jpeg: bytes = b"jpeg") -> TrackletCrops:
+    return tracklet(number, crop(jpeg))
 
 
 @dataclass(frozen=True)
@@ -137,49 +103,49 @@ def number(message: Message) -> int:
 
 
 def test_messages_arrive_whole_and_in_order(bus: Bus) -> None:
-    sent = [tracklet(each) for each in range(5)]
+    sent = [seen(each) for each in range(5)]
     bus.publish(CROPS, sent[:3])
     bus.publish(CROPS, sent[3:])
     assert [delivery.message for delivery in take(bus)] == sent
 
 
 def test_a_new_message_is_delivered_for_the_first_time(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     assert [(each.stream, each.delivered) for each in take(bus)] == [(CROPS, 1)]
 
 
 def test_no_more_messages_come_than_asked_for(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(each) for each in range(5)])
+    bus.publish(CROPS, [seen(each) for each in range(5)])
     assert numbers(take(bus, count=2)) == [0, 1]
     assert numbers(take(bus, count=2)) == [2, 3]
 
 
 def test_a_group_that_appears_late_gets_everything(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     assert numbers(take(bus, group="archiver")) == [1]
 
 
 def test_each_group_gets_each_message(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     assert numbers(take(bus, group="embedder")) == numbers(take(bus, group="archiver")) == [1]
 
 
 def test_consumers_of_one_group_share_the_messages(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(each) for each in range(4)])
+    bus.publish(CROPS, [seen(each) for each in range(4)])
     first, second = take(bus, consumer="one", count=2), take(bus, consumer="two")
     assert (numbers(first), numbers(second)) == ([0, 1], [2, 3])
 
 
 def test_waiting_ends_when_a_message_comes(bus: Bus) -> None:
     take(bus)
-    later = threading.Timer(0.1, lambda: bus.publish(CROPS, [tracklet(1)]))
+    later = threading.Timer(0.1, lambda: bus.publish(CROPS, [seen(1)]))
     later.start()
     assert numbers(bus.consume(CROPS, "embedder", "one", 10, 30.0)) == [1]
     later.join()
 
 
 def test_a_restarted_consumer_gets_what_it_left_before_anything_new(place: Place, bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1), tracklet(2), tracklet(3)])
+    bus.publish(CROPS, [seen(1), seen(2), seen(3)])
     done = take(bus, count=2)
     bus.acknowledge(done[:1], "embedder")
     again = take_all(place.connect(BusConfig()))
@@ -187,13 +153,13 @@ def test_a_restarted_consumer_gets_what_it_left_before_anything_new(place: Place
 
 
 def test_acknowledged_messages_never_come_again(place: Place, bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1), tracklet(2)])
+    bus.publish(CROPS, [seen(1), seen(2)])
     bus.acknowledge(take(bus), "embedder")
     assert take_all(place.connect(BusConfig())) == []
 
 
 def test_acknowledging_twice_changes_nothing(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     done = take(bus)
     bus.acknowledge(done, "embedder")
     bus.acknowledge(done, "embedder")
@@ -202,7 +168,7 @@ def test_acknowledging_twice_changes_nothing(bus: Bus) -> None:
 
 
 def test_acknowledging_in_one_group_leaves_the_other_alone(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     deliveries = take(bus)
     take(bus, group="archiver")
     bus.acknowledge(deliveries, "embedder")
@@ -212,7 +178,7 @@ def test_acknowledging_in_one_group_leaves_the_other_alone(bus: Bus) -> None:
 def test_what_a_vanished_consumer_left_goes_to_another(place: Place) -> None:
     config = BusConfig(claim_idle_s=0.05)
     gone, other = place.connect(config), place.connect(config)
-    gone.publish(CROPS, [tracklet(1), tracklet(2)])
+    gone.publish(CROPS, [seen(1), seen(2)])
     take(gone, consumer="gone")
     assert take(other, consumer="other") == []
     found: list[Delivery] = []
@@ -225,13 +191,13 @@ def test_what_a_vanished_consumer_left_goes_to_another(place: Place) -> None:
 
 
 def test_messages_handed_out_again_come_one_at_a_time(place: Place, bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(each) for each in range(3)])
+    bus.publish(CROPS, [seen(each) for each in range(3)])
     take(bus)
     assert numbers(take(place.connect(BusConfig()))) == [0]
 
 
 def test_a_message_that_kills_its_consumer_is_set_aside_and_its_neighbours_are_not(place: Place) -> None:
-    place.connect(BusConfig()).publish(CROPS, [tracklet(each) for each in range(6)])
+    place.connect(BusConfig()).publish(CROPS, [seen(each) for each in range(6)])
     done: list[int] = []
     crashes = 0
     while True:
@@ -251,9 +217,9 @@ def test_a_message_that_kills_its_consumer_is_set_aside_and_its_neighbours_are_n
 GARBAGE: dict[str, dict[bytes, bytes]] = {
     "no fields that we know": {b"a": b"b"},
     "unknown type": {b"type": b"Nonsense", b"version": b"1", b"body": b"\x80"},
-    "another version": {**{key.encode(): value for key, value in encode(tracklet(1)).items()}, b"version": b"99"},
+    "another version": {**{key.encode(): value for key, value in encode(seen(1)).items()}, b"version": b"99"},
     "random bytes": {b"type": b"TrackletCrops", b"version": b"1", b"body": bytes(range(256))},
-    "truncated body": {b"type": b"TrackletCrops", b"version": b"1", b"body": encode(tracklet(1))["body"][:-3]},
+    "truncated body": {b"type": b"TrackletCrops", b"version": b"1", b"body": encode(seen(1))["body"][:-3]},
     "a message of another stream": {key.encode(): value for key, value in encode(event(1)).items()},
     "an oversized field": {b"type": b"TrackletCrops", b"version": b"1", b"body": bytes(MAX_MESSAGE_BYTES + 1_000_000)},
     "an oversized field that we do not know": {b"more": bytes(5_000_000)},
@@ -264,9 +230,9 @@ GARBAGE: dict[str, dict[bytes, bytes]] = {
 def test_an_unreadable_entry_is_set_aside_and_its_neighbours_arrive(
     place: Place, bus: Bus, garbage: dict[bytes, bytes]
 ) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     place.inject(CROPS, garbage)
-    bus.publish(CROPS, [tracklet(2)])
+    bus.publish(CROPS, [seen(2)])
     assert numbers(take(bus)) == [1, 2]
     (letter,) = bus.dead_letters(10)
     assert letter.reason
@@ -285,26 +251,26 @@ def test_the_content_of_an_oversized_entry_is_not_kept(place: Place, bus: Bus) -
 
 
 def test_setting_aside_keeps_the_message_and_the_reason_and_acknowledges(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(7)])
+    bus.publish(CROPS, [seen(7)])
     (delivery,) = take(bus)
     before = time.time()
     bus.set_aside(delivery, "embedder", "crop 0 cannot be decoded")
     (letter,) = bus.dead_letters(10)
     assert (letter.stream, letter.group, letter.reason) == (CROPS, "embedder", "crop 0 cannot be decoded")
-    assert letter.fields == {key.encode(): value for key, value in encode(tracklet(7)).items()}
+    assert letter.fields == {key.encode(): value for key, value in encode(seen(7)).items()}
     assert before - 1.0 <= letter.failed_at <= time.time() + 1.0
     assert bus.backlog(CROPS, "embedder").pending == 0
 
 
 def test_the_newest_dead_letters_come_first(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(each) for each in range(3)])
+    bus.publish(CROPS, [seen(each) for each in range(3)])
     for delivery in take(bus):
         bus.set_aside(delivery, "embedder", f"reason {number(delivery.message)}")
     assert [letter.reason for letter in bus.dead_letters(2)] == ["reason 2", "reason 1"]
 
 
 def test_a_replayed_dead_letter_comes_again_as_new_and_is_dead_no_more(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(7)])
+    bus.publish(CROPS, [seen(7)])
     bus.set_aside(take(bus)[0], "embedder", "no memory")
     (letter,) = bus.dead_letters(10)
     assert bus.replay([letter.entry_id, letter.entry_id, "1-1"]) == 1
@@ -314,7 +280,7 @@ def test_a_replayed_dead_letter_comes_again_as_new_and_is_dead_no_more(bus: Bus)
 
 def test_dead_letters_stay_within_their_bytes_and_the_newest_remain(place: Place) -> None:
     bus = place.connect(BusConfig(max_dead_bytes=100_000))
-    bus.publish(CROPS, [tracklet(each, bytes(10_000)) for each in range(30)])
+    bus.publish(CROPS, [seen(each, bytes(10_000)) for each in range(30)])
     for delivery in take(bus):
         bus.set_aside(delivery, "embedder", f"reason {number(delivery.message)}")
     letters = bus.dead_letters(100)
@@ -324,7 +290,7 @@ def test_dead_letters_stay_within_their_bytes_and_the_newest_remain(place: Place
 
 def test_the_backlog_tells_waiting_from_pending(bus: Bus) -> None:
     assert (bus.backlog(CROPS, "embedder").waiting, bus.backlog(CROPS, "embedder").pending) == (0, 0)
-    bus.publish(CROPS, [tracklet(each) for each in range(5)])
+    bus.publish(CROPS, [seen(each) for each in range(5)])
     assert bus.backlog(CROPS, "embedder").waiting == 5
     bus.acknowledge(take(bus, count=3)[:1], "embedder")
     backlog = bus.backlog(CROPS, "embedder")
@@ -332,14 +298,14 @@ def test_the_backlog_tells_waiting_from_pending(bus: Bus) -> None:
 
 
 def test_nothing_is_trimmed_while_an_expected_group_has_not_appeared(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     bus.acknowledge(take(bus), "embedder")
     assert bus.trim() == 0
     assert numbers(take(bus, group="archiver")) == [1]
 
 
 def test_only_what_every_group_has_acknowledged_is_trimmed(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(each) for each in range(6)])
+    bus.publish(CROPS, [seen(each) for each in range(6)])
     embedder, archiver = take(bus), take(bus, group="archiver", count=4)
     bus.acknowledge(embedder, "embedder")
     bus.acknowledge([archiver[0], archiver[2]], "archiver")
@@ -350,7 +316,7 @@ def test_only_what_every_group_has_acknowledged_is_trimmed(bus: Bus) -> None:
 
 
 def test_a_group_that_nobody_declared_keeps_its_messages_too(bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     for group in GROUPS[CROPS]:
         bus.acknowledge(take(bus, group=group), group)
     held = take(bus, group="a user's own")
@@ -366,12 +332,19 @@ def test_a_stream_without_groups_is_bounded_by_its_length(place: Place) -> None:
     assert 100 <= bus.backlog(StreamName.IDENTITIES, "anybody").waiting < 400
 
 
+def test_a_stream_without_groups_makes_room_by_itself(place: Place) -> None:
+    bus = place.connect(BusConfig(max_stream_bytes=300_000))
+    for number in range(1, 101):
+        bus.publish(StreamName.IDENTITIES, [event(number, 10_000)])
+    assert 10 <= bus.backlog(StreamName.IDENTITIES, "anybody").waiting <= 40
+
+
 def test_a_full_stream_refuses_and_appends_nothing(place: Place) -> None:
     bus = place.connect(BusConfig(max_stream_bytes=300_000))
     published = 0
     with pytest.raises(BusFull, match="at most 300000"):
         while True:
-            bus.publish(CROPS, [tracklet(published, bytes(10_000)), tracklet(published + 1, bytes(10_000))])
+            bus.publish(CROPS, [seen(published, bytes(10_000)), seen(published + 1, bytes(10_000))])
             published += 2
     assert bus.backlog(CROPS, "embedder").waiting == published
     assert 15 <= published <= 40
@@ -381,10 +354,10 @@ def test_a_full_stream_takes_messages_again_once_its_groups_have_read(place: Pla
     bus = place.connect(BusConfig(max_stream_bytes=300_000))
     with pytest.raises(BusFull):
         while True:
-            bus.publish(CROPS, [tracklet(1, bytes(10_000))])
+            bus.publish(CROPS, [seen(1, bytes(10_000))])
     for group in GROUPS[CROPS]:
         bus.acknowledge(take(bus, group=group), group)
-    bus.publish(CROPS, [tracklet(2)])
+    bus.publish(CROPS, [seen(2)])
     assert numbers(take(bus)) == [2]
 
 
@@ -394,21 +367,20 @@ def test_a_message_for_another_stream_is_refused(bus: Bus) -> None:
 
 
 def test_a_message_too_large_for_any_reader_is_refused_and_nothing_of_the_call_is_sent(bus: Bus) -> None:
-    crop = tracklet(1, bytes(500_000)).crops[0]
-    large = tracklet(2).model_copy(update={"crops": (crop,) * 9})
+    large = tracklet(2, *[crop(bytes(500_000))] * 9)
     with pytest.raises(InvalidMessage, match="at most"):
-        bus.publish(CROPS, [tracklet(1), large])
+        bus.publish(CROPS, [seen(1), large])
     assert bus.backlog(CROPS, "embedder").waiting == 0
 
 
 def test_after_a_restart_with_empty_data_the_loop_goes_on(place: Place, bus: Bus) -> None:
-    bus.publish(CROPS, [tracklet(1)])
+    bus.publish(CROPS, [seen(1)])
     old = take(bus)
     place.forget()
     assert take(bus) == []
     bus.acknowledge(old, "embedder")
     assert bus.trim() == 0
-    bus.publish(CROPS, [tracklet(2)])
+    bus.publish(CROPS, [seen(2)])
     assert numbers(take(bus)) == [2]
 
 
