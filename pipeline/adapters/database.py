@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,10 +43,9 @@ class Database:
         parsed = _parsed(url)
         self.shown_url = _shown(parsed)
         self._engine = _engine(parsed, busy_s)
-        if parsed.get_backend_name() == "postgresql":
-            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        else:
-            self._reader = self._engine  # a transaction of SQLite sees one moment anyway
+        # A transaction of SQLite sees one moment anyway.
+        one_moment = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
 
     @property
@@ -105,15 +105,16 @@ class Database:
 
     def _choose_wal(self) -> None:
         """The mode stays with the file. SQLite may refuse the change at once, without waiting, while others open it."""
-        for pause_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
-            try:
-                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.execute(text("PRAGMA journal_mode=WAL"))
-                return
-            except OperationalError:
-                time.sleep(pause_s)
-            except DatabaseError:  # no database at all: the transaction after this says so
-                return
+        with self._translated(), closing(self._engine.raw_connection()) as connection:
+            for pause_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+                try:
+                    connection.cursor().execute("PRAGMA journal_mode=WAL")
+                    return
+                except sqlite3.OperationalError:
+                    time.sleep(pause_s)
+                except sqlite3.DatabaseError:  # no database at all: the transaction that follows says so
+                    return
+        log.warning("%s stays without a write-ahead log: it was busy for too long", self.shown_url)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
