@@ -87,6 +87,7 @@ class SupervisedFeed:
         self._decoder: Decoder | None = None
         self._state = CameraState.CONNECTING
         self._is_over = False  # nothing will ever come again
+        self._is_closed = False
         self._last_error = ""
         self._failures = 0
         self._newest: Frame | None = None
@@ -123,7 +124,10 @@ class SupervisedFeed:
         )
 
     def close(self) -> None:
-        """Say good-bye to the camera and free everything. The feed cannot be used afterwards."""
+        """Say good-bye to the camera and free everything. It cannot be used afterwards."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if self._decoder is not None and self._state is CameraState.UP:
             self._decoder.stop()
         elif self._decoder is not None:

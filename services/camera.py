@@ -1,0 +1,133 @@
+"""`sightline camera`: settings → feeds, detector, outbox → the camera worker's loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Sequence
+
+from pipeline.adapters.addresses import CameraAddress, parse_address
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.outbox import Outbox
+from pipeline.adapters.source_options import SourceOptions
+from pipeline.adapters.sources import check_address, open_source
+from pipeline.adapters.spool import Spool
+from pipeline.adapters.supervised_feed import FeedConfig, SupervisedFeed
+from pipeline.camera.hosted_camera import CameraParts, HostedCamera
+from pipeline.camera.tracklets import TrackletConfig, TrackletCutter
+from pipeline.camera.worker import CameraWorker, WorkerConfig
+from pipeline.contracts import CameraId, StreamName
+from pipeline.errors import ConfigurationError
+from pipeline.interfaces import Clock, Tracker
+from services.detection import open_detector, open_tracker
+from services.runtime import open_bus, open_status_board, service
+from services.settings import CameraSettings, Settings
+from services.supervisor import READY_FILE_VARIABLE, announce_ready
+from services.track_log import LoggedTracker
+
+
+def run(settings: Settings, only: Sequence[str] | None) -> None:
+    """Host the cameras of `settings`, or only those named, until a signal or the end of all recordings.
+
+    Raises `ConfigurationError` before anything starts for an address or a file that can never work.
+    """
+    cameras = chosen(settings.cameras, only)
+    addresses = [checked_address(camera) for camera in cameras]
+    tracking = settings.tracking
+    clock, rng = SystemClock(), random.Random()
+    with service("camera", settings) as stop, contextlib.ExitStack() as stack:
+        detector = open_detector(tracking.detector, tracking.detector_model, tracking.detector_score)
+        # A spool of its own for each worker, found again by the worker that hosts the same cameras after a restart.
+        spool = Spool(settings.data_dir / "spool" / cameras[0].id, settings.spool_max_bytes)
+        outbox = Outbox(open_bus(settings), spool, StreamName.CROPS)
+        stack.callback(outbox.close)
+        stack.callback(outbox.pump)
+        feeds = [
+            SupervisedFeed(CameraId(camera.id), address, feed_config(camera), clock, rng)
+            for camera, address in zip(cameras, addresses, strict=True)
+        ]
+        boot_id = new_boot_id(clock, rng)
+        worker = CameraWorker(
+            [HostedCamera(feed, camera_parts(settings, feed.camera_id), boot_id, clock) for feed in feeds],
+            detector,
+            outbox,
+            open_status_board(settings),
+            clock,
+            # Under the supervisor a worker that ends would be started again and show its recordings twice.
+            WorkerConfig(ends_with_recordings=READY_FILE_VARIABLE not in os.environ),
+        )
+        announce_ready()
+        worker.run(stop.is_set)
+
+
+def probe(camera: CameraSettings) -> str:
+    """Open the camera, take one frame and say how it went. Raises `SightlineError` when there is none."""
+    address = checked_address(camera)
+    began_s = time.monotonic()
+    source = open_source(CameraId(camera.id), address, feed_config(camera).source, SystemClock())
+    try:
+        frame = source.read()
+    finally:
+        source.close()
+    height, width = frame.image.shape[:2]
+    return f"{address.public}: {width}x{height}, first frame after {time.monotonic() - began_s:.1f} s"
+
+
+def chosen(cameras: Sequence[CameraSettings], only: Sequence[str] | None) -> list[CameraSettings]:
+    """The cameras to host, in the settings' order. Raises `ConfigurationError` for an unknown name, or for none."""
+    known = {camera.id: camera for camera in cameras}
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"--only names {', '.join(unknown)}; the settings know {', '.join(known) or 'no camera'}"
+        )
+    found = [camera for camera in cameras if not only or camera.id in only]
+    if not found:
+        raise ConfigurationError(
+            "no camera is given; name one with --camera lobby=rtsp://host/stream, or -c cameras.yaml"
+        )
+    return found
+
+
+def checked_address(camera: CameraSettings) -> CameraAddress:
+    """The camera's address. A file is opened once, so that one that is no video is refused before anything starts.
+
+    Raises `ConfigurationError`.
+    """
+    try:
+        address = parse_address(camera.address.get_secret_value())
+        check_address(address)
+        if address.is_file:
+            open_source(CameraId(camera.id), address, SourceOptions(), SystemClock()).close()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"camera {camera.id}: {error}") from error
+    return address
+
+
+def feed_config(camera: CameraSettings) -> FeedConfig:
+    """How the camera's stream is read."""
+    options = SourceOptions(target_fps=camera.analysed_fps, transport=camera.transport, loop=camera.loop)
+    return FeedConfig(stall_after_s=camera.stall_after_s, source=options)
+
+
+def camera_parts(settings: Settings, camera_id: CameraId) -> CameraParts:
+    """Tracker and cutter of one camera."""
+    tracking = settings.tracking
+    pieces = TrackletConfig(
+        first_cut_after_s=tracking.first_cut_after_s,
+        cut_every_s=tracking.cut_every_s,
+        crops_per_tracklet=tracking.crops_per_tracklet,
+    )
+
+    def new_tracker(boot_id: str) -> Tracker:
+        tracker = open_tracker(tracking.tracker)
+        return LoggedTracker(tracker, settings.track_logs, camera_id, boot_id) if tracking.log_tracks else tracker
+
+    return CameraParts(new_tracker, lambda boot_id: TrackletCutter(camera_id, boot_id, pieces))
+
+
+def new_boot_id(clock: Clock, rng: random.Random) -> str:
+    """Names one start of a worker. Never given twice: the moment in hexadecimal, then chance."""
+    return f"{int(clock.now()):x}{rng.getrandbits(24):06x}"
