@@ -29,7 +29,7 @@ from pipeline.search.query import Calibration
 from tests.fakes import DIGEST, jpeg, painted
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
-CALIBRATION = Calibration(slope=12.0, intercept=-8.4)
+CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
 COLOURS = {
     "red": (200, 30, 40),
     "green": (30, 160, 60),
@@ -38,7 +38,9 @@ COLOURS = {
     "white": (225, 225, 225),
     "black": (25, 25, 28),
 }
-_OTHER_WORDS = frozenset("a an the person man woman wearing with in has coat shirt jacket and".split())
+_OTHER_WORDS = frozenset(
+    ("a", "an", "the", "and", "in", "with", "wearing", "person", "man", "woman", "coat", "shirt", "jacket")
+)
 
 
 class WardrobeEncoder:

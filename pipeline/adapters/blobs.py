@@ -74,6 +74,11 @@ class FsBlobs:
             if self._is_folder:
                 _sync_folder(Path(self._path(key)).parent)
 
+    def location(self, key: BlobKey) -> str:
+        """The path or address of a blob, for people; whether it exists is not checked."""
+        check_key(key)
+        return self._path(key) if self._is_folder else f"{self._shown_url.rstrip('/')}/{key[:2]}/{key[2:4]}/{key}"
+
     def _content(self, key: BlobKey) -> bytes | None:
         try:
             content: bytes = self._files.cat_file(self._path(key))

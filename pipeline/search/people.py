@@ -127,6 +127,11 @@ class PeopleSearch:
         """Every camera that has shown somebody to the serving model, by name."""
         return sorted(self._language.refresh().camera_ids)
 
+    def check_model(self) -> None:
+        """Whether the model answers; raises what it raises."""
+        with self._encoding:
+            self._encoder.embed_texts((NEUTRAL,))
+
     def _alike(self, query: F32, filters: Filters) -> list[Candidate]:
         return rank(query, self._appearance.refresh(), filters, self._config.appearance)
 

@@ -18,16 +18,20 @@ from pipeline.interfaces import Sighting
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From similarity to the probability that this person is meant: a logistic curve fitted on people that the model
-    never saw. Nobody below the probability `confident_from` is called a match."""
+    """What a similarity means, measured on people that the model never saw. Nobody below `threshold` is called a match.
+
+    The logistic curve tells right from wrong where both are equally frequent.
+    """
 
     slope: float
     intercept: float
-    confident_from: float = 0.5
+    threshold: float
 
-    def probability(self, similarity: float) -> float:
-        exponent = min(max(self.slope * similarity + self.intercept, -60.0), 60.0)
-        return 1.0 / (1.0 + math.exp(-exponent))
+    def probability(self, similarity: float, candidates: int) -> float:
+        """That this is who is meant, where one of `candidates` people is: with many to choose from, a wrong one who is
+        as similar becomes likely, so each counts as a prior odds of one against the others."""
+        log_odds = self.slope * similarity + self.intercept - math.log(max(candidates - 1, 1))
+        return 1.0 / (1.0 + math.exp(-min(max(log_odds, -60.0), 60.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +95,16 @@ def rank(query: F32, rows: Rows, filters: Filters, calibration: Calibration) -> 
     speaks = place < np.repeat(counted, counts)
     scores = np.add.reduceat(np.where(speaks, similarities, 0.0), starts) / counted
     in_view_s = np.add.reduceat(rows.ended_at[chosen] - rows.started_at[chosen], starts)
+    ranked = [index for index in np.lexsort((global_ids, -scores)) if in_view_s[index] >= filters.shortest_s]
     candidates = []
-    for index in np.lexsort((global_ids, -scores)):
-        if in_view_s[index] < filters.shortest_s:
-            continue
-        confidence = calibration.probability(float(scores[index]))
+    for index in ranked:
         speaking = chosen[starts[index] : starts[index] + counted[index]]
         candidates.append(
             Candidate(
                 global_id=GlobalId(int(global_ids[index])),
                 similarity=float(scores[index]),
-                confidence=confidence,
-                is_confident=confidence >= calibration.confident_from,
+                confidence=calibration.probability(float(scores[index]), len(ranked)),
+                is_confident=bool(scores[index] >= calibration.threshold),
                 tracklet_ids=tuple(rows.tracklet_ids[row] for row in speaking),
             )
         )

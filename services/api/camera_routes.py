@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from pipeline.contracts import NAME_PATTERN, CameraId
 from services.api.dependencies import Dependencies
-from services.api.pictures import jpeg_response
+from services.api.pictures import CAMERA_PLACEHOLDER, jpeg_response
 from services.api.replies import CameraReply
 
 router = APIRouter(prefix="/api/v1", tags=["cameras"])
@@ -29,4 +29,5 @@ def show_snapshot(
     request: Request, deps: Dependencies, camera_id: Annotated[str, Path(pattern=NAME_PATTERN)]
 ) -> Response:
     """The newest picture of a camera, with boxes around the people in view."""
-    return jpeg_response(request, deps.board.snapshot(CameraId(camera_id)), f"picture of {camera_id}", "no-store")
+    jpeg = deps.board.snapshot(CameraId(camera_id))
+    return jpeg_response(request, jpeg, f"picture of {camera_id}", CAMERA_PLACEHOLDER, "no-store")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from pipeline.contracts import BlobKey, GlobalId
 from services.api.asking import SearchOptions, filters
 from services.api.dependencies import Dependencies
-from services.api.pictures import jpeg_response
+from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response
 from services.api.replies import PeopleReply, PersonReply
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
@@ -39,4 +39,6 @@ def show_identity(deps: Dependencies, global_id: int) -> PersonReply:
 def show_crop(request: Request, deps: Dependencies, key: Annotated[str, Path(pattern=r"^[0-9a-f]{40}$")]) -> Response:
     """One crop as JPEG, by its content address."""
     # A short time only: a crop that was erased must not live on in browsers.
-    return jpeg_response(request, deps.blobs.get(BlobKey(key)), f"crop {key}", "private, max-age=300")
+    return jpeg_response(
+        request, deps.blobs.get(BlobKey(key)), f"crop {key}", PERSON_PLACEHOLDER, "private, max-age=300"
+    )

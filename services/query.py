@@ -1,0 +1,169 @@
+"""`sightline query`: asks the database directly, so that no API needs to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from pipeline.adapters.clock import SystemClock
+from pipeline.contracts import BlobKey, CameraId
+from pipeline.errors import ConfigurationError, InvalidQuery
+from pipeline.search.moments import parse_span
+from pipeline.search.people import Answer, PeopleSearch, SearchConfig, SearchStore
+from pipeline.search.query import Calibration, Filters
+from services.api.words import answer_in_words
+from services.local_zone import local_zone
+from services.runtime import open_blobs, open_store
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from reid_models.bundle import Calibration as ModelCalibration
+
+# Nobody is called a match by a model whose similarities were never measured; the closest can still be asked for.
+_UNCALIBRATED = Calibration(slope=0.0, intercept=0.0, threshold=float("inf"))
+
+
+class RouteStop(BaseModel):
+    """One stay before one camera; moments are UTC seconds."""
+
+    camera_id: str
+    started_at: float
+    ended_at: float
+
+
+class PersonFound(BaseModel):
+    """One identity of an answer. `confidence` is a calibrated probability."""
+
+    global_id: int
+    confidence: float
+    is_confident: bool
+    first_seen_at: float
+    last_seen_at: float
+    route: list[RouteStop]
+    crops: list[str]  # where the best crops lie, best first
+
+
+class QueryAnswer(BaseModel):
+    """What a question found. `is_match` is false when nobody was similar enough; then `people` are weak candidates."""
+
+    question: str
+    is_match: bool
+    summary: str
+    candidates: int
+    unknown_words: list[str]
+    people: list[PersonFound]
+
+
+def query_words(
+    settings: Settings,
+    sentence: str,
+    *,
+    cameras: Sequence[str] = (),
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 10,
+    with_weak: bool = False,
+) -> QueryAnswer:
+    """Ask the database of `settings` with its model. Raises `InvalidQuery` for a question that cannot be asked."""
+    _check_database(settings.database)
+    store, blobs = open_store(settings), open_blobs(settings)
+    try:
+        return run_query(
+            open_search(settings, store),
+            sentence,
+            cameras=cameras,
+            known_cameras=[camera.id for camera in settings.cameras],
+            since=since,
+            until=until,
+            limit=limit,
+            with_weak=with_weak,
+            now=datetime.fromtimestamp(SystemClock().now(), UTC).astimezone(local_zone()),
+            location=blobs.location,
+        )
+    finally:
+        store.close()
+
+
+def run_query(
+    search: PeopleSearch,
+    sentence: str,
+    *,
+    cameras: Sequence[str],
+    known_cameras: Sequence[str],
+    since: str | None,
+    until: str | None,
+    limit: int,
+    with_weak: bool,
+    now: datetime,
+    location: Callable[[BlobKey], str],
+) -> QueryAnswer:
+    """The same on an opened search. `now` carries the time zone of the site; `location` tells where a crop lies."""
+    since_at, until_at = parse_span(since, until, now)
+    known = sorted({*known_cameras, *(search.cameras() if cameras else ())})
+    for camera in cameras:
+        if camera not in known:
+            raise InvalidQuery(
+                f"camera {camera!r} is unknown", f"one of {', '.join(known) or '(none yet)'}", "correct the name"
+            )
+    filters = Filters(frozenset(CameraId(name) for name in cameras), since_at, until_at)
+    answer = search.by_text(sentence, filters, limit, with_weak)
+    return _told(sentence, answer, location)
+
+
+def open_search(settings: Settings, store: SearchStore) -> PeopleSearch:
+    """The search with the model of `settings`; loading it takes seconds."""
+    from reid_models.inference import load_encoder
+
+    embedding = settings.embedding
+    encoder = load_encoder(embedding.model, embedding.device, embedding.threads or None)
+    return PeopleSearch(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+
+
+def search_config(measured: ModelCalibration | None) -> SearchConfig:
+    """What the model's validation says about its similarities."""
+    if measured is None:
+        return SearchConfig(text=_UNCALIBRATED, appearance=_UNCALIBRATED)
+    language, appearance = measured.language, measured.appearance
+    return SearchConfig(
+        text=Calibration(language.slope, language.intercept, measured.language_threshold),
+        appearance=Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold),
+    )
+
+
+def _check_database(url: str) -> None:
+    """Asking must not create an empty database beside a mistyped folder, and then find nobody in it."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).exists():
+        raise ConfigurationError(
+            f"there is no database at {path}; expected one that `sightline up` has filled: "
+            "start it, or give its --data-dir"
+        )
+
+
+def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> QueryAnswer:
+    return QueryAnswer(
+        question=question,
+        is_match=answer.confident > 0,
+        summary=answer_in_words(answer),
+        candidates=answer.candidates,
+        unknown_words=list(answer.unknown_words),
+        people=[
+            PersonFound(
+                global_id=person.global_id,
+                confidence=round(person.confidence or 0.0, 4),
+                is_confident=person.is_confident,
+                first_seen_at=person.first_seen_at,
+                last_seen_at=person.last_seen_at,
+                route=[
+                    RouteStop(camera_id=stay.camera_id, started_at=stay.started_at, ended_at=stay.ended_at)
+                    for stay in person.route
+                ],
+                crops=[location(key) for key in person.crop_keys],
+            )
+            for person in answer.people
+        ],
+    )
