@@ -41,7 +41,7 @@ class Database:
 
     def __init__(self, url: str, busy_s: float = 10.0) -> None:
         parsed = _parsed(url)
-        self.shown_url = _shown(parsed)
+        self.shown_url = shown_address(parsed)
         self._engine = _engine(parsed, busy_s)
         # A transaction of SQLite sees one moment anyway.
         one_moment = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
@@ -122,7 +122,7 @@ class Database:
             yield
         except SightlineError:
             raise
-        except (OperationalError, InterfaceError, TimeoutError) as error:
+        except (OperationalError, InterfaceError, TimeoutError, sqlite3.OperationalError) as error:
             raise Unavailable(
                 f"the database {self.shown_url} does not answer: {_cause(error)}; is it running, writable, and is "
                 "there space on its disk?"
@@ -132,7 +132,7 @@ class Database:
                 f"a value does not fit into the database: {_cause(error)}; expected numbers of at most 64 bits: look "
                 "at the program that sent it"
             ) from error
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.DatabaseError) as error:
             if self.dialect == "sqlite" and ("malformed" in str(error) or "not a database" in str(error)):
                 raise ConfigurationError(
                     f"the file of {self.shown_url} is damaged or no SQLite database ({_cause(error)}); put back a "
@@ -149,10 +149,8 @@ def in_parts(values: Sequence[Value]) -> list[Sequence[Value]]:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(  # the cause could quote the address with its password
-            "the database address cannot be read; expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
-        ) from None
+    except (ArgumentError, ValueError):
+        raise _unreadable() from None  # the cause could quote the address with its password
     kind = parsed.drivername.partition("+")[0]
     if kind not in _DRIVERS:
         raise ConfigurationError(
@@ -161,7 +159,13 @@ def _parsed(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[kind])
 
 
-def _shown(url: URL) -> str:
+def _unreadable() -> ConfigurationError:
+    return ConfigurationError(
+        "the database address cannot be read; expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+    )
+
+
+def shown_address(url: URL) -> str:
     """Without the password, and without the query, which may hold one too."""
     return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
@@ -177,6 +181,8 @@ def _engine(url: URL, busy_s: float) -> Engine:
         options["pool_pre_ping"] = True
     try:
         engine = create_engine(url, **options)
+    except ArgumentError:
+        raise _unreadable() from None
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"{error.name} is not installed; PostgreSQL needs it: pip install 'sightline[postgresql]'"

@@ -27,6 +27,16 @@ from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from pipeline.interfaces import Decision, GalleryRows
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
+_ASSIGN = (
+    update(tracklets)
+    .where(tracklets.c.tracklet_id == bindparam("which"))
+    .values(global_id=bindparam("global_id"), confidence=bindparam("confidence"))
+)
+_WIDEN = (
+    update(identities)
+    .where(identities.c.global_id == bindparam("which"))
+    .values(first_seen_at=bindparam("first"), last_seen_at=bindparam("last"), tracklets=bindparam("count"))
+)
 
 
 def upgrade(url: str) -> None:
@@ -85,18 +95,7 @@ class SqlStore(History):
                 return []
             self._update_identities(connection, chosen, decided_at)
             events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
-            assign = (
-                update(tracklets)
-                .where(tracklets.c.tracklet_id == bindparam("which"))
-                .values(global_id=bindparam("global_id"), confidence=bindparam("confidence"))
-            )
-            connection.execute(
-                assign,
-                [
-                    {"which": d.embedding.tracklet_id, "global_id": d.global_id, "confidence": d.confidence}
-                    for d in chosen
-                ],
-            )
+            connection.execute(_ASSIGN, [_assignment(decision) for decision in chosen])
             connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
             advance(connection, "event_id", events[-1].event_id)
             return events
@@ -212,18 +211,19 @@ class SqlStore(History):
             for one, (first, last, _) in spans.items()
         ]
         self._insert_new(connection, identities, opened)
+        widened: list[dict[str, Any]] = []
         for part in in_parts(list(spans)):
-            for row in connection.execute(select(identities).where(identities.c.global_id.in_(part))).all():
+            for row in connection.execute(select(identities).where(identities.c.global_id.in_(part))):
                 first, last, count = spans[row.global_id]
-                connection.execute(
-                    update(identities)
-                    .where(identities.c.global_id == row.global_id)
-                    .values(
-                        first_seen_at=min(first, row.first_seen_at),
-                        last_seen_at=max(last, row.last_seen_at),
-                        tracklets=row.tracklets + count,
-                    )
+                widened.append(
+                    {
+                        "which": row.global_id,
+                        "first": min(first, row.first_seen_at),
+                        "last": max(last, row.last_seen_at),
+                        "count": row.tracklets + count,
+                    }
                 )
+        connection.execute(_WIDEN, widened)
         advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
 
 
@@ -246,6 +246,14 @@ def _tracklet_row(seen: TrackletCrops | TrackletEmbedding) -> dict[str, Any]:
         "started_at": seen.started_at,
         "ended_at": seen.ended_at,
         "detections": seen.detections,
+    }
+
+
+def _assignment(decision: Decision) -> dict[str, Any]:
+    return {
+        "which": decision.embedding.tracklet_id,
+        "global_id": decision.global_id,
+        "confidence": decision.confidence,
     }
 
 

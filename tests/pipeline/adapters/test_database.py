@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.engine import URL
+
+from pipeline.adapters.database import Database, shown_address
+from pipeline.adapters.schema import metadata
+from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.contracts import GlobalId
+from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
+from pipeline.interfaces import Decision
+from tests.fakes import crop, embedding, tracklet
+
+WRITER = """
+import sys
+from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.contracts import GlobalId
+from pipeline.interfaces import Decision
+from tests.fakes import crop, embedding, tracklet
+
+url, camera_id = sys.argv[1:]
+upgrade(url)
+store = SqlStore(url, busy_s=60.0)
+for number in range(20):
+    store.commit_decisions([Decision(embedding(camera_id, number), GlobalId(1 + number), False, 0.5, "test")], 1.0)
+    store.archive_tracklet(tracklet(number, crop(b"crop"), camera_id=camera_id))
+"""
+DIES_BEFORE_THE_COMMIT = """
+import os, signal, sys
+from sqlalchemy import event
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import GlobalId
+from pipeline.interfaces import Decision
+from tests.fakes import embedding
+
+store = SqlStore(sys.argv[1])
+event.listen(store._database._engine, "commit", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'sightline.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> SqlStore:
+    upgrade(url)
+    return SqlStore(url, busy_s=0.05)
+
+
+def run(script: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE)
+
+
+# --- schema -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_build_exactly_the_schema(url: str) -> None:
+    database = Database(url)
+    database.upgrade()
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_migrations_can_be_undone_and_done_again(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    database.upgrade()
+    database.downgrade("base")
+    with closing(sqlite3.connect(tmp_path / "sightline.db")) as file:
+        assert file.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall() == [("alembic_version",)]
+    database.upgrade()
+    database.check_schema()
+
+
+def test_a_file_database_writes_ahead_and_syncs_each_commit(store: SqlStore) -> None:
+    with store._database.reading() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_database_without_schema_is_refused_with_the_remedy(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="has schema none; expected 0001: start `sightline up`"):
+        SqlStore(url)
+
+
+def test_a_database_of_a_newer_sightline_is_refused_and_left_alone(url: str, tmp_path: Path) -> None:
+    upgrade(url)
+    with closing(sqlite3.connect(tmp_path / "sightline.db")) as file:
+        file.execute("UPDATE alembic_version SET version_num = '0999'")
+        file.commit()
+    for attempt in (upgrade, SqlStore):
+        with pytest.raises(ConfigurationError, match="has schema 0999; this Sightline knows 0001: update Sightline"):
+            attempt(url)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(url: str, tmp_path: Path) -> None:
+    (tmp_path / "sightline.db").write_bytes(b"holiday pictures" * 512)
+    with pytest.raises(ConfigurationError, match="damaged or no SQLite database"):
+        upgrade(url)
+    assert (tmp_path / "sightline.db").read_bytes().startswith(b"holiday pictures")
+
+
+# --- trouble ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_locked_database_is_unavailable_and_then_available_again(store: SqlStore, tmp_path: Path) -> None:
+    batch = [Decision(embedding(), GlobalId(1), True, 0.5, "test")]
+    with closing(sqlite3.connect(tmp_path / "sightline.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            store.commit_decisions(batch, 1.0)
+        assert store.next_global_id() == 1  # readers do not wait for writers
+    assert len(store.commit_decisions(batch, 1.0)) == 1
+
+
+def test_a_folder_that_is_missing_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        upgrade(f"sqlite:///{tmp_path / 'missing' / 'sightline.db'}")
+
+
+def test_a_full_disk_is_unavailable_and_loses_nothing_committed(store: SqlStore) -> None:
+    store.commit_decisions([Decision(embedding(track_id=0), GlobalId(1), True, 0.5, "test")], 1.0)
+    with store._database.reading() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own way to be full
+    with pytest.raises(Unavailable, match="full"):
+        for number in range(1, 500):
+            store.commit_decisions([Decision(embedding(track_id=number), GlobalId(1), False, 0.5, "test")], 1.0)
+    assert store.route(GlobalId(1))[0].tracklet_ids[0] == "gate/b1/0/0"
+
+
+def test_a_number_beyond_the_database_is_an_invalid_message(store: SqlStore) -> None:
+    with pytest.raises(InvalidMessage, match="at most 64 bits"):
+        store.archive_tracklet(tracklet(2**70, crop(b"crop")))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://lena:hunter2@localhost:1/people",
+        "postgres://localhost:1/people?user=lena&password=hunter2",
+        "mysql://lena:hunter2@host/people",
+        "postgresql://lena:hunter2@host:port/people",
+        "sqlite://lena:hunter2@host/people",
+        "hunter2",
+    ],
+)
+def test_no_error_shows_a_password(address: str) -> None:
+    with pytest.raises((ConfigurationError, Unavailable)) as raised:
+        Database(address, busy_s=2.0).upgrade()
+    shown: BaseException | None = raised.value
+    while shown is not None:
+        assert "hunter2" not in f"{shown!r} {shown}"
+        shown = None if shown.__suppress_context__ and shown.__cause__ is None else shown.__cause__ or shown.__context__
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4))
+def test_the_shown_address_holds_no_password(password: str) -> None:
+    address = URL.create("postgresql+psycopg", "lena", password, "host", 1, "people", {"password": password})
+    assert shown_address(address) == "postgresql://lena:***@host:1/people"
+
+
+# --- several processes and sudden death -------------------------------------------------------------------------------
+
+
+def test_processes_that_start_and_write_at_once_lose_nothing(url: str) -> None:
+    writers = [run(WRITER, url, camera_id) for camera_id in ("gate", "hall", "lift")]
+    for writer in writers:
+        _, complaint = writer.communicate(timeout=90)
+        assert writer.returncode == 0, complaint.decode()
+    store = SqlStore(url)
+    events = store.events_after(0, 1000)
+    assert [event.event_id for event in events] == list(range(1, 61))
+    assert store.counts().tracklets == 60
+    assert all(summary.tracklets == 3 for summary in store.recent_identities(100))
+    archived = store.tracklets([tracklet(n, crop(b"crop"), camera_id="hall").tracklet_id for n in range(20)])
+    assert [len(each.crops) for each in archived.values()] == [1] * 20
+
+
+def test_a_process_killed_in_the_middle_of_a_commit_leaves_nothing_of_it(url: str, store: SqlStore) -> None:
+    store.commit_decisions([Decision(embedding(track_id=1), GlobalId(1), True, 0.5, "test")], 1.0)
+    victim = run(DIES_BEFORE_THE_COMMIT, url)
+    victim.communicate(timeout=60)
+    assert victim.returncode == -9
+    assert [event.event_id for event in SqlStore(url).unpublished_events(10)] == [1]
+    (event,) = store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
+    assert (event.event_id, event.global_id) == (2, 2)
