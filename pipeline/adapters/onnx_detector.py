@@ -27,7 +27,7 @@ class OnnxDetectorConfig:
     runtime: Runtime = "auto"  # auto: onnxruntime on a GPU, else OpenVINO where it is installed
     threads: int = 1  # of the CPU; a worker shares the machine with others
     min_score: float = 0.1  # low on purpose: the tracker makes use of uncertain boxes
-    max_overlap: float = 0.7  # of two persons who stand behind one another
+    max_overlap: float = 0.65  # of two persons who stand behind one another
     open_size_px: tuple[int, int] = (640, 640)  # width, height where the network leaves its input size open
 
 

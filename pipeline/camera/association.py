@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import lap
 import numpy as np
 
 from pipeline.camera.boxes import Boxes, Numbers, overlaps
-from pipeline.contracts import I64
+from pipeline.contracts import F64, I64
 
 _NOBODY: I64 = np.zeros(0, np.int64)
 
@@ -51,3 +53,15 @@ def overlap_cost(predicted: Boxes, seen: Boxes, margin: float) -> Numbers:
     if margin:
         predicted, seen = widened(predicted, margin), widened(seen, margin)
     return 1 - overlaps(predicted, seen)
+
+
+def distance_cost(predicted: F64, seen: F64, reach: F64, max_height_change: float) -> Numbers:
+    """(N, M) how far apart centres are, where boxes (N, 4), (M, 4: centre and size) need not overlap; inf out of reach.
+
+    Distance is measured in `reach` (N,) heights, and the change of height, as a ratio, in `max_height_change`; each is
+    from 0 to 1, and the cost their sum.
+    """
+    unit = np.sqrt(predicted[:, None, 3] * seen[:, 3]) * reach[:, None]
+    away = np.hypot(predicted[:, None, 0] - seen[:, 0], predicted[:, None, 1] - seen[:, 1]) / unit
+    change = np.abs(np.log(predicted[:, None, 3] / seen[:, 3])) / math.log1p(max_height_change)
+    return np.where((away <= 1) & (change <= 1), away + change, np.inf)

@@ -18,9 +18,9 @@ from pipeline.contracts import F64, I64
 class KalmanConfig:
     """Standard deviations in heights of the person (and seconds); pairs are for the centre and for the size."""
 
-    measurement: tuple[float, float] = (0.05, 0.05)
-    start_speed: tuple[float, float] = (0.6, 0.1)  # heights per second; nobody knows at first where a person goes
-    position_drift: tuple[float, float] = (0.08, 0.05)  # after one second
+    measurement: tuple[float, float] = (0.07, 0.1)
+    start_speed: tuple[float, float] = (1.0, 0.1)  # heights per second; nobody knows at first where a person goes
+    position_drift: tuple[float, float] = (0.05, 0.03)  # after one second
     speed_drift: tuple[float, float] = (0.3, 0.05)  # after one second
 
 

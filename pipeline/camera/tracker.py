@@ -5,7 +5,7 @@ Box" (ECCV 2022): sure boxes first, then unsure ones for tracks that were just s
 behind something. Deviations, for fixed cameras that deliver any number of frames per second:
 
 - durations are seconds and prediction takes the time between frames;
-- tracks just seen choose before lost ones (matching cascade: Wojke et al., "Deep SORT", 2017, section 2.3);
+- what is left after that is associated by distance, within a reach that grows with the time out of sight;
 - a track found again starts at what was seen then, with the speed between the two sightings (observation-centric
   re-update: Cao et al., "Observation-Centric SORT", CVPR 2023, section 4.1);
 - a lost person slows down, for nobody walks straight on for long behind an obstacle;
@@ -15,14 +15,17 @@ behind something. Deviations, for fixed cameras that deliver any number of frame
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.camera.association import assign, overlap_cost
-from pipeline.camera.boxes import Boxes, overlaps
+from pipeline.camera.association import assign, distance_cost, overlap_cost
+from pipeline.camera.boxes import Boxes, Numbers, overlaps
 from pipeline.camera.kalman import BoxFilters, KalmanConfig
 from pipeline.contracts import F64, I64, Detections, Tracks
+
+Cost = Callable[[I64, I64], Numbers]  # of pairing these tracks with these detections
 
 _RECORD = np.dtype(
     [
@@ -43,22 +46,27 @@ _RECORD = np.dtype(
 class TrackerConfig:
     """Thresholds of the tracker; where they come from stands in `tests/baselines/pets_tracking.json`."""
 
-    sure_score: float = 0.5  # detections from here on are associated first and with every track
+    sure_score: float = 0.55  # detections from here on are associated first and with every track
     unsure_score: float = 0.1  # from here on with tracks that were just seen
-    new_score: float = 0.55  # from here on a detection may open a track
-    max_cost: float = 0.85  # one minus overlap of widened boxes, sure detections
+    new_score: float = 0.6  # from here on a detection may open a track
+    max_cost: float = 0.9  # one minus overlap of widened boxes, sure detections
     unsure_max_cost: float = 0.6  # one minus overlap, unsure detections
     margin: float = 0.1  # by which boxes are widened
+    reach: float = 0.5  # heights between prediction and detection that need not overlap
+    reach_growth: float = 0.6  # heights per second out of sight
+    max_reach: float = 1.0
+    max_height_change: float = 0.28  # share by which the height may differ then
+    max_distance_cost: float = 1.2  # of distance and change of height, each from 0 to 1
     just_seen_s: float = 0.35
-    lost_s: float = 3.0  # a track not seen for longer has ended
+    lost_s: float = 2.0  # a track not seen for longer has ended
     unconfirmed_s: float = 0.15  # the same, before it is confirmed
     confirming_hits: int = 2
-    max_overlap_of_new: float = 0.6  # with a track seen in the same frame: more is a second box on the same person
+    max_overlap_of_new: float = 0.4  # with a track seen in the same frame: more is a second box on the same person
     restart_after_s: float = 0.4  # out of sight
     slowing_s: float = 2.0  # in which the speed of a lost track falls to 1/e
     trusted_score: float = 0.65  # mean from which a person who stands still is told
     trust_s: float = 1.0  # memory of that mean
-    moved_heights: float = 0.5  # from the first detection, so that a track counts as moved
+    moved_heights: float = 1.0  # from the first detection, so that a track counts as moved
     smoothing: float = 0.5  # share of the filter in the boxes told, the rest is the detection
     kalman: KalmanConfig = field(default_factory=KalmanConfig)
 
@@ -104,33 +112,39 @@ class ByteTracker:
         config = self._config
         predicted = _corners(self._filters.value)
         is_confirmed = self._tracks["is_confirmed"]
-        is_recent = self._now - self._tracks["seen_at"] <= config.just_seen_s
-        recent = np.flatnonzero(is_confirmed & is_recent)
-        lost = np.flatnonzero(is_confirmed & ~is_recent)
+        unseen_s = self._now - self._tracks["seen_at"]
+        confirmed = np.flatnonzero(is_confirmed)
+        recent = np.flatnonzero(is_confirmed & (unseen_s <= config.just_seen_s))
         unconfirmed = np.flatnonzero(~is_confirmed)
-        stages = [
-            (recent, sure, config.margin, config.max_cost),
-            (lost, sure, config.margin, config.max_cost),
-            (recent, unsure, 0.0, config.unsure_max_cost),
-            (unconfirmed, sure, config.margin, config.max_cost),
+
+        def by_overlap(rows: I64, choices: I64) -> Numbers:
+            return overlap_cost(predicted[rows], boxes[choices], config.margin)
+
+        def by_strict_overlap(rows: I64, choices: I64) -> Numbers:
+            return overlap_cost(predicted[rows], boxes[choices], 0.0)
+
+        def by_distance(rows: I64, choices: I64) -> Numbers:
+            reach = np.minimum(config.reach + config.reach_growth * unseen_s[rows], config.max_reach)
+            seen = _centre_and_size(boxes[choices])
+            return distance_cost(self._filters.value[rows], seen, reach, config.max_height_change)
+
+        stages: list[tuple[I64, I64, Cost, float]] = [
+            (confirmed, sure, by_overlap, config.max_cost),
+            (recent, unsure, by_strict_overlap, config.unsure_max_cost),
+            (unconfirmed, sure, by_overlap, config.max_cost),
+            (confirmed, sure, by_distance, config.max_distance_cost),
         ]
-        has_detection = np.zeros(len(self._tracks), bool)
+        found = np.full(len(self._tracks), -1)
         is_taken = np.zeros(len(boxes), bool)
-        rows, found = [], []
-        for candidates, choices, margin, max_cost in stages:
-            candidates = candidates[~has_detection[candidates]]
-            choices = choices[~is_taken[choices]]
-            if not len(candidates) or not len(choices):
-                continue
-            left, right = assign(overlap_cost(predicted[candidates], boxes[choices], margin), max_cost)
-            has_detection[candidates[left]] = True
-            is_taken[choices[right]] = True
-            rows.append(candidates[left])
-            found.append(choices[right])
-        free = sure[~is_taken[sure]]
-        if not rows:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), free
-        return np.concatenate(rows), np.concatenate(found), free
+        for candidates, choices, cost, max_cost in stages:
+            rows = candidates[found[candidates] < 0]
+            columns = choices[~is_taken[choices]]
+            if len(rows) and len(columns):
+                left, right = assign(cost(rows, columns), max_cost)
+                found[rows[left]] = columns[right]
+                is_taken[columns[right]] = True
+        matched = np.flatnonzero(found >= 0)
+        return matched, found[matched], sure[~is_taken[sure]]
 
     def _correct(self, rows: I64, boxes: Boxes, scores: F64) -> None:
         config, tracks, filters = self._config, self._tracks, self._filters
