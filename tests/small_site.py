@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.adapters.blobs import MemoryBlobs
 from pipeline.adapters.status_board import MemoryStatusBoard
-from pipeline.adapters.store import SqlStore
+from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import (
     F32,
     CameraState,
@@ -130,14 +131,25 @@ class SmallSite:
     search: PeopleSearch
 
 
-def small_site(stays: Sequence[Stay] | None = None) -> SmallSite:
-    """Three painted people before the cameras lobby, yard and gate; `lobby` is live and `yard` is down."""
-    store, blobs, board, encoder = SqlStore.in_memory(), MemoryBlobs(), MemoryStatusBoard(), WardrobeEncoder()
+def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) -> SmallSite:
+    """Three painted people before the cameras lobby, yard and gate; `lobby` is live and `yard` is down.
+
+    With a `folder` the database lies there, and may be used by many threads.
+    """
+    store = SqlStore.in_memory() if folder is None else file_store(folder)
+    blobs, board, encoder = MemoryBlobs(), MemoryStatusBoard(), WardrobeEncoder()
     record(store, blobs, PAINTED_PEOPLE if stays is None else stays, encoder)
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
     config = SearchConfig(text=CALIBRATION, appearance=CALIBRATION)
     return SmallSite(store, blobs, board, encoder, PeopleSearch(store, encoder, config, encoder.unknown_words))
+
+
+def file_store(folder: Path) -> SqlStore:
+    """A store on a new SQLite file."""
+    url = f"sqlite:///{folder / 'sightline.db'}"
+    upgrade(url)
+    return SqlStore(url)
 
 
 def camera_status(

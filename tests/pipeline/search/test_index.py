@@ -1,0 +1,145 @@
+"""The index follows the database: new rows, merges, splits, erasures; never another model's vectors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind
+from pipeline.interfaces import Decision, GalleryRows
+from pipeline.search import index as index_module
+from pipeline.search.index import VectorIndex
+from tests.fakes import DIGEST, DIMENSION, embedding, unit_vectors
+from tests.small_site import file_store
+
+
+class Changes:
+    """A real store, with changes that the matcher of this release does not make yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = file_store(folder)
+        self.events: list[IdentityEvent] = []
+
+    def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
+        return self.store.gallery(model_digest, vector, after_row, limit)
+
+    def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
+        return [event for event in self.events if event.event_id > after_event_id][:limit]
+
+    def add(self, track_id: int, global_id: int, digest: str = DIGEST) -> str:
+        seen = embedding(track_id=track_id, vector=unit_vectors(np.random.default_rng(track_id), 1)[0], digest=digest)
+        self.store.commit_decisions([Decision(seen, GlobalId(global_id), True, 0.9, "test")], 5.0)
+        return seen.tracklet_id
+
+    def change(self, kind: IdentityEventKind, global_id: int, *tracklet_ids: str) -> None:
+        number = 1000 + len(self.events)
+        event = IdentityEvent(
+            event_id=number,
+            kind=kind,
+            decided_at=9.0,
+            global_id=global_id,
+            tracklet_ids=tracklet_ids,
+            confidence=1.0,
+            reason="test",
+        )
+        self.events.append(event)
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> Iterator[Changes]:
+    changes = Changes(tmp_path)
+    yield changes
+    changes.store.close()
+
+
+@pytest.fixture
+def index(changes: Changes) -> VectorIndex:
+    return VectorIndex(changes, DIGEST, "language")
+
+
+def test_new_rows_are_added_in_order(changes: Changes, index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "_SLAB_ROWS", 3)
+    assert len(index.refresh()) == 0
+    for track in range(8):
+        changes.add(track, track + 1)
+    rows = index.refresh()
+    assert rows.global_ids.tolist() == list(range(1, 9))
+    assert rows.vectors.shape == (8, DIMENSION)
+    changes.add(8, 1)
+    assert index.refresh().global_ids.tolist() == [*range(1, 9), 1]
+
+
+def test_rows_in_hand_do_not_change(changes: Changes, index: VectorIndex) -> None:
+    first, second = changes.add(1, 1), changes.add(2, 2)
+    before = index.refresh()
+    changes.add(3, 3)
+    changes.change(IdentityEventKind.MERGED, 1, second)
+    changes.change(IdentityEventKind.ERASED, 1, first)
+    index.refresh()
+    assert len(before) == 2 and before.global_ids.tolist() == [1, 2]
+    assert list(before.tracklet_ids)[:2] == [first, second]
+
+
+def test_a_merge_a_split_and_an_erasure_are_followed(changes: Changes, index: VectorIndex) -> None:
+    names = [changes.add(track, track) for track in (1, 2, 3, 4)]
+    index.refresh()
+    changes.change(IdentityEventKind.MERGED, 1, names[1], names[2])
+    assert index.refresh().global_ids.tolist() == [1, 1, 1, 4]
+    changes.change(IdentityEventKind.SPLIT, 5, names[2])
+    assert index.refresh().global_ids.tolist() == [1, 1, 5, 4]
+    changes.change(IdentityEventKind.ERASED, 1, names[0], names[1])
+    rows = index.refresh()
+    assert rows.global_ids.tolist() == [5, 4]
+    assert list(rows.tracklet_ids) == names[2:]
+    assert np.array_equal(rows.of(GlobalId(4)), [1])
+
+
+def test_vectors_of_an_erased_person_are_nowhere_in_memory(changes: Changes, index: VectorIndex) -> None:
+    name = changes.add(1, 1)
+    changes.add(2, 2)
+    secret = index.refresh().vectors[0].copy()
+    changes.change(IdentityEventKind.ERASED, 1, name)
+    rows = index.refresh()
+    held = rows.vectors if rows.vectors.base is None else rows.vectors.base
+    assert not np.isclose(held, secret).all(axis=1).any()
+
+
+def test_after_an_erasure_new_rows_still_fit(changes: Changes, index: VectorIndex) -> None:
+    name = changes.add(1, 1)
+    index.refresh()
+    changes.change(IdentityEventKind.ERASED, 1, name)
+    index.refresh()
+    changes.add(2, 2)
+    assert index.refresh().global_ids.tolist() == [2]
+
+
+def test_another_models_vectors_are_never_read(changes: Changes, index: VectorIndex) -> None:
+    changes.add(1, 1)
+    changes.add(2, 2, digest="fedcba9876543210")
+    assert index.refresh().global_ids.tolist() == [1]
+
+
+def test_many_threads_may_refresh_while_rows_arrive(changes: Changes, index: VectorIndex) -> None:
+    for track in range(20):
+        changes.add(track, track)
+    faults: list[str] = []
+
+    def read() -> None:
+        for _ in range(30):
+            rows = index.refresh()
+            if rows.global_ids.tolist() != list(range(len(rows))) or len(rows.vectors) != len(rows):
+                faults.append(str(rows.global_ids))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for track in range(20, 60):
+        changes.add(track, track)
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert len(index.refresh()) == 60
