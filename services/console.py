@@ -15,6 +15,7 @@ from pipeline.interfaces import DeadLetter
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from services.query import QueryAnswer
     from services.up import RunningSystem
 
 START_TIMEOUT_S = 180.0
@@ -67,3 +68,27 @@ def print_dead_letters(letters: Sequence[DeadLetter], console: Console) -> None:
         failed = datetime.fromtimestamp(letter.failed_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(letter.entry_id, letter.stream.value, letter.group, failed, letter.reason)
     console.print(table)
+
+
+def print_query(answer: QueryAnswer, console: Console) -> None:
+    """The people found, most probable first, with route and crops."""
+    console.print(answer.summary, highlight=False, markup=False)
+    if not answer.people:
+        return
+    table = Table(
+        "person", "confidence", "first seen", "last seen", "route", "best crop", box=None, header_style="bold"
+    )
+    for person in answer.people:
+        route = " → ".join(f"{clock(stop.started_at)} {stop.camera_id}" for stop in person.route)
+        confidence = f"{person.confidence:.0%}" + ("" if person.is_confident else " (weak)")
+        crop = person.crops[0] if person.crops else ""
+        seen = (clock(person.first_seen_at), clock(person.last_seen_at))
+        table.add_row(str(person.global_id), confidence, *seen, route, crop)
+    console.print(table)
+
+
+def clock(at: float) -> str:
+    """A moment as a local clock shows it; with the day if it is not today."""
+    moment = datetime.fromtimestamp(at).astimezone()
+    is_today = moment.date() == datetime.now().astimezone().date()
+    return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")

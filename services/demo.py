@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from services.console import started
+from services.console import clock, started
 from services.evaluation.system import Answer, Summary, ask_all, drained, lost_frames, summarise
 from services.runtime import open_store
 from services.settings import Settings, load
@@ -149,13 +149,9 @@ def _answer_table(question: TrueQuery, answer: Answer, found: Sequence[dict[str,
         caption=f"  Of the first person this is {mark}.", caption_justify="left",
     )  # fmt: skip
     for person in found:
-        stays = [f"{_clock(stay['started_at'])} {stay['camera_id']}" for stay in person["route"]]
+        stays = [f"{clock(stay['started_at'])} {stay['camera_id']}" for stay in person["route"]]
         table.add_row(str(person["global_id"]), f"{person['confidence']:.0%}", " → ".join(stays))
     return table
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def _tell(summary: Summary, console: Console) -> None:

@@ -89,9 +89,10 @@ def _accelerator() -> Finding:
 
     if torch.cuda.is_available():
         return Finding("accelerator", True, f"CUDA: {torch.cuda.get_device_name(0)}, bf16")
-    from reid_models.inference import cpu_precision
+    from reid_models.inference import chosen_precision
 
-    return Finding("accelerator", None, f"none; CPU with {os.cpu_count()} cores, {cpu_precision()}")
+    precision = str(chosen_precision(torch.device("cpu"))).removeprefix("torch.")
+    return Finding("accelerator", None, f"none; CPU with {os.cpu_count()} cores, {precision}")
 
 
 def _model(settings: Settings) -> str:
@@ -105,9 +106,9 @@ def _redis(settings: Settings) -> str:
     from services.runtime import open_status_board, redis_folder
 
     if settings.redis_url is None and not redis_folder(settings).exists():
-        from pipeline.adapters.redis_server import server_binary
+        from pipeline.adapters.redis_server import server_program
 
-        return f"embedded, starts with `sightline up` ({server_binary()})"
+        return f"embedded, starts with `sightline up` ({server_program()})"
     cameras = open_status_board(settings).statuses()
     return f"answers; {len(cameras)} cameras report"
 

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
+from pipeline.adapters.bus_rules import GROUPS
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.faiss_gallery import open_gallery
 from pipeline.interfaces import Bus, Clock, Gallery, Store
+from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
+from reid_models.bundle import Manifest
 from services.loop import keep_running
+from services.runtime import open_bus, open_store, serving_manifest, service
+from services.settings import MatchingSettings, Settings
+from services.supervisor import announce_ready
+
+_HOUSEKEEPING_EVERY_S = 5.0
+
+
+def run(settings: Settings) -> None:
+    """Match until a signal. Raises `ConfigurationError` before anything starts for a database or model of no use."""
+    with service("matcher", settings) as stop:
+        manifest = serving_manifest(settings)
+        config = MatcherConfig(
+            batch_tracklets=settings.matching.batch_tracklets,
+            model_digest=manifest.digest if manifest else None,
+            memory=MemoryConfig(top_k=settings.matching.top_k, assignment=assignment(settings.matching, manifest)),
+        )
+        bus, store = open_bus(settings), open_store(settings)
+        gallery = functools.partial(open_gallery, settings.matching.gallery)
+        announce_ready()
+        serve(bus, store, gallery, SystemClock(), config, stop)
+
+
+def assignment(chosen: MatchingSettings, manifest: Manifest | None) -> AssignmentConfig:
+    """How sure is sure enough: as set, else as measured when the model was validated."""
+    if manifest is None or manifest.calibration is None:
+        usual = AssignmentConfig()
+        return usual if chosen.threshold is None else replace(usual, threshold=chosen.threshold)
+    curve = manifest.calibration.appearance
+    threshold = manifest.calibration.appearance_threshold if chosen.threshold is None else chosen.threshold
+    return AssignmentConfig(threshold=threshold, midpoint=-curve.intercept / curve.slope, slope=curve.slope)
 
 
 def serve(
@@ -20,4 +58,24 @@ def serve(
 ) -> None:
     """Match until `stop` is set."""
     worker = MatcherWorker(bus, store, open_gallery, clock, config)
-    keep_running(worker.run_once, stop, "matcher")
+    due_s = clock.monotonic()
+
+    def step() -> None:
+        nonlocal due_s
+        worker.run_once()
+        if clock.monotonic() >= due_s:
+            due_s = clock.monotonic() + _HOUSEKEEPING_EVERY_S
+            keep_house(bus)
+
+    keep_running(step, stop, "matcher")
+
+
+def keep_house(bus: Bus) -> None:
+    """Drop from the streams what every group has acknowledged, and measure how far each group is behind.
+
+    The matcher does it for the whole site because there is one of it.
+    """
+    bus.trim()
+    for stream, groups in GROUPS.items():
+        for group in groups:
+            bus.backlog(stream, group)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.adapters.redis_bus import RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
+    from reid_models.bundle import Manifest
+    from reid_models.inference import BundleEncoder
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,23 @@ def open_blobs(settings: Settings) -> FsBlobs:
     return FsBlobs(settings.blobs)
 
 
+def open_encoder(settings: Settings) -> BundleEncoder:
+    """The serving model on its device. Torch is imported here and not before."""
+    from reid_models.inference import load_encoder
+
+    chosen = settings.embedding
+    return load_encoder(chosen.model, device=chosen.device, threads=chosen.threads or None)
+
+
+def serving_manifest(settings: Settings) -> Manifest | None:
+    """What is known of the serving model without loading it; None for a model that is not a bundle on disk."""
+    from reid_models.bundle import read_manifest
+    from reid_models.inference import bundle_folder
+
+    folder = bundle_folder(settings.embedding.model)
+    return None if folder is None else read_manifest(folder)
+
+
 def _stop_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the supervisor dies, so that nothing is left running behind it."""
     with contextlib.suppress(OSError, AttributeError):  # only Linux has it
@@ -115,10 +134,9 @@ def _stop_with_parent() -> None:
 
 
 class _TextLines(logging.Formatter):
-    converter = time.gmtime
-
     def __init__(self, service_name: str) -> None:
         super().__init__(f"%(asctime)s {service_name} %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime  # type: ignore[assignment]  # typeshed has it without its argument
 
 
 class _JsonLines(logging.Formatter):

@@ -59,6 +59,7 @@ class EmbeddingSettings(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 0  # 0: all cores
     batch_crops: Annotated[int, Field(ge=1, le=1024)] = 32
     max_wait_s: Annotated[float, Field(ge=0)] = 0.2
+    consumer: Annotated[str, Field(pattern=NAME_PATTERN)] = "embedder-1"  # its own for each of several embedders
 
 
 class MatchingSettings(BaseModel):
@@ -69,6 +70,7 @@ class MatchingSettings(BaseModel):
     threshold: Annotated[float, Field(ge=-1, le=1)] | None = None  # default: the model's own, from its validation
     top_k: Annotated[int, Field(ge=1)] = 32
     batch_tracklets: Annotated[int, Field(ge=1)] = 64
+    gallery: Literal["auto", "faiss", "exact"] = "auto"
 
 
 class ApiSettings(BaseModel):

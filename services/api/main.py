@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
 
 import uvicorn
 
@@ -12,6 +11,7 @@ from pipeline.contracts import CameraId
 from pipeline.search.people import PeopleSearch
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
+from services.local_zone import local_zone
 from services.query import search_config
 from services.runtime import open_blobs, open_bus, open_encoder, open_status_board, open_store, service
 from services.settings import Settings
@@ -24,11 +24,11 @@ def run(settings: Settings) -> None:
         store, bus, encoder = open_store(settings), open_bus(settings), open_encoder(settings)
         app = create_app(
             ApiDependencies(
-                search=PeopleSearch(store, encoder, search_config(encoder), encoder.unknown_words),
+                search=PeopleSearch(store, encoder, search_config(encoder.calibration), encoder.unknown_words),
                 blobs=open_blobs(settings),
                 board=open_status_board(settings),
                 clock=SystemClock(),
-                zone=datetime.now().astimezone().tzinfo,
+                zone=local_zone(),
                 site=settings.site,
                 host=settings.api.host,
                 token=settings.api.token.get_secret_value() if settings.api.token else None,

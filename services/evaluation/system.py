@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,14 +78,15 @@ def drained(system: RunningSystem, timeout_s: float) -> bool:
 
 def lost_frames(system: RunningSystem) -> dict[str, float]:
     """Frames that were not analysed, by reason, from the camera workers' own metrics."""
-    lost: Counter[str] = Counter()
+    lost: dict[str, float] = {}
     for port in system.metrics_ports("camera"):
         text = httpx.get(f"http://{system.settings.metrics_host}:{port}/metrics", timeout=10.0).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "sightline_frames_dropped_total":
-                    lost[sample.labels["reason"]] += sample.value
-    return dict(lost)
+                    reason = sample.labels["reason"]
+                    lost[reason] = lost.get(reason, 0.0) + sample.value
+    return lost
 
 
 def summarise(
