@@ -8,6 +8,7 @@ gstreamer1.0-plugins-bad`). H.264 is passed on as it is, in real time, over TCP 
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,16 @@ class RtspServer(Mapping[str, str]):
             _, complaint = self._process.communicate()
             raise RuntimeError(f"the RTSP server did not start: {complaint.strip()[-2000:]}")
         self.port = int(ready.split()[1])
+
+    def freeze(self) -> None:
+        """Hang, as a camera whose program is stuck: connections stay open and are accepted, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after `freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End at once, as a camera that loses its power."""

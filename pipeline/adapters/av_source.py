@@ -179,7 +179,8 @@ class AvSource:
         options = {"protocol_whitelist": _PROTOCOLS[scheme]}
         if self._address.is_file:
             return options | {"format_whitelist": _FILE_FORMATS}
-        options |= {"format_whitelist": _NETWORK_FORMATS, "analyzeduration": "2000000"}
+        # The frame rate is not asked for: finding it out would delay the first frame by more than a second.
+        options |= {"format_whitelist": _NETWORK_FORMATS, "analyzeduration": "2000000", "fpsprobesize": "0"}
         if scheme in ("rtsp", "rtsps"):
             # A large receive buffer: a key frame arrives as one burst of datagrams.
             options |= {"rtsp_transport": self._options.transport, "buffer_size": "4194304"}
@@ -207,7 +208,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.TimeoutError, "no answer in time"),
     (av.error.ExitError, "no answer in time"),
     (av.error.ConnectionRefusedError, "connection refused"),
-    (av.error.InvalidDataError, "it is no video that can be read, or its index is missing (truncated)"),
+    (av.error.InvalidDataError, "no readable video was found (in a truncated mp4 the index is missing)"),
 )
 
 

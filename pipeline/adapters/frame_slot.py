@@ -103,8 +103,9 @@ class FrameSlot:
         return SourceCounts(int(header["decoded"]), int(header["corrupt"]), float(header["decode_s"]))
 
     def close(self) -> None:
+        del self._header, self._pixels  # memory with views of it cannot be unmapped
+        self._memory.close()
         os.close(self.descriptor)
-        del self._header, self._pixels  # the memory itself goes with its last view
 
 
 def _unnamed_file() -> int:

@@ -110,7 +110,8 @@ class SupervisedFeed:
         height, width = self._newest.image.shape[:2] if self._newest is not None else (0, 0)
         return CameraStatus(
             camera_id=self.camera_id,
-            state=self._state,
+            # A recording has not ended before its last frame was taken.
+            state=CameraState.UP if self._is_over and self._tally.has_untaken else self._state,
             reported_at=self._clock.now(),
             frame_at=self._newest.captured_at if self._newest is not None else None,
             width_px=width,

@@ -223,6 +223,7 @@ def test_a_recording_ends_after_its_last_frame_was_given(stage: MakeStage) -> No
     on = stage("clip.mp4")
     on.decoder.gives()
     on.decoder.says(EventKind.ENDED)
+    assert on.state is CameraState.UP
     assert on.feed.take() is not None
     assert on.state is CameraState.ENDED
     on.passes(100.0, look_every_s=1.0)
