@@ -21,14 +21,15 @@ class LoggedTracker:
     def __init__(self, tracker: Tracker, folder: Path, camera_id: str, boot_id: str) -> None:
         self._tracker = tracker
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"{camera_id}.{boot_id}.tracks").open("a", buffering=1, encoding="utf-8")
+        self._path = folder / f"{camera_id}.{boot_id}.tracks"
 
     def update(self, detections: Detections, captured_at: float) -> Tracks:
         tracks = self._tracker.update(detections, captured_at)
         words = [f"{captured_at:.6f}"]
         for track_id, box in zip(tracks.track_ids, tracks.boxes, strict=True):
             words.append(f"{track_id} {box[0]:.1f} {box[1]:.1f} {box[2]:.1f} {box[3]:.1f}")
-        self._file.write(" ".join(words) + "\n")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(" ".join(words) + "\n")
         return tracks
 
     def close(self) -> None:

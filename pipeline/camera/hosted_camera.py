@@ -35,6 +35,14 @@ class CameraParts:
     new_cutter: Callable[[str], Cutter]
 
 
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Tracker and cutter of one life of a camera's tracks."""
+
+    tracker: Tracker
+    cutter: Cutter
+
+
 class HostedCamera:
     """One camera as the worker's loop handles it. Anything that fails in here concerns this camera alone."""
 
@@ -46,11 +54,11 @@ class HostedCamera:
         self._boot_id = boot_id
         self._clock = clock
         self._lives = 0
+        self._follower: _Follower | None = None  # None until the next frame
         self._newest: Frame | None = None
         self._tracks = Tracks.none()
         self._seen_s = self._reported_s = clock.monotonic()
         self._analysed_since_report = 0
-        self._begin_anew()
 
     @property
     def has_ended(self) -> bool:
@@ -65,9 +73,10 @@ class HostedCamera:
         """Advance the tracks by one frame and cut what is complete."""
         pieces = self._if_time_went_back(frame)
         began_s = self._clock.monotonic()
-        self._tracks = self._tracker.update(found, frame.captured_at)
+        follower = self._follower = self._follower or self._begin_anew()
+        self._tracks = follower.tracker.update(found, frame.captured_at)
         metrics.TRACK_SECONDS.labels(self.camera_id).observe(self._clock.monotonic() - began_s)
-        pieces += self._cutter.observe(frame, self._tracks)
+        pieces += follower.cutter.observe(frame, self._tracks)
         metrics.PEOPLE.labels(self.camera_id).set(len(self._tracks))
         metrics.FRAMES_ANALYSED.labels(self.camera_id).inc()
         self._newest = frame
@@ -77,9 +86,7 @@ class HostedCamera:
 
     def finish(self) -> list[TrackletCrops]:
         """End all tracks and give what is left of them; those that come later begin anew."""
-        if self._newest is None:
-            return []
-        pieces = list(self._cutter.finish(self._clock.now()))
+        pieces = list(self._follower.cutter.finish(self._clock.now())) if self._follower is not None else []
         self.reset()
         return pieces
 
@@ -88,7 +95,7 @@ class HostedCamera:
         self._newest = None
         self._tracks = Tracks.none()
         metrics.PEOPLE.labels(self.camera_id).set(0)
-        self._begin_anew()
+        self._follower = None
 
     @property
     def quiet_s(self) -> float:
@@ -119,9 +126,8 @@ class HostedCamera:
         log.info("camera %s: time went back, its tracks begin anew", self.camera_id)
         return self.finish()
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self) -> _Follower:
         # Numbers of tracks start over, so the pieces need another name than those of the tracks before.
         boot_id = f"{self._boot_id}-{self._lives}" if self._lives else self._boot_id
         self._lives += 1
-        self._tracker = self._parts.new_tracker(boot_id)
-        self._cutter = self._parts.new_cutter(boot_id)
+        return _Follower(self._parts.new_tracker(boot_id), self._parts.new_cutter(boot_id))
