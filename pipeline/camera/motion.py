@@ -32,7 +32,7 @@ class PersonShape:
 def find_persons(boxes: Boxes, moving_px: F64, frame_height_px: int, shape: PersonShape) -> Detections:
     """Blobs as boxes (N, 4) with their moving pixels (N,) → persons. The score says how person-like a blob is."""
     boxes, moving_px = join_fragments(np.asarray(boxes, np.float64), np.asarray(moving_px, np.float64), shape)
-    boxes, moving_px = split_groups(boxes, moving_px, shape)
+    boxes, moving_px = split_groups(boxes, moving_px, frame_height_px, shape)
     heights, widths = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
     aspect = heights / np.maximum(widths, 1)
     fill = moving_px / np.maximum(areas(boxes), 1)
@@ -67,13 +67,16 @@ def join_fragments(boxes: F64, moving_px: F64, shape: PersonShape) -> tuple[F64,
         moving_px = np.append(moving_px[rest], moving_px[first] + moving_px[second])
 
 
-def split_groups(boxes: F64, moving_px: F64, shape: PersonShape) -> tuple[F64, F64]:
-    """Cut blobs as wide as two or more persons of their height into so many equal parts side by side."""
+def split_groups(boxes: F64, moving_px: F64, frame_height_px: int, shape: PersonShape) -> tuple[F64, F64]:
+    """Cut blobs as wide as two or more persons of their height into so many equal parts side by side.
+
+    A blob at the lower or upper border stays whole: it is wide because only a part of the person is in the picture.
+    """
     heights, widths = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
     usual_widths = np.maximum(heights / shape.usual_aspect, 1)
     persons = np.where(widths > shape.split_from * usual_widths, np.round(widths / usual_widths), 1).astype(np.int64)
     # Wider than four persons is no group but a vehicle, a shadow or a change of light: left whole, the shape decides.
-    persons[persons > 4] = 1
+    persons[(persons > 4) | (boxes[:, 1] <= 1) | (boxes[:, 3] >= frame_height_px - 1)] = 1
     source: I64 = np.repeat(np.arange(len(boxes)), persons)
     place = np.concatenate([np.arange(count) for count in persons]) if len(persons) else np.zeros(0)
     part_widths = (widths / persons)[source]

@@ -66,7 +66,7 @@ class TrackerConfig:
     slowing_s: float = 2.0  # in which the speed of a lost track falls to 1/e
     trusted_score: float = 0.65  # mean from which a person who stands still is told
     trust_s: float = 1.0  # memory of that mean
-    moved_heights: float = 1.0  # from the first detection, so that a track counts as moved
+    moved_heights: float = 0.5  # from the first detection, so that a track counts as moved
     smoothing: float = 0.5  # share of the filter in the boxes told, the rest is the detection
     kalman: KalmanConfig = field(default_factory=KalmanConfig)
 
@@ -113,7 +113,8 @@ class ByteTracker:
         predicted = _corners(self._filters.value)
         is_confirmed = self._tracks["is_confirmed"]
         unseen_s = self._now - self._tracks["seen_at"]
-        confirmed = np.flatnonzero(is_confirmed)
+        # After a break of the stream a track may have ended without a frame in which it could be forgotten.
+        confirmed = np.flatnonzero(is_confirmed & (unseen_s <= config.lost_s))
         recent = np.flatnonzero(is_confirmed & (unseen_s <= config.just_seen_s))
         unconfirmed = np.flatnonzero(~is_confirmed)
 

@@ -138,9 +138,11 @@ class TrackletCutter:
             return
         held = piece.candidates
         # Most frames of a long piece cannot get in; that is found out before anything is cut or measured.
-        best_possible = worth(float(box[3] - box[1]), _SHARP, visibility, score)
-        if len(held) >= self._config.candidates and best_possible <= min(one.worth for one in held):
-            return
+        if len(held) >= self._config.candidates:
+            best_possible = worth(float(box[3] - box[1]), _SHARP, visibility, score)
+            is_close = any(abs(one.captured_at - frame.captured_at) < self._config.spread_s for one in held)
+            if is_close and best_possible <= min(one.worth for one in held):
+                return
         image = cut_out(frame.image, box, self._config.margin)
         if image is None:
             return
