@@ -12,8 +12,8 @@ from pipeline.interfaces import Decision, Gallery, GalleryRows
 from pipeline.matching.assignment import (
     Arrival,
     AssignmentConfig,
-    Evidence,
-    Resemblance,
+    Candidates,
+    Standing,
     arrivals_of,
     assign,
     rounded,
@@ -28,7 +28,7 @@ class MemoryConfig:
 
     exemplars: int = 12  # gallery rows per identity
     tracks_per_camera: int = 4096
-    top_k: int = 48  # gallery rows that an arrival is compared with
+    top_k: int = 32  # gallery rows whose identities an arrival is compared with
     assignment: AssignmentConfig = field(default_factory=AssignmentConfig)
 
 
@@ -53,8 +53,15 @@ class People:
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order. Changes nothing: `remember` does."""
         arrivals = arrivals_of(batch)
-        evidence = self._evidence(arrivals)
-        verdicts = assign(arrivals, evidence, first_new_id, self._config.assignment)
+        standings = [
+            Standing(
+                bound_to=self._tracks.identity(arrival.track),
+                present=self._tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
+            )
+            for arrival in arrivals
+        ]
+        candidates = self._candidates(arrivals, standings)
+        verdicts = assign(arrivals, standings, candidates, first_new_id, self._config.assignment)
         decisions = [
             Decision(
                 embedding=piece,
@@ -72,48 +79,40 @@ class People:
         """Take committed rows in, in the order of the database."""
         added: dict[int, int] = {}  # gallery row → place in `rows`
         removed: list[int] = []
+        vectors = _unit(rows.vectors)
+        halves = vectors.astype(np.float16)
         for place, camera_id in enumerate(rows.camera_ids):
             track = (str(camera_id), rows.boot_ids[place], int(rows.track_ids[place]))
             global_id = GlobalId(int(rows.global_ids[place]))
             started_at = float(rows.started_at[place])
             self._tracks.record(track, started_at, float(rows.ended_at[place]), global_id)
             added[self._next_row] = place
-            lost = self._exemplars.add(Exemplar(self._next_row, global_id, track, started_at))
+            lost = self._exemplars.add(Exemplar(self._next_row, global_id, track, started_at, halves[place]))
             self._next_row += 1
             if lost is not None and added.pop(lost, None) is None:
                 removed.append(lost)
         if removed:
             self._gallery.remove(np.array(removed, np.int64))
         if added:
-            vectors = rows.vectors[list(added.values())]
-            self._gallery.add(np.array(list(added), np.int64), _unit(vectors))
+            self._gallery.add(np.array(list(added), np.int64), vectors[list(added.values())])
 
-    def _evidence(self, arrivals: Sequence[Arrival]) -> list[Evidence]:
-        bound = [self._tracks.identity(arrival.track) for arrival in arrivals]
-        searched = [place for place, global_id in enumerate(bound) if global_id is None]
-        resemblances = dict(zip(searched, self._resemblances([arrivals[place] for place in searched]), strict=True))
-        return [
-            Evidence(
-                bound_to=bound[place],
-                resemblances=resemblances.get(place, ()),
-                present=self._tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
-            )
-            for place, arrival in enumerate(arrivals)
-        ]
-
-    def _resemblances(self, arrivals: Sequence[Arrival]) -> list[tuple[Resemblance, ...]]:
-        if not arrivals or not len(self):
-            return [() for _ in arrivals]
-        vectors = np.stack([arrival.vector for arrival in arrivals])
-        rows, similarities = self._gallery.nearest(vectors, self._config.top_k)
-        return [
-            tuple(
-                Resemblance(self._exemplars[row].global_id, similarity, self._exemplars[row].track)
-                for row, similarity in zip(found, alike, strict=True)
-                if row >= 0
-            )
-            for found, alike in zip(rows.tolist(), rounded(similarities).tolist(), strict=True)
-        ]
+    def _candidates(self, arrivals: Sequence[Arrival], standings: Sequence[Standing]) -> Candidates:
+        """Whoever is among the nearest of any arrival, and whoever an arrival is bound to."""
+        found = {standing.bound_to for standing in standings if standing.bound_to is not None}
+        open_arrivals = [a.vector for a, standing in zip(arrivals, standings, strict=True) if standing.bound_to is None]
+        if open_arrivals and len(self):
+            rows, _ = self._gallery.nearest(np.stack(open_arrivals), self._config.top_k)
+            found |= {self._exemplars.identity(row) for row in np.unique(rows).tolist() if row >= 0}
+        global_ids = sorted(found)
+        if not global_ids:
+            return Candidates([], [], np.zeros(0, np.int64), np.zeros((len(arrivals), 0)))
+        means = np.stack([self._exemplars.mean(global_id) for global_id in global_ids])
+        return Candidates(
+            global_ids=global_ids,
+            camera_ids=[self._exemplars.of(global_id)[-1].track[0] for global_id in global_ids],
+            exemplars=np.array([len(self._exemplars.of(global_id)) for global_id in global_ids], np.int64),
+            similarities=rounded(np.stack([arrival.vector for arrival in arrivals]) @ means.T),
+        )
 
 
 def rows_of(decisions: Sequence[Decision]) -> GalleryRows:

@@ -21,7 +21,9 @@ class TrackBook:
 
     def record(self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId) -> None:
         """One more piece of a track; the camera's least recently extended track makes room."""
-        camera = self._cameras.setdefault(track[0], _CameraTracks(self._capacity))
+        camera = self._cameras.get(track[0])
+        if camera is None:
+            camera = self._cameras[track[0]] = _CameraTracks(self._capacity)
         camera.record(track, started_at, ended_at, global_id)
 
     def identity(self, track: TrackKey) -> GlobalId | None:

@@ -111,7 +111,7 @@ def test_a_later_batch_remembers_people_tracks_and_who_is_where(store: SqlStore)
     ):
         stream.publish(StreamName.EMBEDDINGS, [tracklet])
         matcher.run_once()
-    assert [event.global_id for event in outcome(store)] == [1, 1, 2, 1]
+    assert [event.global_id for event in outcome(store)] == [1, 1, 2, 2]
     assert [event.is_new for event in outcome(store)] == [True, False, True, False]
 
 
