@@ -58,9 +58,9 @@ class FaissGallery:
 def open_gallery(kind: str, dimension: int) -> Gallery:
     """The gallery named `auto`, `exact` or `faiss`, empty.
 
-    Both are exact. The matcher asks in batches, and for a batch of 64 the matrix product takes about half the time of
-    flat FAISS at 10,000 vectors and a fifth at 100,000 (512 values, one core; `tests/bench/bench_gallery.py`): so `auto`
-    is `exact`. For queries one by one FAISS is the faster one, by about 1.6.
+    Both are exact. The matcher asks in batches, and for a batch of 64 flat FAISS takes about twice as long as the matrix
+    products at 10,000 vectors and four times at 100,000 (512 values, one core; `tests/bench/bench_gallery.py`): so
+    `auto` is `exact`. At 100,000 a single query takes FAISS about half as long.
     """
     if kind not in GALLERIES:
         raise ConfigurationError(f"gallery kind {kind!r} is unknown; expected one of {', '.join(GALLERIES)}")

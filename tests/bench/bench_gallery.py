@@ -1,4 +1,7 @@
-"""The two galleries against each other: the nearest 64 of 10,000 and 100,000 vectors, for one query and for 64."""
+"""The two galleries against each other: the nearest 64 of 10,000 and 100,000 vectors, for one query and for 64.
+
+Threads of both are spun up by OMP_NUM_THREADS; set it to 1 on a machine with neighbours, whom two threads wait for.
+"""
 
 from __future__ import annotations
 
