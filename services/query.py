@@ -17,7 +17,7 @@ from pipeline.search.people import Answer, PeopleSearch, SearchConfig, SearchSto
 from pipeline.search.query import Calibration, Filters
 from services.api.words import answer_in_words
 from services.local_zone import local_zone
-from services.runtime import open_blobs, open_store
+from services.runtime import open_blobs, open_encoder, open_store
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,10 +116,7 @@ def run_query(
 
 def open_search(settings: Settings, store: SearchStore) -> PeopleSearch:
     """The search with the model of `settings`; loading it takes seconds."""
-    from reid_models.inference import load_encoder
-
-    embedding = settings.embedding
-    encoder = load_encoder(embedding.model, embedding.device, embedding.threads or None)
+    encoder = open_encoder(settings)
     return PeopleSearch(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
 
 

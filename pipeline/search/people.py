@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
@@ -93,7 +93,11 @@ class PeopleSearch:
             vectors[:present], vectors[present : present + absent], vectors[-1], self._config.absent_weight
         )
         candidates = rank(query, self._language.refresh(), filters, self._config.text)
-        return self._answer(candidates, limit, with_weak, tuple(self._unknown_words(question)))
+        unknown_words = tuple(self._unknown_words(question))
+        if unknown_words and len(unknown_words) >= len(set(question.lower().split())):
+            # The model has understood nothing, so whatever it finds similar is no match.
+            candidates = [replace(candidate, is_confident=False) for candidate in candidates]
+        return self._answer(candidates, limit, with_weak, unknown_words)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""

@@ -81,7 +81,9 @@ class AccessGate:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, _with_security_headers(send))
+        await (refusal or self._app)(
+            scope, receive, _with_security_headers(send, scope["path"].startswith(_OPEN_PREFIX))
+        )
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -116,13 +118,14 @@ class AccessGate:
         )
 
 
-def _with_security_headers(send: Send) -> Send:
+def _with_security_headers(send: Send, is_static: bool) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
+            # The files of the page change with a release only; what shows people is kept nowhere.
+            headers.setdefault("Cache-Control", "public, max-age=3600" if is_static else "no-store")
         await send(message)
 
     return send_with_headers

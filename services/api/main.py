@@ -2,51 +2,84 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import CameraId
-from pipeline.search.people import PeopleSearch
+from pipeline.errors import ConfigurationError, SightlineError
+from services.api.access import require_token_off_localhost
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.local_zone import local_zone
-from services.query import search_config
-from services.runtime import open_blobs, open_bus, open_encoder, open_status_board, open_store, service
+from services.query import open_search
+from services.runtime import open_blobs, open_bus, open_status_board, open_store, service
 from services.settings import Settings
 from services.supervisor import announce_ready
+
+_GRACE_S = 3
 
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises `ConfigurationError` before anything starts where the settings cannot work."""
-    with service("api", settings) as stop:
-        store, bus, encoder = open_store(settings), open_bus(settings), open_encoder(settings)
-        app = create_app(
-            ApiDependencies(
-                search=PeopleSearch(store, encoder, search_config(encoder.calibration), encoder.unknown_words),
-                blobs=open_blobs(settings),
-                board=open_status_board(settings),
-                clock=SystemClock(),
-                zone=local_zone(),
-                site=settings.site,
-                host=settings.api.host,
-                token=settings.api.token.get_secret_value() if settings.api.token else None,
-                configured_cameras=tuple(CameraId(camera.id) for camera in settings.cameras),
-                checks={"database": store.next_global_id, "redis": bus.ping, "model": lambda: encoder.digest},
-            )
+    token = settings.api.token.get_secret_value() if settings.api.token else None
+    require_token_off_localhost(settings.api.host, token)
+    with service("api", settings) as stop, listening(settings.api.host, settings.api.port) as listener:
+        store, bus = open_store(settings), open_bus(settings)
+        search = open_search(settings, store)
+        deps = ApiDependencies(
+            search=search,
+            blobs=open_blobs(settings),
+            board=open_status_board(settings),
+            clock=SystemClock(),
+            zone=local_zone(),
+            site=settings.site,
+            host=settings.api.host,
+            token=token,
+            configured_cameras=tuple(CameraId(camera.id) for camera in settings.cameras),
+            checks={"database": store.next_global_id, "redis": bus.ping, "model": search.check_model},
         )
-        server = uvicorn.Server(
-            uvicorn.Config(app, settings.api.host, settings.api.port, log_config=None, access_log=False)
-        )
-        # The signal handlers are ours; uvicorn is told to end by its own flag.
-        thread = threading.Thread(target=server.run, name="http")
-        thread.start()
-        while thread.is_alive() and not (server.started or stop.is_set()):
-            thread.join(0.05)
-        if server.started:
-            announce_ready()
-        while thread.is_alive() and not stop.wait(0.5):
-            pass
-        server.should_exit = True
-        thread.join()
+        serve(deps, listener, stop, announce_ready)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections, opened before the slow parts start. Raises `ConfigurationError`."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{host}:{port} cannot be opened ({error.strerror}); choose another with --port, or stop what uses it"
+        ) from error
+
+
+def serve(
+    deps: ApiDependencies, listener: socket.socket, stop: threading.Event, on_ready: Callable[[], object]
+) -> None:
+    """Answer requests on `listener` until `stop` is set."""
+    config = uvicorn.Config(
+        create_app(deps),
+        log_config=None,
+        # Questions stand in addresses, and whom somebody looks for belongs into no log.
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    # In a thread, because there uvicorn leaves the signals to us.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http")
+    thread.start()
+    while thread.is_alive() and not (server.started or stop.is_set()):
+        thread.join(0.02)
+    if server.started:
+        on_ready()
+    while thread.is_alive() and not stop.wait(0.2):
+        pass
+    server.should_exit = True
+    thread.join()
+    if not stop.is_set():
+        raise SightlineError("the HTTP server ended by itself; expected it to serve until stopped: see the log above")

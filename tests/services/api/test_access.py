@@ -112,3 +112,9 @@ def test_every_answer_carries_the_security_headers(client: TestClient, path: str
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_answers_about_people_are_kept_by_no_cache_and_the_style_is(client: TestClient) -> None:
+    assert client.get("/").headers["cache-control"] == "no-store"
+    assert client.get("/api/v1/search?q=red").headers["cache-control"] == "no-store"
+    assert "max-age" in client.get("/static/style.css").headers["cache-control"]

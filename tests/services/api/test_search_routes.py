@@ -64,6 +64,11 @@ def test_unknown_words_are_named(client: TestClient) -> None:
     assert reply["unknown_words"] == ["zeppelin"] and "zeppelin" in reply["summary"]
 
 
+def test_a_question_of_unknown_words_only_has_no_match(client: TestClient) -> None:
+    reply = client.get("/api/v1/search", params={"q": "zeppelin gramophone", "weak": True}).json()
+    assert not reply["is_match"] and len(reply["unknown_words"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

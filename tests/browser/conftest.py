@@ -1,0 +1,110 @@
+"""A real server on a loopback port, over a database of simulated people, and a real browser to look at it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
+from pipeline.adapters.simulation.truth import true_boxes
+from pipeline.contracts import CameraState, Image
+from services.api.dependencies import ApiDependencies
+from services.api.main import listening, serve
+from tests.fakes import HandClock, jpeg
+from tests.small_site import NOW, SmallSite, Stay, camera_status, small_site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+CAMERA_NAMES = ("lobby", "yard", "north-gate")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running page."""
+
+    address: str
+    site: SmallSite
+
+
+@pytest.fixture(scope="session")
+def simulated_stays() -> tuple[list[Stay], list[Image]]:
+    """Visits of simulated people with one crop each, and a picture of each camera with boxes."""
+    site = SimulatedSite(3, cameras=len(CAMERA_NAMES), people=9)
+    start_s, length_s = CYCLE_S, 300.0
+    stays = []
+    for visit in site.visits(start_s, start_s + length_s):
+        middle_s = (visit.started_s + visit.ended_s) / 2
+        for box in true_boxes(site, visit.camera, middle_s):
+            if box.person_id != visit.person_id or box.visibility < 0.6:
+                continue
+            x1, y1, x2, y2 = (max(round(edge), 0) for edge in box.box_px)
+            picture = np.ascontiguousarray(site.render(visit.camera, middle_s)[y1:y2, x1:x2])
+            ago_s = start_s + length_s + 5.0 - visit.started_s
+            lasted_s = visit.ended_s - visit.started_s
+            stays.append(Stay(box.person_id, CAMERA_NAMES[visit.camera], ago_s, picture, lasted_s))
+    pictures = [_with_boxes(site, camera, start_s + length_s / 2) for camera in range(len(CAMERA_NAMES))]
+    return stays, pictures
+
+
+@pytest.fixture(scope="module")
+def served(
+    simulated_stays: tuple[list[Stay], list[Image]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    stays, pictures = simulated_stays
+    site = small_site(stays, tmp_path_factory.mktemp("database"))
+    for name, picture, state in zip(CAMERA_NAMES, pictures, ("up", "down", "up"), strict=True):
+        error = "connection refused; check that the camera is switched on" if state == "down" else ""
+        status = camera_status(name, CameraState(state), people=2, last_error=error)
+        site.board.report(status, None if state == "down" else jpeg(picture))
+    with _running(site) as address:
+        yield Served(address, site)
+    site.store.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _running(site: SmallSite) -> Iterator[str]:
+    """The real server on a free loopback port."""
+    deps = ApiDependencies(search=site.search, blobs=site.blobs, board=site.board, clock=HandClock(NOW), zone=UTC)
+    stop, ready = threading.Event(), threading.Event()
+    listener = listening("127.0.0.1", 0)
+    thread = threading.Thread(target=serve, args=(deps, listener, stop, ready.set))
+    thread.start()
+    try:
+        assert ready.wait(30.0)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _with_boxes(site: SimulatedSite, camera: int, time_s: float) -> Image:
+    picture = site.render(camera, time_s).copy()
+    for box in true_boxes(site, camera, time_s):
+        x1, y1, x2, y2 = (round(edge) for edge in box.box_px)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), (45, 212, 191), 2)
+    return picture

@@ -1,0 +1,67 @@
+"""`sightline query` without an API: the database answers, and mistakes are told before anything slow happens."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigurationError, InvalidQuery
+from services.query import QueryAnswer, query_words, run_query, search_config
+from services.settings import Settings
+from tests.small_site import NOW, SmallSite, small_site
+
+
+@pytest.fixture
+def site() -> SmallSite:
+    return small_site()
+
+
+def asked(site: SmallSite, sentence: str, **options: Any) -> QueryAnswer:
+    usual: dict[str, Any] = {
+        "cameras": (),
+        "known_cameras": (),
+        "since": None,
+        "until": None,
+        "limit": 10,
+        "with_weak": False,
+        "now": datetime.fromtimestamp(NOW, UTC),
+        "location": lambda key: f"/blobs/{key}",
+    }
+    return run_query(site.search, sentence, **usual | options)
+
+
+def test_an_answer_names_people_with_route_and_crops(site: SmallSite) -> None:
+    answer = asked(site, "red coat", since="90m")
+    assert (answer.is_match, answer.candidates, len(answer.people)) == (True, 3, 1)
+    person = answer.people[0]
+    assert person.global_id == 1 and [stop.camera_id for stop in person.route] == ["lobby", "yard"]
+    assert (person.first_seen_at, person.last_seen_at) == (NOW - 7200.0, NOW - 3592.0)
+    assert all(path.startswith("/blobs/") for path in person.crops)
+    assert QueryAnswer.model_validate_json(answer.model_dump_json()) == answer
+
+
+def test_weak_candidates_come_on_request(site: SmallSite) -> None:
+    assert asked(site, "white coat").people == []
+    answer = asked(site, "white coat", with_weak=True, limit=2)
+    assert not answer.is_match and len(answer.people) == 2
+
+
+def test_an_unknown_camera_is_told_with_the_known_ones(site: SmallSite) -> None:
+    with pytest.raises(InvalidQuery, match="one of cellar, gate, lobby, yard"):
+        asked(site, "red", cameras=["attic"], known_cameras=["cellar"])
+    assert asked(site, "red", cameras=["cellar"], known_cameras=["cellar"]).candidates == 0
+
+
+def test_asking_does_not_create_a_database(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "mistyped")
+    with pytest.raises(ConfigurationError, match="sightline up"):
+        query_words(settings, "red coat")
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_model_that_was_never_calibrated_claims_no_match() -> None:
+    config = search_config(None)
+    assert config.text.threshold > 1.0 and config.appearance.threshold > 1.0
