@@ -66,7 +66,8 @@ class _Memory:
 
 
 class RedisBus:
-    """`Bus` over Redis Streams. One object per process; its consumers begin anew with it."""
+    """`Bus` over Redis Streams. One object per process; its consumers begin anew with it. One thread may consume while
+    another publishes and acknowledges."""
 
     def __init__(
         self, url: str, site: str, config: BusConfig | None = None, monotonic: Callable[[], float] = time.monotonic
@@ -80,6 +81,7 @@ class RedisBus:
         self._site = site
         self._monotonic = monotonic
         self._memories: dict[_Seat, _Memory] = {}
+        self._in_hand: dict[tuple[StreamName, str], set[str]] = {}  # given out by this object, not yet acknowledged
         self._room_bytes: dict[StreamName, int] = {}
 
     def __repr__(self) -> str:
@@ -103,7 +105,7 @@ class RedisBus:
             return
         with self._server.errors():
             self._make_room(stream, sum(map(size_bytes, entries)))
-            pipeline = self._redis.pipeline(transaction=True)
+            pipeline = self._redis.pipeline(transaction=len(entries) > 1)
             for fields in entries:
                 pipeline.xadd(self._keys[stream], fields)
             pipeline.execute()
@@ -156,7 +158,9 @@ class RedisBus:
                 seat.key, seat.group, memory.own_from, "+", self._config.redelivery_count, consumername=seat.consumer
             )
             memory.own_from = f"({pending[-1]['message_id'].decode()}" if pending else None
-            if deliveries := self._take_over(seat, pending, min_idle_s=0.0):
+            in_hand = self._in_hand.get((seat.stream, seat.group), set())
+            lost = [entry for entry in pending if entry["message_id"].decode() not in in_hand]
+            if deliveries := self._take_over(seat, lost, min_idle_s=0.0):
                 return deliveries
         return []
 
@@ -202,6 +206,8 @@ class RedisBus:
                 self._dead.bury(seat.stream, seat.group, entry_id.decode(), str(error), fields)
             else:
                 deliveries.append(Delivery(seat.stream, entry_id.decode(), message, delivered))
+        in_hand = self._in_hand.setdefault((seat.stream, seat.group), set())
+        in_hand.update(delivery.entry_id for delivery in deliveries)
         return deliveries
 
     def _create_group(self, seat: _Seat) -> None:
@@ -223,12 +229,14 @@ class RedisBus:
         with self._server.errors():
             for stream, entry_ids in by_stream.items():
                 self._redis.xack(self._keys[stream], group, *entry_ids)
+                self._in_hand.get((stream, group), set()).difference_update(entry_ids)
 
     def set_aside(self, delivery: Delivery, group: str, reason: str) -> None:
         """See `Bus`. While the server has no memory left the message stays pending instead and comes again later."""
         fields = {name.encode(): value for name, value in encode(delivery.message).items()}
         with self._server.errors():
             self._dead.bury(delivery.stream, group, delivery.entry_id, reason, fields)
+        self._in_hand.get((delivery.stream, group), set()).discard(delivery.entry_id)
 
     # --- upkeep ------------------------------
 

@@ -124,6 +124,21 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(server: EmbeddedR
     assert numbers(take_all(bus)) == [1]
 
 
+def test_an_outage_does_not_hand_out_again_what_this_process_still_works_on(server: EmbeddedRedis) -> None:
+    bus = RedisBus(server.url, "here")
+    bus.publish(EVENTS, [event(1), event(2)])
+    in_hand = take_all(bus)
+    for _ in range(5):  # more often than `max_deliveries`
+        kill(server)
+        with pytest.raises(Unavailable):
+            bus.consume(EVENTS, "reader", "one", 1, 0.0)
+        server.start()
+        assert take_all(bus) == []
+    bus.acknowledge(in_hand, "reader")
+    assert bus.backlog(EVENTS, "reader").pending == 0
+    assert bus.dead_letters(10) == []
+
+
 def test_a_frozen_server_is_noticed(server: EmbeddedRedis) -> None:
     bus = RedisBus(server.url, "here", BusConfig(answer_timeout_s=0.3))
     bus.ping()
