@@ -58,7 +58,7 @@ class FaissGallery:
 def open_gallery(kind: str, dimension: int) -> Gallery:
     """The gallery named `auto`, `exact` or `faiss`, empty.
 
-    Both are exact. The matcher asks in batches, and for a batch of 64 flat FAISS takes about twice as long as the matrix
+    Both are exact. The matcher asks in batches, and for a batch of 64 flat FAISS takes about twice as long as matrix
     products at 10,000 vectors and four times at 100,000 (512 values, one core; `tests/bench/bench_gallery.py`): so
     `auto` is `exact`. At 100,000 a single query takes FAISS about half as long.
     """

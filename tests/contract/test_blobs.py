@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.blobs import FsBlobs, MemoryBlobs, check_key
@@ -71,6 +71,7 @@ def test_a_key_that_could_be_a_path_is_refused(blobs: Blobs, key: str) -> None:
         blobs.delete(BlobKey(key))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_only_hexadecimal_keys_pass(key: str) -> None:
     if len(key) == 40 and set(key) <= set("0123456789abcdef"):

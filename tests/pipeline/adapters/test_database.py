@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL
 
@@ -168,6 +168,7 @@ def test_no_error_shows_a_password(address: str) -> None:
         shown = None if shown.__suppress_context__ and shown.__cause__ is None else shown.__cause__ or shown.__context__
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4))
 def test_the_shown_address_holds_no_password(password: str) -> None:
     address = URL.create("postgresql+psycopg", "lena", password, "host", 1, "people", {"password": password})

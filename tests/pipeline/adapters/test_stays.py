@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
@@ -27,12 +27,14 @@ pieces = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_every_tracklet_is_in_exactly_one_stay_at_its_own_camera(tracklets: list[StoredTracklet]) -> None:
     found = [(name, stay.camera_id) for stay in stays(tracklets, GAP_S) for name in stay.tracklet_ids]
     assert sorted(found) == sorted((tracklet.tracklet_id, tracklet.camera_id) for tracklet in tracklets)
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_stays_of_one_camera_lie_at_least_the_gap_apart(tracklets: list[StoredTracklet]) -> None:
     route = stays(tracklets, GAP_S)
@@ -42,6 +44,7 @@ def test_stays_of_one_camera_lie_at_least_the_gap_apart(tracklets: list[StoredTr
         assert all(later.started_at - earlier.ended_at >= GAP_S for earlier, later in pairwise(here))
 
 
+@settings(deadline=None)
 @given(st.data(), pieces)
 def test_the_order_of_arrival_does_not_matter(data: st.DataObject, tracklets: list[StoredTracklet]) -> None:
     assert stays(data.draw(st.permutations(tracklets)), GAP_S) == stays(tracklets, GAP_S)
