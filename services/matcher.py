@@ -6,19 +6,22 @@ import functools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pipeline.adapters.bus_rules import GROUPS
+from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.faiss_gallery import open_gallery
 from pipeline.interfaces import Bus, Clock, Gallery, Store
 from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
-from reid_models.bundle import Manifest
 from services.loop import keep_running
-from services.runtime import open_bus, open_store, serving_manifest, service
+from services.runtime import open_bus, open_store, service, serving_manifest
 from services.settings import MatchingSettings, Settings
 from services.supervisor import announce_ready
+
+if TYPE_CHECKING:
+    from reid_models.bundle import Manifest
 
 _HOUSEKEEPING_EVERY_S = 5.0
 
@@ -32,10 +35,19 @@ def run(settings: Settings) -> None:
             model_digest=manifest.digest if manifest else None,
             memory=MemoryConfig(top_k=settings.matching.top_k, assignment=assignment(settings.matching, manifest)),
         )
-        bus, store = open_bus(settings), open_store(settings)
+        bus, store = open_bus(settings, bus_config(config)), open_store(settings)
         gallery = functools.partial(open_gallery, settings.matching.gallery)
         announce_ready()
         serve(bus, store, gallery, SystemClock(), config, stop)
+
+
+def bus_config(config: MatcherConfig) -> BusConfig:
+    """How the matcher gets back what it had in hand when it died: the whole micro-batch at once.
+
+    A batch is solved jointly, so its tracklets one by one could come to other identities. A death says little about
+    the batch, hence the patience: a tracklet that breaks the matcher is found and set aside without any death.
+    """
+    return BusConfig(redelivery_count=config.batch_tracklets, max_deliveries=50)
 
 
 def assignment(chosen: MatchingSettings, manifest: Manifest | None) -> AssignmentConfig:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from services.supervisor import READY_FILE_VARIABLE
 
 if TYPE_CHECKING:
     from pipeline.adapters.blobs import FsBlobs
-    from pipeline.adapters.redis_bus import RedisBus
+    from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
     from reid_models.bundle import Manifest
@@ -83,10 +84,12 @@ def redis_folder(settings: Settings) -> Path:
     return settings.data_dir.resolve() / "redis"
 
 
-def open_bus(settings: Settings) -> RedisBus:
+def open_bus(settings: Settings, config: BusConfig | None = None) -> RedisBus:
+    """The bus of this site; `config` for a service with rules of its own, its size limit always as set."""
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
 
-    return RedisBus(redis_address(settings), settings.site, BusConfig(max_stream_bytes=settings.bus_max_bytes))
+    chosen = replace(config or BusConfig(), max_stream_bytes=settings.bus_max_bytes)
+    return RedisBus(redis_address(settings), settings.site, chosen)
 
 
 def open_status_board(settings: Settings) -> RedisStatusBoard:
@@ -136,7 +139,7 @@ def _stop_with_parent() -> None:
 class _TextLines(logging.Formatter):
     def __init__(self, service_name: str) -> None:
         super().__init__(f"%(asctime)s {service_name} %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        self.converter = time.gmtime  # type: ignore[assignment]  # typeshed has it without its argument
+        self.converter = time.gmtime
 
 
 class _JsonLines(logging.Formatter):

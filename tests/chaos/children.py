@@ -22,13 +22,13 @@ from services import embedder, matcher
 from tests.fakes import ColourEncoder
 
 BATCH = 8
-# Twenty deaths in a row are the point here, so no message is given up for having been handed out often.
-BUS = BusConfig(redelivery_count=BATCH, max_deliveries=1000)
 MATCHER = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.05,
     memory=MemoryConfig(exemplars=4, assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
 )
+# Deaths in a row are the point here, so no message is given up for having been handed out often.
+PATIENT = BusConfig(max_deliveries=1000)
 EMBEDDER = EmbedderConfig(idle_s=0.05, read_tracklets=4, batch=BatchConfig(crops=8, max_wait_s=0.0))
 
 
@@ -40,20 +40,20 @@ class Site:
     name: str
     database_url: str
 
-    def bus(self) -> RedisBus:
-        return RedisBus(self.redis_url, self.name, BUS)
+    def bus(self, config: BusConfig | None = None) -> RedisBus:
+        return RedisBus(self.redis_url, self.name, config)
 
 
 def match(site: Site, kill_before_call: int | None) -> None:
     """Match until killed; by itself, just before the given outward call (counting bus and database together)."""
     deadly = _Deadly(kill_before_call)
-    bus, store = deadly.over(site.bus()), deadly.over(SqlStore(site.database_url))
+    bus, store = deadly.over(site.bus(matcher.bus_config(MATCHER))), deadly.over(SqlStore(site.database_url))
     matcher.serve(cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event())
 
 
 def embed(site: Site, kill_before_call: int | None) -> None:
     """Embed until killed; by itself, just before the given outward call."""
-    bus = _Deadly(kill_before_call).over(site.bus())
+    bus = _Deadly(kill_before_call).over(site.bus(PATIENT))
     embedder.serve(cast(RedisBus, bus), ColourEncoder(), SystemClock(), EMBEDDER, threading.Event())
 
 
