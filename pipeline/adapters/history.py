@@ -45,14 +45,6 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Rows of the two tables that tell how much was seen."""
-
-    tracklets: int
-    identities: int
-
-
-@dataclass(frozen=True, slots=True)
 class Seen:
     """Which sightings count: at these cameras (none named: all), and overlapping this span of time (UTC seconds)."""
 
@@ -115,21 +107,6 @@ class History:
         """Merged, split and erased events after `after_event_id`, oldest first: how readers keep a cache right."""
         is_change = identity_events.c.kind != IdentityEventKind.ASSIGNED.value
         return self._events(and_(identity_events.c.event_id > after_event_id, is_change), limit)
-
-    def counts(self) -> Counts:
-        """How much there is."""
-        with self._database.reading() as connection:
-            return Counts(
-                tracklets=connection.execute(select(func.count()).select_from(tracklets)).scalar_one(),
-                identities=connection.execute(select(func.count()).select_from(identities)).scalar_one(),
-            )
-
-    def track_identities(self) -> dict[tuple[str, str, int], GlobalId]:
-        """Whom every decided track shows, by (camera, boot, track). Pieces of one track share their identity."""
-        columns = (tracklets.c.camera_id, tracklets.c.boot_id, tracklets.c.track_id, tracklets.c.global_id)
-        query = select(*columns).where(tracklets.c.global_id.is_not(None)).order_by(tracklets.c.sequence)
-        with self._database.reading() as connection:
-            return {(row[0], row[1], row[2]): GlobalId(row[3]) for row in connection.execute(query)}
 
     def cameras(self) -> list[StoredCamera]:
         with self._database.reading() as connection:
