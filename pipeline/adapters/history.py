@@ -135,15 +135,6 @@ class History:
             rows = connection.execute(votes).all()
         return {(row.camera_id, row.boot_id, row.track_id): row.global_id for row in rows}
 
-    def capture_to_identity_s(self) -> list[float]:
-        """For each tracklet the seconds from its last frame to its decision, in the order of the decisions."""
-        is_assigned = identity_events.c.kind == IdentityEventKind.ASSIGNED.value
-        waited_s = identity_events.c.decided_at - identity_events.c.ended_at
-        with self._database.reading() as connection:
-            return list(
-                connection.execute(select(waited_s).where(is_assigned).order_by(identity_events.c.event_id)).scalars()
-            )
-
     def _events(self, condition: ColumnElement[bool], limit: int) -> list[IdentityEvent]:
         query = select(identity_events).where(condition).order_by(identity_events.c.event_id).limit(limit)
         with self._database.reading() as connection:
