@@ -320,11 +320,6 @@ def test_a_track_has_the_identity_of_most_of_its_tracklets(store: SqlStore) -> N
     assert store.track_identities() == {("gate", "b1", 1): 2, ("hall", "b1", 1): 1}
 
 
-def test_the_wait_for_an_identity_counts_from_the_last_frame(store: SqlStore) -> None:
-    commit(store, (at("gate", 1, NOW - 9, NOW - 3), 1), (at("gate", 2, NOW - 9, NOW - 1), 1))
-    assert store.capture_to_identity_s() == [3.0, 1.0]
-
-
 def test_more_identities_than_one_statement_can_name_are_found(store: SqlStore) -> None:
     commit(store, *((embedding(track_id=number), number) for number in range(1, 1300)))
     everybody = [GlobalId(number) for number in range(1, 1300)]
