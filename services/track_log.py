@@ -32,9 +32,6 @@ class LoggedTracker:
             file.write(" ".join(words) + "\n")
         return tracks
 
-    def close(self) -> None:
-        self._file.close()
-
 
 @dataclass(frozen=True, slots=True)
 class LoggedFrame:

@@ -26,7 +26,8 @@ _HOPELESS_AFTER = 20  # rounds in a row that failed for every camera: it is not 
 class WorkerConfig:
     """Pauses and pictures of the worker."""
 
-    idle_s: float = 0.005  # wait when no camera has a frame
+    idle_s: float = 0.01  # wait when no camera has a frame
+    tend_every_s: float = 0.1  # look for cameras that have ended or fallen silent
     finish_after_s: float = 3.0  # without frames, and the tracks of a camera end
     report_every_s: float = 1.0
     board_pause_s: float = 10.0  # after the status board did not answer
@@ -61,7 +62,7 @@ class CameraWorker:
         self._board = board
         self._clock = clock
         self._config = config
-        self._report_due_s = clock.monotonic()
+        self._report_due_s = self._tend_due_s = clock.monotonic()
         self._failed_rounds = 0
         self._ended: set[CameraId] = set()
 
@@ -91,9 +92,12 @@ class CameraWorker:
         elif looks:
             for look, found in self._detect_all(looks):
                 self._follow(look, found)
-        for camera in self._cameras:
-            self._finish_if_quiet(camera)
-        if self._clock.monotonic() >= self._report_due_s:
+        now_s = self._clock.monotonic()
+        if now_s >= self._tend_due_s:
+            self._tend_due_s = now_s + self._config.tend_every_s
+            for camera in self._cameras:
+                self._finish_if_quiet(camera)
+        if now_s >= self._report_due_s:
             self._report()
         return bool(looks)
 
@@ -101,9 +105,10 @@ class CameraWorker:
         """End all tracks, send their last tracklets, tell the board and close the feeds."""
         for camera in self._cameras:
             self._finish(camera)
+        self._report()
+        for camera in self._cameras:
             with self._isolated(camera):
                 camera.close()
-        self._report()
 
     # --- one round ------------------------------
 

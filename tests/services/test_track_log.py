@@ -19,7 +19,6 @@ def test_frames_come_back_as_they_were_followed_and_empty_ones_too(tmp_path: Pat
     tracker = LoggedTracker(EveryBoxATrack(), tmp_path, "yard.east", "b1")
     two = Detections(np.array([[1, 2, 30, 40], [5.5, 6, 70, 80]], np.float32), np.ones(2, np.float32))
     given = [tracker.update(two, 100.25), tracker.update(Detections.none(), 100.5)]
-    tracker.close()
     read = list(read_track_logs(tmp_path))
     assert [(f.camera_id, f.boot_id, f.captured_at) for f in read] == [
         ("yard.east", "b1", 100.25),
