@@ -64,6 +64,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
         if not started(system, console, stop):
             return 1
         console.print(f"  Every service is a process of its own. Watch: [bold cyan]{system.page}[/]\n")
+        ready_at = time.time()
         _watch(system, duration_s, console, stop)
         run = _simulated_run(settings)
         answers = _ask(system, run, console)
@@ -76,7 +77,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
             system.supervisor.stop("camera")
             is_drained = drained(system, _DRAIN_S)
             system.supervisor.stop()
-            summary = summarise(system, run, answers, lost, is_drained)
+            summary = summarise(system, run, answers, lost, is_drained, ready_at)
     _tell(summary, console)
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,6 +93,6 @@ def identity(data: Path, model: str, threshold: float | None) -> Report:
 
 def _working(what: str) -> Progress:
     """A moving bar for work of unknown length; nothing without a terminal."""
-    progress = Progress(transient=True, disable=None)
+    progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     progress.add_task(what, total=None)
     return progress

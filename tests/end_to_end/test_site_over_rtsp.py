@@ -84,6 +84,7 @@ def test_people_are_one_identity_across_rtsp_cameras_and_are_found_by_words(tmp_
         )
         with running_system(settings) as system:
             assert system.supervisor.wait_until_ready(120, lambda _: None), logs(system.settings.data_dir)
+            ready_at = time.time()
             time.sleep(WATCH_S)
             system.supervisor.poll()
             lost = lost_frames(system)
@@ -93,7 +94,7 @@ def test_people_are_one_identity_across_rtsp_cameras_and_are_found_by_words(tmp_
             run = SimulatedRun(site, aligned(site, frames))
             answers = [answer for _, answer, _ in ask_all(system, run)]
             system.supervisor.stop()
-            summary = summarise(system, run, answers, lost, is_drained)
+            summary = summarise(system, run, answers, lost, is_drained, ready_at)
     figures = {
         "cross_camera_idf1": summary.cross_camera_idf1,
         "tracking_idf1": summary.tracking_idf1,
