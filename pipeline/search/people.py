@@ -38,7 +38,7 @@ class SearchConfig:
 
     text: Calibration
     appearance: Calibration
-    absent_weight: float = 1.0  # of each "without …"
+    absent_weight: float = 2.0  # of each "without …"; 1 and less left people with the thing above those without
     crops: int = 6
 
 

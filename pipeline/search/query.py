@@ -18,20 +18,26 @@ from pipeline.interfaces import Sighting
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a similarity means, measured on people that the model never saw. Nobody below `threshold` is called a match.
+    """What a similarity means, measured on people that the model never saw.
 
-    The logistic curve tells right from wrong where both are equally frequent.
+    The logistic curve tells right from wrong where both are equally frequent. Nobody below `threshold` is called a
+    match, nor anybody who is less than `least_share` as probable as the first.
     """
 
     slope: float
     intercept: float
     threshold: float
+    least_share: float = 0.25
 
-    def probability(self, similarity: float, candidates: int) -> float:
-        """That this is who is meant, where one of `candidates` people is: with many to choose from, a wrong one who is
-        as similar becomes likely, so each counts as a prior odds of one against the others."""
-        log_odds = self.slope * similarity + self.intercept - math.log(max(candidates - 1, 1))
-        return 1.0 / (1.0 + math.exp(-min(max(log_odds, -60.0), 60.0)))
+    def probabilities(self, similarities: F64) -> F64:
+        """(N,) that each is who is meant, where one of them is or, as probable beforehand, none.
+
+        They compete: beside somebody who fits better, or many who fit as well, the same similarity means less.
+        """
+        log_odds = self.slope * similarities + self.intercept
+        largest = max(float(log_odds.max(initial=0.0)), 0.0)
+        odds = np.exp(log_odds - largest)
+        return np.asarray(odds / (odds.sum() + math.exp(-largest)), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +102,17 @@ def rank(query: F32, rows: Rows, filters: Filters, calibration: Calibration) -> 
     scores = np.add.reduceat(np.where(speaks, similarities, 0.0), starts) / counted
     in_view_s = np.add.reduceat(rows.ended_at[chosen] - rows.started_at[chosen], starts)
     ranked = [index for index in np.lexsort((global_ids, -scores)) if in_view_s[index] >= filters.shortest_s]
+    confidences = calibration.probabilities(scores[ranked])
     candidates = []
-    for index in ranked:
+    for index, confidence in zip(ranked, confidences, strict=True):
         speaking = chosen[starts[index] : starts[index] + counted[index]]
+        is_near = confidence >= calibration.least_share * confidences[0]
         candidates.append(
             Candidate(
                 global_id=GlobalId(int(global_ids[index])),
                 similarity=float(scores[index]),
-                confidence=calibration.probability(float(scores[index]), len(ranked)),
-                is_confident=bool(scores[index] >= calibration.threshold),
+                confidence=float(confidence),
+                is_confident=bool(is_near and scores[index] >= calibration.threshold),
                 tracklet_ids=tuple(rows.tracklet_ids[row] for row in speaking),
             )
         )

@@ -97,12 +97,26 @@ def test_the_better_half_is_never_empty_and_grows_with_what_there_is(count: int)
     assert 1 <= half <= count and half <= next_half <= half + 1
 
 
-@given(similarities, similarities, st.integers(1, 10_000))
-def test_confidence_grows_with_similarity_and_falls_with_the_choice(a: float, b: float, candidates: int) -> None:
-    low, high = sorted((a, b))
-    assert CALIBRATION.probability(low, candidates) <= CALIBRATION.probability(high, candidates)
-    assert CALIBRATION.probability(a, candidates + 1) <= CALIBRATION.probability(a, candidates)
-    assert 0.0 <= CALIBRATION.probability(a, candidates) <= 1.0
+@given(st.lists(similarities, max_size=20))
+def test_probabilities_follow_the_similarities_and_leave_room_for_nobody(values: list[float]) -> None:
+    probabilities = CALIBRATION.probabilities(np.sort(np.array(values, np.float64)))
+    assert (np.diff(probabilities) >= 0.0).all() and (probabilities >= 0.0).all()
+    assert probabilities.sum() < 1.0
+
+
+@given(similarities, st.integers(1, 50))
+def test_the_same_similarity_means_less_among_many(similarity: float, others: int) -> None:
+    alone, among = (CALIBRATION.probabilities(np.full(count, similarity))[0] for count in (1, 1 + others))
+    assert among < alone
+
+
+def test_a_lone_person_has_the_probability_of_the_curve() -> None:
+    assert CALIBRATION.probabilities(np.array([0.7])) == pytest.approx([1 / (1 + math.exp(-2.0))])
+
+
+def test_whoever_is_far_less_probable_than_the_first_is_no_match() -> None:
+    candidates = rank(AXIS, rows((1, 0.99), (2, 0.95), (3, 0.6)), Filters(), CALIBRATION)
+    assert [c.is_confident for c in candidates] == [True, True, False]
 
 
 def test_below_the_threshold_nobody_is_a_match() -> None:
