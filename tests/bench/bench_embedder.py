@@ -25,7 +25,7 @@ from pipeline.interfaces import Encoder
 from reid_models.inference import load_encoder
 
 CROPS_PER_TRACKLET, BATCH_CROPS = 4, 32
-ROUNDS, BATCHES = 7, 12
+ROUNDS, BATCHES = 6, 8
 CONFIG = EmbedderConfig(batch=BatchConfig(crops=BATCH_CROPS, max_wait_s=1.0))
 
 
