@@ -151,7 +151,7 @@ class AvSource:
     def _rgb(self, picture: VideoFrame) -> Image:
         shrink = min(1.0, math.sqrt(self._options.max_pixels / (picture.width * picture.height)))
         width, height = (max(2, int(side * shrink)) for side in (picture.width, picture.height))
-        converted = self._reformatter.reformat(picture, width=width, height=height, format="rgb24")
+        converted = self._reformatter.reformat(picture, width=width, height=height, format="rgb24", threads=1)
         return np.asarray(converted.to_ndarray(), np.uint8)
 
     # --- opening ------------------------------
