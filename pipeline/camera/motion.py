@@ -18,7 +18,7 @@ from pipeline.contracts import F64, I64, Detections
 class PersonShape:
     """What a standing person looks like as a blob. Heights are shares of the frame's height."""
 
-    min_height: float = 0.05
+    min_height: float = 0.07
     max_height: float = 0.95
     min_aspect: float = 1.2  # height through width
     max_aspect: float = 5.0
