@@ -7,9 +7,8 @@ import threading
 from pipeline.adapters.archive import Archiver, ArchiverConfig
 from pipeline.interfaces import Blobs, Bus, Store
 from services.loop import keep_running
-from services.runtime import open_blobs, open_bus, open_store, service
+from services.runtime import announce_ready, open_blobs, open_bus, open_store, service
 from services.settings import Settings
-from services.supervisor import announce_ready
 
 
 def run(settings: Settings) -> None:

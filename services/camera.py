@@ -22,9 +22,9 @@ from pipeline.contracts import CameraId, StreamName
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Clock, Tracker
 from services.detection import open_detector, open_tracker
-from services.runtime import open_bus, open_status_board, service
+from services.runtime import announce_ready, open_bus, open_status_board, service
 from services.settings import CameraSettings, Settings
-from services.supervisor import READY_FILE_VARIABLE, announce_ready
+from services.supervisor import READY_FILE_VARIABLE
 from services.track_log import LoggedTracker
 
 

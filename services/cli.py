@@ -144,6 +144,9 @@ def query(
     since: Annotated[str | None, typer.Option(help="14:00, 2026-05-01T14:00, or 2h for two hours ago")] = None,
     until: Annotated[str | None, typer.Option(help="As --since")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 10,
+    weak: Annotated[
+        bool, typer.Option("--weak", help="Also the closest who are no confident match, marked so")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines")] = False,
     data_dir: DataOption = None,
 ) -> None:
@@ -153,7 +156,9 @@ def query(
 
     settings = _settings(config, None, data_dir)
     with console.status("Asking…") if console.is_terminal and not as_json else _nothing():
-        answer = query_words(settings, sentence, cameras=camera or [], since=since, until=until, limit=limit)
+        answer = query_words(
+            settings, sentence, cameras=camera or [], since=since, until=until, limit=limit, with_weak=weak
+        )
     if as_json:
         print_json(answer.model_dump(mode="json"))
     else:

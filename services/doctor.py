@@ -103,11 +103,10 @@ def _model(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
+    from pipeline.adapters.redis_server import server_program, socket_path
     from services.runtime import open_status_board, redis_folder
 
-    if settings.redis_url is None and not redis_folder(settings).exists():
-        from pipeline.adapters.redis_server import server_program
-
+    if settings.redis_url is None and not socket_path(redis_folder(settings)).exists():
         return f"embedded, starts with `sightline up` ({server_program()})"
     cameras = open_status_board(settings).statuses()
     return f"answers; {len(cameras)} cameras report"

@@ -9,9 +9,8 @@ from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig, EmbedderWorker
 from pipeline.interfaces import Bus, Clock, Encoder
 from services.loop import keep_running
-from services.runtime import open_bus, open_encoder, service
+from services.runtime import announce_ready, open_bus, open_encoder, service
 from services.settings import Settings
-from services.supervisor import announce_ready
 
 
 def run(settings: Settings) -> None:

@@ -16,9 +16,8 @@ from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
-from services.runtime import open_bus, open_store, service, serving_manifest
+from services.runtime import announce_ready, open_bus, open_store, service, serving_manifest
 from services.settings import MatchingSettings, Settings
-from services.supervisor import announce_ready
 
 if TYPE_CHECKING:
     from reid_models.bundle import Manifest

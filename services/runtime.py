@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_is_ready = False
 
 
 @contextlib.contextmanager
@@ -38,14 +39,29 @@ def service(name: str, settings: Settings) -> Iterator[threading.Event]:
     """The surroundings of one service process. Yields the event that asks its loop to stop (SIGTERM, Ctrl-C)."""
     configure_logging(name, settings)
     stop = threading.Event()
+
+    def ask_to_stop(*_: object) -> None:
+        stop.set()
+        if not _is_ready:  # still loading, perhaps for long, and with nothing in hand
+            sys.exit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ask_to_stop)
     if os.environ.get(READY_FILE_VARIABLE):
         _stop_with_parent()
     serve_metrics(name, settings)
     log.info("%s starts for site %s", name, settings.site)
     yield stop
     log.info("%s has stopped", name)
+
+
+def announce_ready() -> None:
+    """Tell the supervisor, if there is one, that this service works. From here on a request to stop lets it finish."""
+    global _is_ready
+    _is_ready = True
+    path = os.environ.get(READY_FILE_VARIABLE)
+    if path:
+        Path(path).touch()
 
 
 def configure_logging(name: str, settings: Settings) -> None:
@@ -75,9 +91,15 @@ def redis_address(settings: Settings) -> str:
     """The bus of this site: as set, else the embedded server of `data_dir`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    from pipeline.adapters.redis_server import EmbeddedRedis
+    from pipeline.adapters.redis_server import EmbeddedRedis, socket_path
 
-    return EmbeddedRedis(redis_folder(settings)).url
+    folder = redis_folder(settings)
+    if not socket_path(folder).exists():
+        raise ConfigurationError(
+            f"no Redis is given, and no embedded server runs in {folder}; set REDIS_URL=redis://host:6379, or start the "
+            "whole system with `sightline up`"
+        )
+    return EmbeddedRedis(folder).url
 
 
 def redis_folder(settings: Settings) -> Path:

@@ -90,8 +90,8 @@ class Settings(BaseModel):
 
     site: Annotated[str, Field(pattern=NAME_PATTERN)] = "main"
     data_dir: Path = Path("var")
-    redis_url: SecretStr | None = None  # default: an embedded server in data_dir
-    database_url: SecretStr | None = None  # default: SQLite in data_dir
+    redis_url: SecretStr | None = None  # also REDIS_URL; default: an embedded server in data_dir
+    database_url: SecretStr | None = None  # also DATABASE_URL; default: SQLite in data_dir
     blobs_url: str | None = None  # default: a folder in data_dir
     bus_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
     spool_max_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
@@ -191,7 +191,9 @@ def write_private(settings: Settings, path: Path) -> None:
 def _environment() -> dict[str, Any]:
     # The source reads only the fields; the values are validated later, together with those of the file.
     fields = cast("type[BaseSettings]", Settings)
-    return EnvSettingsSource(fields, env_prefix="SIGHTLINE_", env_nested_delimiter="__")()
+    values = EnvSettingsSource(fields, env_prefix="SIGHTLINE_", env_nested_delimiter="__")()
+    usual = {name: os.environ[name.upper()] for name in ("redis_url", "database_url") if os.environ.get(name.upper())}
+    return usual | values
 
 
 def _revealed(value: Any) -> Any:

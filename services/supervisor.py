@@ -7,7 +7,6 @@ other end leads to a restart after a pause that doubles up to half a minute and 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -159,10 +158,3 @@ class Supervisor:
 
     def _ready_file(self, name: str) -> Path:
         return self._run_dir / f"{name}.ready"
-
-
-def announce_ready() -> None:
-    """Tell the supervisor, if there is one, that this service works."""
-    path = os.environ.get(READY_FILE_VARIABLE)
-    if path:
-        Path(path).touch()

@@ -15,6 +15,7 @@ from typing import IO
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
+from services.camera import checked_address
 from services.runtime import redis_folder
 from services.settings import Settings, changed, write_private
 from services.supervisor import ServiceSpec, Supervisor
@@ -54,6 +55,8 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         raise ConfigurationError(
             "no camera is given; name at least one: sightline up --camera lobby=rtsp://host/stream, or -c cameras.yaml"
         )
+    for camera in settings.cameras:
+        checked_address(camera)
     run_dir = settings.data_dir.resolve() / "run"
     run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -116,6 +119,7 @@ def _with_redis(settings: Settings) -> Iterator[Settings]:
     from pipeline.adapters.redis_server import EmbeddedRedis
 
     server = EmbeddedRedis(redis_folder(settings))
+    server.end_orphan()  # ours is the only group over this folder: see `_only_one`
     server.start()
     try:
         yield changed(settings, {"redis_url": server.url})

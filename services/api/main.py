@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
 
 import uvicorn
 
+from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
@@ -16,9 +18,8 @@ from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.local_zone import local_zone
 from services.query import open_search
-from services.runtime import open_blobs, open_bus, open_status_board, open_store, service
+from services.runtime import announce_ready, open_blobs, open_bus, open_status_board, open_store, service
 from services.settings import Settings
-from services.supervisor import announce_ready
 
 _GRACE_S = 3
 
@@ -29,12 +30,15 @@ def run(settings: Settings) -> None:
     require_token_off_localhost(settings.api.host, token)
     with service("api", settings) as stop, listening(settings.api.host, settings.api.port) as listener:
         store, bus = open_store(settings), open_bus(settings)
-        search = open_search(settings, store)
+        search, clock = open_search(settings, store), SystemClock()
+        for camera in settings.cameras:
+            address = parse_address(camera.address.get_secret_value())
+            store.upsert_camera(CameraId(camera.id), address.public, clock.now())
         deps = ApiDependencies(
             search=search,
             blobs=open_blobs(settings),
             board=open_status_board(settings),
-            clock=SystemClock(),
+            clock=clock,
             zone=local_zone(),
             site=settings.site,
             host=settings.api.host,
@@ -51,7 +55,8 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConfigurationError(
-            f"{host}:{port} cannot be opened ({error.strerror}); choose another with --port, or stop what uses it"
+            f"{host}:{port} cannot be opened ({os.strerror(error.errno or 0)}); "
+            "choose another with --port, or stop what uses it"
         ) from error
 
 

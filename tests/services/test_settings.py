@@ -100,3 +100,13 @@ def test_a_private_file_is_readable_by_its_user_alone_and_loads_to_the_same_sett
     write_private(settings, file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert load(file) == settings
+
+
+def test_the_usual_names_for_redis_and_database_are_understood_and_ours_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://usual:6379")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///usual.db")
+    monkeypatch.setenv("SIGHTLINE_DATABASE_URL", "sqlite:///ours.db")
+    settings = load(None)
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://usual:6379"
+    assert settings.database == "sqlite:///ours.db"

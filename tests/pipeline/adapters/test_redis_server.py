@@ -157,3 +157,16 @@ def test_at_its_memory_limit_it_refuses_and_drops_nothing(tmp_path: Path) -> Non
                 connection.client.rpush("values", bytes(100_000))
                 written += 1
         assert connection.client.llen("values") == written > 10
+
+
+def test_a_server_whose_owner_was_killed_is_ended_and_its_data_are_kept(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as orphan:
+        client(orphan).set("kept", "yes")
+        newcomer = EmbeddedRedis(tmp_path)
+        newcomer.end_orphan()
+        with newcomer:
+            assert client(newcomer).get("kept") == b"yes"
+
+
+def test_without_an_orphan_there_is_nothing_to_end(tmp_path: Path) -> None:
+    EmbeddedRedis(tmp_path).end_orphan()
