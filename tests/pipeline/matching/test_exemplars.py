@@ -45,4 +45,6 @@ def test_every_identity_keeps_a_few_of_every_camera_it_can_and_their_mean(
             kept = book.of(GlobalId(person))
             assert {each.row for each in kept} == {row for row in rows if book.identity(row) == person}
             assert len({each.track[0] for each in kept}) == min(limit, len(cameras))
-            np.testing.assert_allclose(book.mean(GlobalId(person)), np.mean([each.vector for each in kept], axis=0, dtype=np.float64))
+            np.testing.assert_allclose(
+                book.mean(GlobalId(person)), np.mean([each.vector for each in kept], axis=0, dtype=np.float64)
+            )
