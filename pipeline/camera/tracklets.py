@@ -27,6 +27,7 @@ class TrackletConfig:
     first_cut_after_s: float = 1.0
     cut_every_s: float = 4.0
     ends_after_s: float = 1.5  # a track not seen for so long has ended, as far as its pieces are concerned
+    forgotten_after_s: float = 60.0  # longer than any tracker looks for a lost track
     min_detections: int = 3  # a shorter track is noise and gives nothing
     min_height_px: float = 24.0  # of a crop; below it nobody is recognised
     crops_per_tracklet: int = 4
@@ -97,10 +98,14 @@ class TrackletCutter:
     def _cut_due(self, now: float) -> list[TrackletCrops]:
         complete = []
         for track_id, piece in sorted(self._pieces.items()):
-            has_ended = now - piece.ended_at > self._config.ends_after_s
-            if has_ended or self._is_due(piece):
+            silent_s = now - piece.ended_at
+            has_ended = silent_s > self._config.ends_after_s
+            if piece.detections and (has_ended or self._is_due(piece)):
                 complete.append(self._cut(track_id, has_ended, now))
             if has_ended:
+                piece.detections, piece.candidates = 0, []
+            # A tracker may find a track again after its last piece was sent; its next piece needs the next number.
+            if silent_s > self._config.forgotten_after_s:
                 del self._pieces[track_id]
         return [tracklet for tracklet in complete if tracklet is not None]
 

@@ -85,10 +85,24 @@ def test_no_more_candidates_are_held_than_configured() -> None:
 
 
 def test_ended_tracks_are_forgotten() -> None:
-    cutter = TrackletCutter(CameraId("yard"), "b1")
+    config = TrackletConfig(forgotten_after_s=4.0)
+    cutter = TrackletCutter(CameraId("yard"), "b1", config)
     for index in range(200):
         cutter.observe(frame(index), tracks((index, 100, 50, 150, 200)))
-    assert len(cutter._pieces) <= CONFIG.ends_after_s * FPS + 2
+    assert len(cutter._pieces) <= config.forgotten_after_s * FPS + 2
+    assert sum(bool(piece.candidates) for piece in cutter._pieces.values()) <= config.ends_after_s * FPS + 2
+
+
+def test_a_track_that_is_found_again_goes_on_counting_its_pieces() -> None:
+    cutter = TrackletCutter(CameraId("yard"), "b1")
+    person = tracks((7, 100, 50, 150, 200))
+    hidden = range(20, 40)  # longer than a track may be silent, shorter than a tracker looks for it
+    names = [
+        piece.tracklet_id
+        for i in range(60)
+        for piece in cutter.observe(frame(i), Tracks.none() if i in hidden else person)
+    ] + [piece.tracklet_id for piece in cutter.finish(6.0)]
+    assert names == [f"yard/b1/7/{sequence}" for sequence in range(3)]
 
 
 def test_sharp_crops_come_before_blurred_ones() -> None:
