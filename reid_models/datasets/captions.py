@@ -1,0 +1,71 @@
+"""Sentences about the people of a data set, as JSON: records with `image`, `identity`, `split` and `captions`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipeline.errors import ConfigurationError
+from reid_models.datasets.sample import Caption
+
+T = TypeVar("T")
+
+
+class _Record(BaseModel):
+    """One image with its sentences. `same_frame_images` are other crops of the person in the same frame."""
+
+    model_config = ConfigDict(extra="ignore")
+    image: str
+    identity: Annotated[str, Field(pattern=r"^\d+$")]
+    split: str
+    captions: Annotated[list[str], Field(min_length=1)]
+
+
+def read_captions(path: Path, split: str) -> tuple[Caption, ...]:
+    """The sentences of one split, in the file's order. Raises `ConfigurationError` for a missing or malformed file."""
+    records = _parse(path, TypeAdapter(list[_Record]))
+    captions = tuple(
+        Caption(text, int(record.identity), record.image)
+        for record in records
+        if record.split == split
+        for text in record.captions
+    )
+    if not captions:
+        found = ", ".join(sorted({record.split for record in records})) or "none"
+        raise ConfigurationError(f"{path} has no captions of split {split!r}; the splits in it: {found}")
+    return captions
+
+
+def read_attributes(path: Path, split: str) -> dict[int, dict[str, int]]:
+    """Coded attributes by identity, as in Market-1501-attribute (Lin et al. 2019): see `attribute_sentences.py`."""
+    records = _parse(path, TypeAdapter(dict[str, dict[str, int | str]]))
+    return {
+        int(identity): {name: value for name, value in record.items() if isinstance(value, int)}
+        for identity, record in records.items()
+        if record.get("split") == split
+    }
+
+
+def by_identity(captions: Iterable[Caption]) -> dict[int, list[str]]:
+    """All sentences about each identity."""
+    texts: dict[int, list[str]] = {}
+    for caption in captions:
+        texts.setdefault(caption.identity, []).append(caption.text)
+    return texts
+
+
+def _parse(path: Path, adapter: TypeAdapter[T]) -> T:
+    try:
+        return adapter.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path} does not exist; expected a JSON file with sentences or attributes") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not complete JSON ({error}); copy the file again") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ConfigurationError(f"{path}, entry {place}: {problem['msg']}; see the layout in the module") from error

@@ -1,0 +1,40 @@
+"""Words and their numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reid_models.vocabulary import FIRST_WORD, PAD, START, UNKNOWN, Vocabulary, learn_vocabulary, split_words
+
+WORDS = Vocabulary(("backpack", "dress", "gray", "red", "shirt", "tshirt", "woman"))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("A Woman's RED T-shirt.", ["a", "woman", "red", "tshirt"]),
+        ("grey back pack, tee-shirt", ["gray", "backpack", "tshirt"]),
+        ("", []),
+    ],
+)
+def test_spellings_of_one_word_become_one(sentence: str, words: list[str]) -> None:
+    assert split_words(sentence) == words
+
+
+def test_unknown_words_are_named_once_in_order_and_plurals_are_known() -> None:
+    assert WORDS.unknown_words("Red poncho and shirts, dresses, PONCHO") == ["poncho", "and"]
+
+
+@given(st.text(max_size=200))
+def test_any_text_becomes_start_numbers_end_padding(sentence: str) -> None:
+    (row,) = WORDS.encode([sentence], 16).tolist()
+    end = row.index(WORDS.size - 1)
+    assert row[0] == START
+    assert all(number == UNKNOWN or FIRST_WORD <= number < WORDS.size - 1 for number in row[1:end])
+    assert all(number == PAD for number in row[end + 1 :])
+
+
+def test_words_seen_too_rarely_are_left_out() -> None:
+    assert learn_vocabulary(["red shirt", "red dress", "red"], least_count=2).words == ("red",)
