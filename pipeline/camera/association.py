@@ -10,32 +10,29 @@ import numpy as np
 from pipeline.camera.boxes import Boxes, Numbers, overlaps
 from pipeline.contracts import F64, I64
 
-_NOBODY: I64 = np.zeros(0, np.int64)
-
 
 def assign(cost: Numbers, limit: float) -> tuple[I64, I64]:
     """The cheapest one-to-one assignment of rows to columns of `cost` (N, M), when staying alone costs half of `limit`.
 
     Returns matched rows and columns; no pair costs `limit` or more.
     """
-    if not cost.size:
-        return _NOBODY, _NOBODY
-    possible = cost < limit
+    rows, columns = np.nonzero(cost < limit)
+    partners = np.bincount(rows, minlength=cost.shape[0])
+    rivals = np.bincount(columns, minlength=cost.shape[1])
     # A pair with no other possible partner on either side is decided. Of walking people most pairs are like that, and
     # what the solver gets, whose time grows with the cube, is a few small crowds. The result is the same.
-    partners = possible.sum(axis=1)
-    rivals = possible.sum(axis=0)
-    column_of = possible.argmax(axis=1)
-    rows = np.flatnonzero(partners == 1)
-    rows = rows[rivals[column_of[rows]] == 1]
-    columns = column_of[rows]
-    crowd_rows = np.setdiff1d(np.flatnonzero(partners), rows, assume_unique=True)
-    if not len(crowd_rows):
-        return rows, columns
-    crowd_columns = np.setdiff1d(np.flatnonzero(rivals), columns, assume_unique=True)
-    _, chosen, _ = lap.lapjv(cost[np.ix_(crowd_rows, crowd_columns)], extend_cost=True, cost_limit=limit)
+    is_decided = (partners[rows] == 1) & (rivals[columns] == 1)
+    decided_rows, decided_columns = rows[is_decided], columns[is_decided]
+    if is_decided.all():
+        return decided_rows, decided_columns
+    partners[decided_rows] = rivals[decided_columns] = 0
+    crowd_rows, crowd_columns = np.flatnonzero(partners), np.flatnonzero(rivals)
+    _, chosen, _ = lap.lapjv(cost[crowd_rows][:, crowd_columns], extend_cost=True, cost_limit=limit)
     matched = np.flatnonzero(chosen >= 0)
-    return np.concatenate([rows, crowd_rows[matched]]), np.concatenate([columns, crowd_columns[chosen[matched]]])
+    return (
+        np.concatenate([decided_rows, crowd_rows[matched]]),
+        np.concatenate([decided_columns, crowd_columns[chosen[matched]]]),
+    )
 
 
 def widened(boxes: Boxes, share: float) -> Boxes:
