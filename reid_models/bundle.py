@@ -9,96 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from reid_models.encoder import PersonEncoder, sub_word_tokenizer
+from reid_models.manifest import MANIFEST, WEIGHTS, InputFormat, Manifest, read_manifest
 from reid_models.vocabulary import Vocabulary
-
-WEIGHTS = "model.safetensors"
-MANIFEST = "manifest.json"
-
-Positive = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Similarity = Annotated[float, Field(ge=-1.0, le=1.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LogisticCurve(_Part):
-    """Similarity → probability: 1 / (1 + exp(-(slope * similarity + intercept)))."""
-
-    slope: Finite
-    intercept: Finite
-
-    def probability(self, similarity: float) -> float:
-        exponent = self.slope * similarity + self.intercept
-        return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, exponent))))
-
-
-class Calibration(_Part):
-    """What a similarity means, measured on identities that the model has not been trained on.
-
-    The curves are fitted with right and wrong pairs weighing the same: they answer "which of the two is it", and prior
-    odds are the caller's.
-    """
-
-    appearance: LogisticCurve  # that two crops of different cameras show one person
-    appearance_threshold: Similarity  # recommended least similarity for "the same person"
-    appearance_false_match_share: Share  # of pairs of different persons at or above that threshold
-    appearance_recall: Share  # of pairs of one person at or above it
-    language: LogisticCurve  # that a sentence was written about the person
-    language_threshold: Similarity  # below it for every person, the answer is "no confident match"
-    language_false_match_share: Share  # of wrong pairs of sentence and person at or above it
-    measured_on: str
-
-
-class InputFormat(_Part):
-    """How pixels become the tower's input: resize to `height_px` x `width_px`, RGB / 255, minus mean, by deviation."""
-
-    height_px: Positive
-    width_px: Positive
-    mean: tuple[Finite, Finite, Finite]
-    std: tuple[Finite, Finite, Finite]
-
-
-class Training(_Part):
-    """On what the weights were trained. `data_digest` is over the names and labels of the training images."""
-
-    description: str
-    data_digest: str
-
-
-class Manifest(_Part):
-    """Everything about a model except its weights."""
-
-    format: Annotated[int, Field(ge=1, le=1)] = 1
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    name: str
-    created: str  # ISO date
-    architecture: dict[str, Any]  # open_clip's model configuration
-    input: InputFormat
-    appearance_width: Positive
-    language_width: Positive
-    vocabulary: tuple[str, ...] | None  # None: open_clip's own tokenizer
-    training: Training
-    metrics: dict[str, Finite]
-    calibration: Calibration | None  # None: an imported model that has not been calibrated
-    licence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +61,6 @@ def save_bundle(folder: Path, encoder: PersonEncoder, manifest: Manifest) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     save_file(stored_weights(encoder), folder / WEIGHTS)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Raises `ConfigurationError` if the folder is no bundle or its manifest has unknown or wrong entries."""
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            f"{folder} has no {MANIFEST}; expected a model bundle, a folder with {MANIFEST} and {WEIGHTS}"
-        ) from error
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the whole"
-        raise ConfigurationError(
-            f"{path}: {place}: {problem['msg']}; the bundle was damaged or made by another release"
-        ) from error
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from reid_models.benchmarks import EmbeddedSet, mean_by_identity
-from reid_models.bundle import Calibration, LogisticCurve
 from reid_models.datasets.sample import F32, I64
+from reid_models.manifest import Calibration, LogisticCurve
 
 FALSE_MATCH_SHARE = 0.001  # of pairs of different persons, at the recommended appearance threshold
 MISSED_SHARE = 0.1  # of right persons, at the recommended language threshold

@@ -18,8 +18,9 @@ from typing import Any
 import open_clip
 
 from pipeline.errors import ConfigurationError
-from reid_models.bundle import Bundle, InputFormat, Manifest, Training, model_digest, stored_weights
+from reid_models.bundle import Bundle, model_digest, stored_weights
 from reid_models.encoder import PersonEncoder, sub_word_tokenizer
+from reid_models.manifest import InputFormat, Manifest, Training
 
 HUB = "hf-hub:"
 

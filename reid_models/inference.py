@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from pipeline.contracts import F32, Embeddings, Image
 from pipeline.errors import ConfigurationError, InvalidMessage
-from reid_models.bundle import Bundle, Calibration, Manifest, load_bundle
+from reid_models.bundle import Bundle, load_bundle
 from reid_models.encoder import channels_last
 from reid_models.imported import import_open_clip
+from reid_models.manifest import DEFAULT_BUNDLE, Calibration, Manifest, bundle_folder
 from reid_models.towers import fold_batch_norms
 from reid_models.vocabulary import Vocabulary
 
-DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "sightline-small"
 LARGEST_BATCH = 64
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -126,12 +126,6 @@ def find_bundle(source: str | Path) -> Bundle:
     """The bundle that `source` names."""
     folder = bundle_folder(source)
     return import_open_clip(str(source)) if folder is None else load_bundle(folder)
-
-
-def bundle_folder(source: str | Path) -> Path | None:
-    """Where the bundle lies that `source` names: a folder, or a shipped one; None for models that are no bundles."""
-    places = (Path(source), DEFAULT_BUNDLE.parent / str(source))
-    return next((place for place in places if str(source) and place.is_dir()), None)
 
 
 def chosen_device(device: Device) -> torch.device:

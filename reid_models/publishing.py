@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from reid_models.benchmarks import embed_set, image_report, made_sentences, text_report
-from reid_models.bundle import Bundle, InputFormat, Manifest, Training, model_digest, save_bundle, stored_weights
+from reid_models.bundle import Bundle, model_digest, save_bundle, stored_weights
 from reid_models.calibration import calibrate
 from reid_models.datasets.captions import read_captions
 from reid_models.datasets.described import DescribedPeople, Source
 from reid_models.datasets.sample import identities_of
 from reid_models.encoder import PersonEncoder
 from reid_models.inference import BundleEncoder, chosen_precision
+from reid_models.manifest import InputFormat, Manifest, Training
 from reid_models.trainer import IMAGE_MEAN, IMAGE_STD
 from reid_models.vocabulary import Vocabulary
 

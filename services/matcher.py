@@ -20,7 +20,7 @@ from services.runtime import announce_ready, open_bus, open_store, service, serv
 from services.settings import MatchingSettings, Settings
 
 if TYPE_CHECKING:
-    from reid_models.bundle import Manifest
+    from reid_models.manifest import Manifest
 
 _HOUSEKEEPING_EVERY_S = 5.0
 

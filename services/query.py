@@ -21,7 +21,7 @@ from services.runtime import open_blobs, open_encoder, open_store
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from reid_models.bundle import Calibration as ModelCalibration
+    from reid_models.manifest import Calibration as ModelCalibration
 
 # Nobody is called a match by a model whose similarities were never measured; the closest can still be asked for.
 _UNCALIBRATED = Calibration(slope=0.0, intercept=0.0, threshold=float("inf"))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
-    from reid_models.bundle import Manifest
     from reid_models.inference import BundleEncoder
+    from reid_models.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ def redis_address(settings: Settings) -> str:
     folder = redis_folder(settings)
     if not socket_path(folder).exists():
         raise ConfigurationError(
-            f"no Redis is given, and no embedded server runs in {folder}; set REDIS_URL=redis://host:6379, or start the "
-            "whole system with `sightline up`"
+            f"no Redis is given, and no embedded server runs in {folder}; set REDIS_URL=redis://host:6379, "
+            "or start the whole system with `sightline up`"
         )
     return EmbeddedRedis(folder).url
 
@@ -145,8 +145,7 @@ def open_encoder(settings: Settings) -> BundleEncoder:
 
 def serving_manifest(settings: Settings) -> Manifest | None:
     """What is known of the serving model without loading it; None for a model that is not a bundle on disk."""
-    from reid_models.bundle import read_manifest
-    from reid_models.inference import bundle_folder
+    from reid_models.manifest import bundle_folder, read_manifest
 
     folder = bundle_folder(settings.embedding.model)
     return None if folder is None else read_manifest(folder)

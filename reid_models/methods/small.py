@@ -22,12 +22,12 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_models.bundle import Training
 from reid_models.datasets.described import DescribedPeople, Source, read_described_people
 from reid_models.datasets.sample import I64, read_images
 from reid_models.encoder import ImageFeatures, PersonEncoder, channels_last, person_cnn_architecture
 from reid_models.losses.contrastive import image_text_loss
 from reid_models.losses.metric import batch_hard_triplet_loss, identity_loss
+from reid_models.manifest import Training
 from reid_models.publishing import assemble, data_digest, publish
 from reid_models.trainer import StageConfig, TrainingSet, run_stage
 from reid_models.vocabulary import UNKNOWN, Vocabulary, learn_vocabulary

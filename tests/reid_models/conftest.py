@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from reid_models.bundle import Bundle, Training
+from reid_models.bundle import Bundle
 from reid_models.datasets.attribute_sentences import LOWER_COLOURS, UPPER_COLOURS
 from reid_models.datasets.described import Source
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
+from reid_models.manifest import Training
 from reid_models.publishing import assemble
 from reid_models.vocabulary import Vocabulary
 

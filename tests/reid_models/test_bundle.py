@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
-from reid_models.bundle import MANIFEST, WEIGHTS, Bundle, LogisticCurve, load_bundle, save_bundle
+from reid_models.bundle import Bundle, load_bundle, save_bundle
+from reid_models.manifest import MANIFEST, WEIGHTS, LogisticCurve
 
 
 @pytest.fixture

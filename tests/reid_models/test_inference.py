@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError, InvalidMessage
 from reid_models.bundle import Bundle, save_bundle
-from reid_models.inference import DEFAULT_BUNDLE, LARGEST_BATCH, BundleEncoder, cpu_has_bfloat16, load_encoder
+from reid_models.inference import LARGEST_BATCH, BundleEncoder, cpu_has_bfloat16, load_encoder
+from reid_models.manifest import DEFAULT_BUNDLE
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from reid_models.benchmarks import evaluate_attribute_sentences, evaluate_images, evaluate_text
-from reid_models.bundle import Training
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.inference import load_encoder
+from reid_models.manifest import Training
 from reid_models.methods.small import APPEARANCE, LANGUAGE, Recipe, SmallRun, train
 from reid_models.publishing import assemble, data_digest, publish
 from reid_models.trainer import StageConfig, rate_factor, size_at

@@ -1,0 +1,109 @@
+"""What is known of a model without its weights. No torch here: the matcher asks for digest and calibration alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigurationError
+
+WEIGHTS = "model.safetensors"
+MANIFEST = "manifest.json"
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "sightline-small"
+
+Positive = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Similarity = Annotated[float, Field(ge=-1.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LogisticCurve(_Part):
+    """Similarity → probability: 1 / (1 + exp(-(slope * similarity + intercept)))."""
+
+    slope: Finite
+    intercept: Finite
+
+    def probability(self, similarity: float) -> float:
+        exponent = self.slope * similarity + self.intercept
+        return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, exponent))))
+
+
+class Calibration(_Part):
+    """What a similarity means, measured on identities that the model has not been trained on.
+
+    The curves are fitted with right and wrong pairs weighing the same: they answer "which of the two is it", and prior
+    odds are the caller's.
+    """
+
+    appearance: LogisticCurve  # that two crops of different cameras show one person
+    appearance_threshold: Similarity  # recommended least similarity for "the same person"
+    appearance_false_match_share: Share  # of pairs of different persons at or above that threshold
+    appearance_recall: Share  # of pairs of one person at or above it
+    language: LogisticCurve  # that a sentence was written about the person
+    language_threshold: Similarity  # below it for every person, the answer is "no confident match"
+    language_false_match_share: Share  # of wrong pairs of sentence and person at or above it
+    measured_on: str
+
+
+class InputFormat(_Part):
+    """How pixels become the tower's input: resize to `height_px` x `width_px`, RGB / 255, minus mean, by deviation."""
+
+    height_px: Positive
+    width_px: Positive
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Finite, Finite, Finite]
+
+
+class Training(_Part):
+    """On what the weights were trained. `data_digest` is over the names and labels of the training images."""
+
+    description: str
+    data_digest: str
+
+
+class Manifest(_Part):
+    """Everything about a model except its weights."""
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    name: str
+    created: str  # ISO date
+    architecture: dict[str, Any]  # open_clip's model configuration
+    input: InputFormat
+    appearance_width: Positive
+    language_width: Positive
+    vocabulary: tuple[str, ...] | None  # None: open_clip's own tokenizer
+    training: Training
+    metrics: dict[str, Finite]
+    calibration: Calibration | None  # None: an imported model that has not been calibrated
+    licence: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises `ConfigurationError` if the folder is no bundle or its manifest has unknown or wrong entries."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"{folder} has no {MANIFEST}; expected a model bundle, a folder with {MANIFEST} and {WEIGHTS}"
+        ) from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in problem["loc"]) or "the whole"
+        raise ConfigurationError(
+            f"{path}: {place}: {problem['msg']}; the bundle was damaged or made by another release"
+        ) from error
+
+
+def bundle_folder(source: str | Path) -> Path | None:
+    """Where the bundle lies that `source` names: a folder, or a shipped one; None for models that are no bundles."""
+    places = (Path(source), DEFAULT_BUNDLE.parent / str(source))
+    return next((place for place in places if str(source) and place.is_dir()), None)
