@@ -49,10 +49,10 @@ def service(name: str, settings: Settings) -> Iterator[threading.Event]:
         signal.signal(number, ask_to_stop)
     if os.environ.get(READY_FILE_VARIABLE):
         _stop_with_parent()
-    serve_metrics(name, settings)
-    log.info("%s starts for site %s", name, settings.site)
-    yield stop
-    log.info("%s has stopped", name)
+    with serving_metrics(settings.metrics_host, settings.metrics_port):
+        log.info("%s starts for site %s", name, settings.site)
+        yield stop
+        log.info("%s has stopped", name)
 
 
 def announce_ready() -> None:
@@ -72,19 +72,30 @@ def configure_logging(name: str, settings: Settings) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def serve_metrics(name: str, settings: Settings) -> None:
-    """Prometheus metrics of this process on `metrics_port`; 0 means none (the API has its own `/metrics`)."""
-    if settings.metrics_port == 0 or name == "api":
+@contextlib.contextmanager
+def serving_metrics(host: str, port: int) -> Iterator[None]:
+    """Prometheus metrics of this process while the block runs; port 0 means none.
+
+    Raises `ConfigurationError` for a port that is taken.
+    """
+    if port == 0:
+        yield
         return
     from prometheus_client import start_http_server
 
     try:
-        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+        server, thread = start_http_server(port, addr=host)
     except OSError as error:
         raise ConfigurationError(
-            f"metrics port {settings.metrics_host}:{settings.metrics_port} cannot be opened ({error.strerror}); "
+            f"metrics port {host}:{port} cannot be opened ({error.strerror}); "
             "set SIGHTLINE_METRICS_PORT to a free port, or to 0 for no metrics"
         ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def redis_address(settings: Settings) -> str:

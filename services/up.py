@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ from typing import IO
 from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from services.camera import checked_address
-from services.runtime import redis_folder
+from services.runtime import redis_folder, serving_metrics
 from services.settings import Settings, changed, write_private
 from services.supervisor import ServiceSpec, Supervisor
 
@@ -40,7 +40,9 @@ class RunningSystem:
     page: str
 
     def metrics_ports(self, prefix: str) -> list[int]:
-        """Ports of the metrics of the services whose name begins with `prefix`."""
+        """Ports of the metrics of the services whose name begins with `prefix`; none where metrics are off."""
+        if self.settings.metrics_port == 0:
+            return []
         names = [spec.name for spec in service_specs(self.settings, Path())]
         return [self.settings.metrics_port + index for index, name in enumerate(names) if name.startswith(prefix)]
 
@@ -65,8 +67,11 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         _prepare_database(effective)
         config_file = run_dir / "settings.yaml"
         write_private(effective, config_file)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SIGHTLINE_")}
-        supervisor = Supervisor(service_specs(effective, config_file), run_dir, environment | _MALLOC, SystemClock())
+        specs = service_specs(effective, config_file)
+        # The supervisor counts the restarts, so it shows metrics as well: on the port after those of its services.
+        port = settings.metrics_port and settings.metrics_port + len(specs)
+        stack.enter_context(serving_metrics(settings.metrics_host, port))
+        supervisor = Supervisor(specs, run_dir, service_environment(os.environ) | _MALLOC, SystemClock())
         stack.callback(config_file.unlink, missing_ok=True)
         stack.callback(supervisor.stop)
         supervisor.start()
@@ -88,6 +93,16 @@ def service_specs(settings: Settings, config_file: Path) -> list[ServiceSpec]:
         ServiceSpec(name, _command(arguments, config_file, settings.metrics_port and settings.metrics_port + index))
         for index, (name, arguments) in enumerate(commands)
     ]
+
+
+def service_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What services inherit: nothing that would override the settings handed to them in the file."""
+    overriding = ("REDIS_URL", "DATABASE_URL")
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("SIGHTLINE_") and name not in overriding
+    }
 
 
 def _command(arguments: list[str], config_file: Path, metrics_port: int) -> list[str]:
