@@ -20,11 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.errors import ConfigurationError
 from services.console import clock, started
 from services.evaluation.system import Answer, Summary, ask_all, drained, lost_frames, summarise
 from services.runtime import open_store
 from services.settings import Settings, load
-from services.up import RunningSystem, running_system
+from services.up import LOCK_NAME, RunningSystem, only_one, running_system
 
 if TYPE_CHECKING:
     from pipeline.adapters.simulation.words import TrueQuery
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 CAMERA_NAMES = ("gate", "lobby", "yard", "corridor", "stairs", "garden", "bridge", "platform")
 DEFAULT_DURATION_S = 60.0
+_MARK = ".sightline-demo"  # in folders that may be emptied
 _TOLD_QUESTIONS = 3
 _FPS = 8.0
 _DRAIN_S = 20.0  # what was seen last still travels to its identity
@@ -54,7 +56,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    shutil.rmtree(plan.data_dir, ignore_errors=True)
+    empty_folder(plan.data_dir)
     duration_s = plan.duration_s or DEFAULT_DURATION_S
     settings = _settings(plan, start_at=float(int(time.time())))
     console.print(
@@ -62,7 +64,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
     )
     with running_system(settings) as system:
         if not started(system, console, stop):
-            return 1
+            return 0 if stop.is_set() else 1
         console.print(f"  Every service is a process of its own. Watch: [bold cyan]{system.page}[/]\n")
         ready_at = time.time()
         _watch(system, duration_s, console, stop)
@@ -82,6 +84,26 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
     return 1 if summary.failures or not is_drained else 0
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove what an earlier demo left, and mark the folder as a demo's.
+
+    Raises `ConfigurationError` for a folder that holds anything else, or that a demo uses now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise ConfigurationError(
+            f"{folder} would be emptied, but holds files that are not of a demo; give an empty folder as --data-dir"
+        )
+    with only_one(folder / "run"):
+        for entry in folder.iterdir():
+            if entry.name not in ("run", _MARK):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for entry in (folder / "run").iterdir():
+            if entry.name != LOCK_NAME:
+                entry.unlink()
+        (folder / _MARK).touch()
 
 
 def _settings(plan: DemoPlan, start_at: float) -> Settings:

@@ -22,6 +22,8 @@ from services.supervisor import ServiceSpec, Supervisor
 
 log = logging.getLogger(__name__)
 
+LOCK_NAME = "lock"
+
 # Read by the C library at start only, therefore here in the launcher: keeping large activations mapped makes the
 # encoder 1.4 times as fast on CPUs.
 _MALLOC = {
@@ -60,9 +62,8 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
     for camera in settings.cameras:
         checked_address(camera)
     run_dir = settings.data_dir.resolve() / "run"
-    run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_only_one(run_dir / "lock"))
+        stack.enter_context(only_one(run_dir))
         effective = stack.enter_context(_with_redis(_with_port(settings)))
         _prepare_database(effective)
         config_file = run_dir / "settings.yaml"
@@ -134,7 +135,7 @@ def _with_redis(settings: Settings) -> Iterator[Settings]:
     from pipeline.adapters.redis_server import EmbeddedRedis
 
     server = EmbeddedRedis(redis_folder(settings))
-    server.end_orphan()  # ours is the only group over this folder: see `_only_one`
+    server.end_orphan()  # ours is the only group over this folder: see `only_one`
     server.start()
     try:
         yield changed(settings, {"redis_url": server.url})
@@ -149,12 +150,14 @@ def _prepare_database(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[IO[str]]:
-    with path.open("w") as file:
+def only_one(run_dir: Path) -> Iterator[IO[str]]:
+    """Hold the data folder of `run_dir`. Raises `ConfigurationError` while another group uses it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / LOCK_NAME).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigurationError(
-                f"another `sightline up` already uses {path.parent.parent}; stop it, or give another --data-dir"
+                f"another `sightline up` already uses {run_dir.parent}; stop it, or give another --data-dir"
             ) from error
         yield file
