@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.interfaces import DeadLetter
@@ -30,7 +31,7 @@ def watch(settings: Settings, console: Console) -> int:
         signal.signal(number, lambda *_: stop.set())
     with running_system(settings) as system:
         if not started(system, console, stop):
-            return 2 if system.supervisor.is_broken else 1
+            return 0 if stop.is_set() else 2 if system.supervisor.is_broken else 1
         console.print(
             f"\n  Sightline watches {len(settings.cameras)} cameras. Open [bold cyan]{system.page}[/]  (Ctrl-C stops)\n"
         )
@@ -54,7 +55,8 @@ def started(system: RunningSystem, console: Console, stop: threading.Event) -> b
     if not ready and not stop.is_set():
         for name in system.supervisor.failures():
             lines = system.supervisor.log_path(name).read_text(errors="replace").splitlines()
-            console.print(f"[bold red]{name}[/] did not start:", *lines[-8:], sep="\n", markup=True, highlight=False)
+            told = "\n".join(escape(line) for line in lines[-8:])
+            console.print(f"[bold red]{name}[/] did not start:\n{told}", highlight=False)
     return ready
 
 
@@ -66,7 +68,7 @@ def print_dead_letters(letters: Sequence[DeadLetter], console: Console) -> None:
     table = Table("entry", "stream", "group", "failed", "reason", box=None, header_style="bold")
     for letter in letters:
         failed = datetime.fromtimestamp(letter.failed_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(letter.entry_id, letter.stream.value, letter.group, failed, letter.reason)
+        table.add_row(letter.entry_id, letter.stream.value, letter.group, failed, escape(letter.reason))
     console.print(table)
 
 
@@ -83,7 +85,7 @@ def print_query(answer: QueryAnswer, console: Console) -> None:
         confidence = f"{person.confidence:.0%}" + ("" if person.is_confident else " (weak)")
         crop = person.crops[0] if person.crops else ""
         seen = (clock(person.first_seen_at), clock(person.last_seen_at))
-        table.add_row(str(person.global_id), confidence, *seen, route, crop)
+        table.add_row(str(person.global_id), confidence, *seen, route, escape(crop))
     console.print(table)
 
 

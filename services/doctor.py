@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SightlineError
@@ -47,7 +48,7 @@ def examine(settings: Settings, console: Console) -> bool:
     well = True
     for finding in _findings(settings, console):
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.is_well]
-        table.add_row(mark, finding.subject, finding.text)
+        table.add_row(mark, finding.subject, escape(finding.text))
         well = well and finding.is_well is not False
     console.print(table)
     return well
