@@ -81,7 +81,14 @@ def lost_frames(system: RunningSystem) -> dict[str, float]:
     """Frames that were not analysed, by reason, from the camera workers' own metrics."""
     lost: dict[str, float] = {}
     for port in system.metrics_ports("camera"):
-        text = httpx.get(f"http://{system.settings.metrics_host}:{port}/metrics", timeout=10.0).text
+        address = f"http://{system.settings.metrics_host}:{port}/metrics"
+        try:
+            text = httpx.get(address, timeout=10.0).text
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"{address} of a camera worker does not answer ({type(error).__name__}); "
+                f"see its log in {system.settings.data_dir / 'run'}"
+            ) from error
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "sightline_frames_dropped_total":
