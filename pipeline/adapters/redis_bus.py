@@ -158,9 +158,7 @@ class RedisBus:
                 seat.key, seat.group, memory.own_from, "+", self._config.redelivery_count, consumername=seat.consumer
             )
             memory.own_from = f"({pending[-1]['message_id'].decode()}" if pending else None
-            in_hand = self._in_hand.get((seat.stream, seat.group), set())
-            lost = [entry for entry in pending if entry["message_id"].decode() not in in_hand]
-            if deliveries := self._take_over(seat, lost, min_idle_s=0.0):
+            if deliveries := self._take_over(seat, self._not_in_hand(seat, pending), min_idle_s=0.0):
                 return deliveries
         return []
 
@@ -171,11 +169,16 @@ class RedisBus:
         while pending := self._redis.xpending_range(
             seat.key, seat.group, start, "+", self._config.redelivery_count, idle=int(idle_s * 1000)
         ):
-            if deliveries := self._take_over(seat, pending, idle_s):
+            # This process may work on a message for longer than that; then nothing was abandoned.
+            if deliveries := self._take_over(seat, self._not_in_hand(seat, pending), idle_s):
                 return deliveries
             start = f"({pending[-1]['message_id'].decode()}"
         memory.next_claim_at = self._monotonic() + idle_s / 4
         return []
+
+    def _not_in_hand(self, seat: _Seat, pending: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        in_hand = self._in_hand.get((seat.stream, seat.group), set())
+        return [entry for entry in pending if entry["message_id"].decode() not in in_hand]
 
     def _take_over(self, seat: _Seat, pending: Sequence[Mapping[str, Any]], min_idle_s: float) -> list[Delivery]:
         """Make pending entries this consumer's, and count the hand-out; those given up go to the dead letters."""

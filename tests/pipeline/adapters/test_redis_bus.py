@@ -124,6 +124,17 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(server: EmbeddedR
     assert numbers(take_all(bus)) == [1]
 
 
+def test_slow_work_is_not_taken_for_abandoned_by_the_process_that_does_it(server: EmbeddedRedis) -> None:
+    bus = RedisBus(server.url, "here", BusConfig(claim_idle_s=0.0))
+    bus.publish(EVENTS, [event(1), event(2)])
+    in_hand = take_all(bus)
+    for _ in range(5):  # more often than `max_deliveries`
+        assert take_all(bus) == []
+    bus.acknowledge(in_hand, "reader")
+    assert bus.backlog(EVENTS, "reader").pending == 0
+    assert bus.dead_letters(10) == []
+
+
 def test_an_outage_does_not_hand_out_again_what_this_process_still_works_on(server: EmbeddedRedis) -> None:
     bus = RedisBus(server.url, "here")
     bus.publish(EVENTS, [event(1), event(2)])
