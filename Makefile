@@ -8,7 +8,12 @@ EXTRAS_DEV := cpu,openvino,ultralytics,dev
 DEBIAN := chromium ffmpeg prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 SIGHTLINE_DATA ?= $(abspath $(wildcard ../shared/data))
+# Tests on real footage are skipped where the variable is unset, and an empty one is not unset.
+ifneq ($(SIGHTLINE_DATA),)
 export SIGHTLINE_DATA
+else
+unexport SIGHTLINE_DATA
+endif
 
 .PHONY: demo test check bench format clean debian
 
