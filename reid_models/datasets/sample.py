@@ -21,6 +21,9 @@ I64 = npt.NDArray[np.int64]
 JUNK = -1  # a detection too poor to count: removed before scoring
 DISTRACTOR = 0  # a false detection or a stranger: stays in the gallery and is never right
 
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+JPEG_TAIL_BYTES = 1024  # some cameras write padding behind the end mark
+
 
 class ImageArchive(Protocol):
     """Where a data set's image files lie: `ImageFolder` or `ImageZip`. Names are relative, with forward slashes."""
@@ -110,8 +113,12 @@ class Caption:
 
 def read_image(sample: ImageSample) -> Image:
     """The decoded picture, RGB. Raises `ConfigurationError` naming the file if it cannot be decoded."""
-    encoded = np.frombuffer(sample.archive.read(sample.name), np.uint8)
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    encoded = sample.archive.read(sample.name)
+    # OpenCV fills the missing rest of a JPEG with grey and says nothing.
+    is_cut_off = encoded.startswith(JPEG_START) and JPEG_END not in encoded[-JPEG_TAIL_BYTES:]
+    pixels = None
+    if encoded and not is_cut_off:
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ConfigurationError(
             f"{sample.name} in {sample.archive.address} has {len(encoded)} bytes that are no complete JPEG or PNG "

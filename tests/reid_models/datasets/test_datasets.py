@@ -64,7 +64,7 @@ def test_a_wrongly_named_image_is_named(folder: Path) -> None:
         read_query_and_gallery(folder)
 
 
-@pytest.mark.parametrize("keep", [0, 300])
+@pytest.mark.parametrize("keep", [0, 300, -2])
 def test_a_damaged_image_is_named(folder: Path, keep: int) -> None:
     sample = read_train(folder)[0]
     path = folder / sample.name
