@@ -234,7 +234,9 @@ class Store(Protocol):
     """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
 
     def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
-        """Write embeddings, assignments and events in one transaction. A tracklet that has an assignment keeps it."""
+        """Write embeddings, assignments and events in one transaction. A tracklet that has an assignment keeps it.
+
+        Raises `Unavailable` when a number meant for a new person has been given out in the meantime: decide again."""
 
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]: ...
 

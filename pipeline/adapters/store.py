@@ -23,7 +23,7 @@ from pipeline.contracts import (
     TrackletEmbedding,
     TrackletId,
 )
-from pipeline.errors import ConfigurationError, ModelVersionMismatch
+from pipeline.errors import ConfigurationError, ModelVersionMismatch, Unavailable
 from pipeline.interfaces import Decision, GalleryRows
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
@@ -80,7 +80,8 @@ class SqlStore(History):
         """Write tracklets, embeddings, assignments and events in one transaction; returns the new events.
 
         A tracklet that has an assignment keeps it and causes no event, so a repeated batch changes nothing; only its
-        embedding is added if it was made by another model.
+        embedding is added if it was made by another model. Raises `Unavailable`, and writes nothing, when somebody else
+        has in the meantime given out a number that this batch wants for a new person: decide again.
         """
         if not decisions:
             return []
@@ -93,6 +94,7 @@ class SqlStore(History):
             chosen = list(reversed(fresh.values()))
             if not chosen:
                 return []
+            _refuse_taken_numbers(connection, decisions, chosen)
             self._update_identities(connection, chosen, decided_at)
             events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
             connection.execute(_ASSIGN, [_assignment(decision) for decision in chosen])
@@ -234,6 +236,22 @@ def _assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dic
         rows = connection.execute(query.where(tracklets.c.tracklet_id.in_(part)))
         found |= {TrackletId(name): GlobalId(global_id) for name, global_id in rows}
     return found
+
+
+def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision], chosen: Sequence[Decision]) -> None:
+    """Two matchers may draw the same next number; the second to commit must not make two people one.
+
+    A tracklet that joined a person opened by the same batch counts too, even if the one that opened it is settled.
+    """
+    opened = {decision.global_id for decision in decisions if decision.is_new}
+    wanted = {decision.global_id for decision in chosen} & opened
+    last = locked(connection, "global_id")
+    taken = sorted(number for number in wanted if number <= last)
+    if taken:
+        raise Unavailable(
+            f"identity {taken[0]} was meant for a new person, but numbers up to {last} are already given out: another "
+            "matcher works on the same database; this batch must be decided again, and one of the two matchers stopped"
+        )
 
 
 def _tracklet_row(seen: TrackletCrops | TrackletEmbedding) -> dict[str, Any]:

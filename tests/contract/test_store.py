@@ -24,7 +24,7 @@ from pipeline.contracts import (
     pack_vector,
     unpack_vector,
 )
-from pipeline.errors import ConfigurationError, ModelVersionMismatch
+from pipeline.errors import ConfigurationError, ModelVersionMismatch, Unavailable
 from pipeline.interfaces import Decision
 from tests.fakes import DIGEST, DIMENSION, crop, embedding, tracklet, unit_vectors
 
@@ -154,6 +154,26 @@ def test_events_are_numbered_without_gap_whatever_is_repeated(batches: list[list
     assert [event.event_id for event in store.events_after(0, 100)] == returned
     assert store.counts().tracklets == distinct
     store.close()
+
+
+def test_a_number_given_out_in_the_meantime_is_not_given_to_a_second_new_person(store: SqlStore) -> None:
+    drawn = store.next_global_id()
+    store.commit_decisions([decide(embedding("gate", 1), drawn, is_new=True)], NOW)
+    before = everything(store)
+    late = [decide(embedding("hall", 2), drawn, is_new=True), decide(embedding("hall", 3), drawn)]
+    with pytest.raises(Unavailable, match="identity 1 was meant for a new person"):
+        store.commit_decisions(late, NOW)
+    assert everything(store) == before
+    drawn = store.next_global_id()
+    assert len(store.commit_decisions([decide(late[0].embedding, drawn, is_new=True)], NOW)) == 1
+
+
+def test_nobody_joins_a_new_person_whose_number_went_to_somebody_else(store: SqlStore) -> None:
+    first, second = embedding("gate", 1), embedding("gate", 2)
+    commit(store, (embedding("hall", 9), 1), (first, 2))
+    with pytest.raises(Unavailable):
+        store.commit_decisions([decide(first, 1, is_new=True), decide(second, 1)], NOW)
+    assert store.assignments([second.tracklet_id]) == {}
 
 
 # --- outbox -----------------------------------------------------------------------------------------------------------

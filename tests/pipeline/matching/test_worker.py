@@ -178,6 +178,31 @@ def test_a_tracklet_that_the_matcher_stumbles_over_is_set_aside_alone(
     assert stream.backlog(StreamName.EMBEDDINGS, GROUP).pending == 0
 
 
+def test_two_matchers_by_mistake_give_no_number_to_two_people(store: SqlStore) -> None:
+    looks = unit_vectors(np.random.default_rng(5), 2)
+    streams = bus(), bus()
+    for number, stream in enumerate(streams):
+        stream.publish(StreamName.EMBEDDINGS, [embedding("gate", number, vector=looks[number])])
+    other = worker(streams[1], store)
+
+    class Overtaken:
+        """The store of a matcher that another one overtakes, once, between drawing a number and committing."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def next_global_id(self) -> int:
+            drawn = store.next_global_id()
+            other.run_once()
+            return drawn
+
+    slow = MatcherWorker(streams[0], Overtaken(), ExactGallery, HandClock(), CONFIG)  # type: ignore[arg-type]  # a proxy
+    with pytest.raises(Unavailable, match="another matcher"):
+        slow.run_once()
+    assert slow.run_once() == 1
+    assert sorted(event.global_id for event in outcome(store)) == [1, 2]
+
+
 class Killed(BaseException):
     """The process ends here."""
 
