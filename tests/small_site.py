@@ -137,7 +137,7 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     With a `folder` the database lies there, and may be used by many threads.
     """
     store = SqlStore.in_memory() if folder is None else file_store(folder)
-    blobs, board, encoder = MemoryBlobs(), MemoryStatusBoard(), WardrobeEncoder()
+    blobs, board, encoder = MemoryBlobs(), MemoryStatusBoard(now=lambda: NOW), WardrobeEncoder()
     record(store, blobs, PAINTED_PEOPLE if stays is None else stays, encoder)
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)

@@ -18,15 +18,18 @@ from pipeline.interfaces import StatusBoard
 
 GATE = CameraId("gate")
 
+NOW = 10_000.0
+FORGOTTEN_AFTER_S = 3600.0
+
 Open = Callable[[float], StatusBoard]  # by the expiry of pictures in seconds
 
 
-def status(camera_id: str, people: int = 0) -> CameraStatus:
+def status(camera_id: str, people: int = 0, reported_at: float = NOW) -> CameraStatus:
     return CameraStatus(
         camera_id=camera_id,
         state=CameraState.UP,
-        reported_at=5.0,
-        frame_at=4.9,
+        reported_at=reported_at,
+        frame_at=reported_at - 0.1,
         width_px=640,
         height_px=360,
         analysed_fps=7.5,
@@ -46,12 +49,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 _sites = itertools.count()
 
 
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
 @pytest.fixture(params=["memory", "redis"])
-def open_board(request: pytest.FixtureRequest, server: EmbeddedRedis) -> Open:
+def open_board(request: pytest.FixtureRequest, server: EmbeddedRedis, hands: Hands) -> Open:
     if request.param == "memory":
-        return MemoryStatusBoard
+        return lambda expiry_s: MemoryStatusBoard(expiry_s, FORGOTTEN_AFTER_S, now=hands.now)
     site = f"site{next(_sites)}"
-    return lambda expiry_s: RedisStatusBoard(server.url, site, snapshot_expiry_s=expiry_s)
+    return lambda expiry_s: RedisStatusBoard(server.url, site, None, expiry_s, FORGOTTEN_AFTER_S, hands.now)
 
 
 @pytest.fixture
@@ -87,9 +105,35 @@ def test_an_old_picture_does_not_pass_for_the_present(open_board: Open) -> None:
     assert board.statuses() == [status("gate")]
 
 
+def test_a_camera_that_reports_no_more_is_forgotten_and_comes_back_with_its_next_report(
+    board: StatusBoard, hands: Hands
+) -> None:
+    board.report(status("gate"), None)
+    hands.at = NOW + FORGOTTEN_AFTER_S
+    board.report(status("yard", reported_at=hands.at), None)
+    assert [seen.camera_id for seen in board.statuses()] == ["gate", "yard"]
+    hands.at += 1.0
+    assert [seen.camera_id for seen in board.statuses()] == ["yard"]
+    hands.at = NOW
+    assert [seen.camera_id for seen in board.statuses()] == ["yard"]  # it was deleted, not only hidden
+    board.report(status("gate"), None)
+    assert [seen.camera_id for seen in board.statuses()] == ["gate", "yard"]
+
+
+def test_pictures_are_not_written_to_the_append_only_file(server: EmbeddedRedis) -> None:
+    client = redis.Redis.from_url(server.url)
+    board = RedisStatusBoard(server.url, "light")
+    board.report(status("gate"), None)
+    before = client.info("persistence")["aof_current_size"]
+    picture = bytes(200_000)
+    board.report(status("gate"), picture)
+    assert board.snapshot(GATE) == picture
+    assert 0 < client.info("persistence")["aof_current_size"] - before < 2_000
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\x00", b"CameraStatus\x0099\x00", b"CameraStatus\x001\x00\xc1"])
 def test_a_status_that_cannot_be_read_hides_no_other(server: EmbeddedRedis, garbage: bytes) -> None:
-    board = RedisStatusBoard(server.url, "torn")
+    board = RedisStatusBoard(server.url, "torn", now=lambda: NOW)
     board.report(status("gate"), None)
     redis.Redis.from_url(server.url).hset(site_key("torn", "status"), "broken", garbage)
     assert board.statuses() == [status("gate")]
