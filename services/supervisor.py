@@ -2,11 +2,15 @@
 
 A service that ends with code 2 cannot work as configured: it is not started again, and the group is told to stop. Any
 other end leads to a restart after a pause that doubles up to half a minute and is forgotten after a quiet minute.
+What a service prints goes to a log of bounded size.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +40,14 @@ class ServiceSpec:
     grace_s: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """When the log of a service is set aside, and how many such logs are kept."""
+
+    max_bytes: int = 10_000_000
+    kept: int = 3
+
+
 @dataclass(slots=True)
 class _Running:
     spec: ServiceSpec
@@ -52,12 +64,18 @@ class Supervisor:
     """Starts services, watches them, stops them. Not thread-safe: one thread calls it."""
 
     def __init__(
-        self, specs: Sequence[ServiceSpec], run_dir: Path, environment: Mapping[str, str], clock: Clock
+        self,
+        specs: Sequence[ServiceSpec],
+        run_dir: Path,
+        environment: Mapping[str, str],
+        clock: Clock,
+        log_limits: LogLimits = LogLimits(),
     ) -> None:
         self._running = [_Running(spec) for spec in specs]
         self._run_dir = run_dir
         self._environment = dict(environment)
         self._clock = clock
+        self._log_limits = log_limits
         self.is_broken = False  # a service cannot work as configured
 
     def start(self) -> None:
@@ -66,9 +84,13 @@ class Supervisor:
             self._start(service)
 
     def poll(self) -> None:
-        """Notice services that ended and start again those whose pause is over. Call it about once a second."""
+        """Notice services that ended, start again those whose pause is over, and keep the logs short.
+
+        Call it about once a second.
+        """
         now_s = self._clock.monotonic()
         for service in self._running:
+            rotate_log(self.log_path(service.spec.name), self._log_limits)
             if service.process is None:
                 if service.is_wanted and now_s >= service.start_again_at_s and not self.is_broken:
                     self._start(service)
@@ -122,6 +144,7 @@ class Supervisor:
     def _start(self, service: _Running) -> None:
         ready = self._ready_file(service.spec.name)
         ready.unlink(missing_ok=True)
+        rotate_log(self.log_path(service.spec.name), self._log_limits)
         service.log_file = self.log_path(service.spec.name).open("ab")
         # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the services in order.
         service.process = subprocess.Popen(
@@ -158,3 +181,22 @@ class Supervisor:
 
     def _ready_file(self, name: str) -> Path:
         return self._run_dir / f"{name}.ready"
+
+
+def rotate_log(path: Path, limits: LogLimits) -> None:
+    """Set a log aside that has grown too large: `NAME.log.1` is the newest of those kept.
+
+    The service holds its log open as standard output, so the file is copied and emptied instead of moved. It is open
+    for appending: the next line begins the empty file. A line between copy and truncation is lost.
+    """
+    if not path.exists() or path.stat().st_size <= limits.max_bytes:
+        return
+    aside = [path.with_name(f"{path.name}.{number}") for number in range(1, limits.kept + 1)]
+    try:
+        for newer, older in reversed(list(itertools.pairwise(aside))):
+            if newer.exists():
+                newer.replace(older)
+        shutil.copyfile(path, aside[0])
+        os.truncate(path, 0)
+    except OSError as error:
+        log.warning("the log %s cannot be set aside: %s", path, error)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from services.supervisor import ServiceSpec, Supervisor
+from services.supervisor import LogLimits, ServiceSpec, Supervisor, rotate_log
 
 READY = "import os, pathlib; pathlib.Path(os.environ['SIGHTLINE_READY_FILE']).touch();"
 WAIT = "import time; time.sleep(60)"
@@ -103,3 +103,33 @@ def test_pauses_between_restarts_grow(tmp_path: Path) -> None:
     moments = [float(moment) for moment in starts.read_text().split()]
     pauses = [after - before for before, after in itertools.pairwise(moments)]
     assert pauses[2] > pauses[0]
+
+
+def test_a_log_is_set_aside_while_its_service_prints_and_only_the_newest_are_kept(tmp_path: Path) -> None:
+    code = (
+        f"import itertools, time\n{READY}\nfor number in itertools.count(): print(number, flush=True); time.sleep(1e-3)"
+    )
+    spec = service("worker", code)
+    supervisor = Supervisor([spec], tmp_path, os.environ, QuickClock(), LogLimits(max_bytes=200, kept=2))
+    supervisor.start()
+    path = supervisor.log_path("worker")
+    oldest = tmp_path / "worker.log.2"
+    try:
+        wait_for(lambda: oldest.exists() and "0" not in oldest.read_text().split(), supervisor)
+        wait_for(lambda: path.stat().st_size > 0, supervisor)
+    finally:
+        supervisor.stop()
+    parts = [tmp_path / f"worker.log{ending}" for ending in (".2", ".1", "")]
+    numbers = [int(word) for part in parts for word in part.read_text().split()]  # a hole of zero bytes would not read
+    assert numbers == sorted(set(numbers))
+    assert sorted(file.name for file in tmp_path.glob("worker.log*")) == ["worker.log", "worker.log.1", "worker.log.2"]
+
+
+def test_a_log_of_an_earlier_run_is_set_aside_at_the_start_if_it_is_large(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    for content, names in [("12345", ["worker.log"]), ("123456", ["worker.log", "worker.log.1"])]:
+        path.write_text(content)
+        rotate_log(path, LogLimits(max_bytes=5, kept=3))
+        assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert path.read_text() == ""
+    assert (tmp_path / "worker.log.1").read_text() == "123456"
