@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
 from services.settings import Settings
-from services.supervisor import READY_FILE_VARIABLE
+from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
     from pipeline.adapters.blobs import FsBlobs
@@ -47,8 +47,8 @@ def service(name: str, settings: Settings) -> Iterator[threading.Event]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    if os.environ.get(READY_FILE_VARIABLE):
-        _stop_with_parent()
+    if supervisor := os.environ.get(SUPERVISOR_VARIABLE):
+        _stop_with_parent(int(supervisor))
     with serving_metrics(settings.metrics_host, settings.metrics_port):
         log.info("%s starts for site %s", name, settings.site)
         yield stop
@@ -162,10 +162,16 @@ def serving_manifest(settings: Settings) -> Manifest | None:
     return None if folder is None else read_manifest(folder)
 
 
-def _stop_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the supervisor dies, so that nothing is left running behind it."""
+def _stop_with_parent(supervisor: int) -> None:
+    """Ask the kernel for a SIGTERM when the supervisor (a process number) dies, so that nothing runs on behind it.
+
+    Ends the process if the supervisor has died already: of that the kernel tells nobody.
+    """
     with contextlib.suppress(OSError, AttributeError):  # only Linux has it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        log.warning("the supervisor, process %d, has ended before this service began", supervisor)
+        sys.exit(0)
 
 
 class _TextLines(logging.Formatter):

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 CONFIGURATION_EXIT = 2
 READY_FILE_VARIABLE = "SIGHTLINE_READY_FILE"
+SUPERVISOR_VARIABLE = "SIGHTLINE_SUPERVISOR"  # its process number, so that a service notices that it is gone
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -152,7 +153,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=service.log_file,
             stderr=subprocess.STDOUT,
-            env={**self._environment, READY_FILE_VARIABLE: str(ready)},
+            env={**self._environment, READY_FILE_VARIABLE: str(ready), SUPERVISOR_VARIABLE: str(os.getpid())},
             start_new_session=True,
         )
         service.started_at_s = self._clock.monotonic()

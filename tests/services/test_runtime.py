@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.metrics import SERVICE_RESTARTS
 from services.runtime import service, serving_metrics
 from services.settings import Settings
+from services.supervisor import SUPERVISOR_VARIABLE
 
 
 def free_port() -> int:
@@ -43,3 +47,18 @@ def test_the_api_has_metrics_where_prometheus_looks_without_a_token(monkeypatch:
     port = free_port()
     with service("api", Settings(metrics_port=port)):
         assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+
+
+def test_a_service_whose_supervisor_died_before_it_began_ends_at_once() -> None:
+    code = (
+        "from services.runtime import service\nfrom services.settings import Settings\n"
+        "with service('match', Settings(metrics_port=0)): print('works')"
+    )
+    for supervisor, told in [(os.getpid(), "works\n"), (os.getpid() + 1, "")]:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, SUPERVISOR_VARIABLE: str(supervisor)},
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert done.stdout == told
+        assert ("has ended before" in done.stderr) == (told == "")
