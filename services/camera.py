@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import sys
 import time
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ from pipeline.interfaces import Clock, Tracker
 from services.detection import open_detector, open_tracker
 from services.runtime import announce_ready, open_bus, open_status_board, service
 from services.settings import CameraSettings, Settings
-from services.supervisor import READY_FILE_VARIABLE
+from services.supervisor import SUPERVISOR_VARIABLE
 from services.track_log import LoggedTracker
 
 
@@ -55,8 +56,11 @@ def run(settings: Settings, only: Sequence[str] | None) -> None:
             outbox,
             open_status_board(settings),
             clock,
-            # Under the supervisor a worker that ends would be started again and show its recordings twice.
-            WorkerConfig(ends_with_recordings=READY_FILE_VARIABLE not in os.environ),
+            WorkerConfig(
+                ends_with_recordings=ends_with_recordings(
+                    settings.ends_with_recordings, SUPERVISOR_VARIABLE in os.environ, sys.stderr.isatty()
+                )
+            ),
         )
         announce_ready()
         worker.run(stop.is_set)
@@ -104,6 +108,15 @@ def checked_address(camera: CameraSettings) -> CameraAddress:
     except ConfigurationError as error:
         raise ConfigurationError(f"camera {camera.id}: {error}") from error
     return address
+
+
+def ends_with_recordings(wanted: bool | None, is_supervised: bool, is_on_terminal: bool) -> bool:
+    """Whether the worker stops when all its cameras were recordings and have ended.
+
+    One that ends under a supervisor or in a container is started again and shows its recordings twice. So it goes on
+    under the supervisor always, and elsewhere as `wanted`; by default it ends only before a human at a terminal.
+    """
+    return not is_supervised and (is_on_terminal if wanted is None else wanted)
 
 
 def feed_config(camera: CameraSettings) -> FeedConfig:

@@ -101,6 +101,7 @@ class Settings(BaseModel):
     metrics_port: Annotated[int, Field(ge=0, le=65000)] = 9400  # first port of `up`'s services; 0: no metrics
     cameras_per_worker: Annotated[int, Field(ge=1)] = 4
     cameras: tuple[CameraSettings, ...] = ()
+    ends_with_recordings: bool | None = None  # `sightline camera` alone; default: on a terminal. Never under `up`
     tracking: TrackingSettings = TrackingSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()

@@ -11,11 +11,10 @@ import pytest
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.contracts import StreamName, TrackletCrops
 from pipeline.errors import ConfigurationError, SightlineError
-from services.camera import chosen, probe, run
+from services.camera import chosen, ends_with_recordings, probe, run
 from services.detection import DETECTORS, TRACKERS, open_detector, open_tracker
 from services.runtime import open_bus, open_status_board
 from services.settings import CameraSettings, Settings
-from services.supervisor import READY_FILE_VARIABLE
 from services.track_log import read_track_logs
 
 
@@ -26,6 +25,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         data_dir=tmp_path,
         metrics_port=0,
+        ends_with_recordings=True,
         cameras=tuple({"id": name, "address": address.format(n)} for n, name in enumerate(("gate", "yard"))),
         tracking={"detector": "motion", "log_tracks": True},
     )
@@ -76,6 +76,16 @@ def test_a_file_that_is_no_video_is_refused_before_anything_starts(tmp_path: Pat
     assert not (tmp_path / "data").exists()
 
 
+def test_a_worker_that_would_be_started_again_outlives_its_recordings() -> None:
+    assert not any(
+        ends_with_recordings(wanted, True, terminal) for wanted in (None, True) for terminal in (True, False)
+    )
+    assert not ends_with_recordings(None, is_supervised=False, is_on_terminal=False)  # a container
+    assert ends_with_recordings(None, is_supervised=False, is_on_terminal=True)
+    assert ends_with_recordings(True, is_supervised=False, is_on_terminal=False)
+    assert not ends_with_recordings(False, is_supervised=False, is_on_terminal=True)
+
+
 def test_probing_tells_size_or_reason_and_no_password() -> None:
     told = probe(CameraSettings(id="gate", address="simulated://site?size=320x180"))
     assert "320x180" in told
@@ -104,10 +114,10 @@ def test_a_real_recording_goes_through_the_worker_with_a_real_detector(tmp_path:
     settings = Settings(
         data_dir=tmp_path / "data",
         metrics_port=0,
+        ends_with_recordings=True,
         cameras=({"id": "campus", "address": str(clip)},),
         tracking={"detector_model": data.parent / "models/detectors/yolox_nano_416_coco.onnx"},
     )
-    assert READY_FILE_VARIABLE not in os.environ
     with EmbeddedRedis(settings.data_dir / "redis"):
         run(settings, None)
         deliveries = open_bus(settings).consume(StreamName.CROPS, "test", "one", 1000, 0.1)
