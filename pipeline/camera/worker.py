@@ -186,8 +186,9 @@ class CameraWorker:
                 with self._isolated(camera):
                     picture = camera.snapshot(self._config.snapshot_width_px, self._config.snapshot_quality)
                     self._board.report(camera.status(self._detector.name), picture)
-        except Unavailable as error:
-            # A board that hangs would hold up every frame: leave it alone for a while.
+        except (Unavailable, ConfigurationError) as error:
+            # A board that hangs would hold up every frame: leave it alone for a while. A refused password is no reason
+            # to stop watching either: messages wait on disk, and the operator may mend it meanwhile.
             self._report_due_s = now_s + self._config.board_pause_s
             log.warning("the status of the cameras cannot be told: %s", error)
 

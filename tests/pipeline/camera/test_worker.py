@@ -138,13 +138,13 @@ class DictBoard:
     def __init__(self) -> None:
         self.newest: dict[str, CameraStatus] = {}
         self.pictures: dict[str, bytes | None] = {}
-        self.is_away = False
+        self.trouble: Exception | None = None
         self.asked = 0
 
     def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None:
         self.asked += 1
-        if self.is_away:
-            raise Unavailable("the board does not answer")
+        if self.trouble is not None:
+            raise self.trouble
         self.newest[status.camera_id] = status
         self.pictures[status.camera_id] = snapshot_jpeg
 
@@ -308,14 +308,18 @@ def test_the_board_is_told_once_a_second_with_a_picture() -> None:
     assert picture is not None and picture.startswith(b"\xff\xd8")
 
 
-def test_a_board_that_does_not_answer_is_left_alone_for_a_while_and_frames_go_on() -> None:
+@pytest.mark.parametrize("trouble", [Unavailable("no answer"), ConfigurationError("the password is refused")])
+def test_a_board_that_fails_is_left_alone_for_a_while_and_frames_go_on(
+    trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = HandClock()
-    feed = ScriptedFeed("k1", clock)
+    feed = ScriptedFeed(f"k-{type(trouble).__name__}", clock)
     on = Stage(feed, clock=clock)
-    on.board.is_away = True
+    on.board.trouble = trouble
     on.works(30.0)
     assert on.board.asked <= 4
-    assert counted("frames_analysed_total", camera="k1") == feed.given
+    assert len([record for record in caplog.records if str(trouble) in record.getMessage()]) == on.board.asked
+    assert counted("frames_analysed_total", camera=feed.camera_id) == feed.given
 
 
 def test_a_configuration_error_of_the_detector_stops_the_worker_in_order() -> None:
