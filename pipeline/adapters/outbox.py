@@ -11,7 +11,7 @@ import msgpack
 from pipeline.adapters.bus_rules import fields_of, message_of
 from pipeline.adapters.spool import Spool
 from pipeline.contracts import Message, StreamName
-from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
+from pipeline.errors import ConfigurationError, InvalidMessage, SightlineError, Unavailable
 from pipeline.interfaces import Bus
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,16 @@ class Outbox:
         """Send what waits, as far as the bus takes it. Call it often. Returns the number of messages sent."""
         self._store()
         sent = 0
-        while payloads := self._waiting():
-            messages = self._messages(payloads)
-            if messages and not self._publish(messages):
-                return sent
-            self._spool.take(len(payloads))
-            sent += len(messages)
+        try:
+            while payloads := self._waiting():
+                messages = self._messages(payloads)
+                if messages and not self._publish(messages):
+                    return sent
+                sent += len(messages)
+                self._spool.take(len(payloads))
+        except Unavailable as error:
+            self._pause(error)
+            return sent
         if self._held and self._publish(self._held):
             sent += len(self._held)
             self._held = []
@@ -87,13 +91,16 @@ class Outbox:
             self._bus.publish(self._stream, messages)
         except (Unavailable, ConfigurationError) as error:
             # A refused password is no reason to lose what was seen: the operator may mend it while we wait.
-            if not self._pause_s:
-                log.warning("messages for %s wait on disk: %s", self._stream, error)
-            self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-            self._retry_at = self._monotonic() + self._pause_s
+            self._pause(error)
             return False
         self._pause_s = 0.0
         return True
+
+    def _pause(self, error: SightlineError) -> None:
+        if not self._pause_s:
+            log.warning("messages for %s wait on disk: %s", self._stream, error)
+        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        self._retry_at = self._monotonic() + self._pause_s
 
     def _store(self) -> None:
         if not self._held:

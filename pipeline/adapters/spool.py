@@ -12,7 +12,8 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -84,18 +85,29 @@ class Spool:
         SPOOL_BYTES.set(self.size_bytes)
 
     def peek(self, max_count: int) -> list[bytes]:
-        """The oldest records, at most `max_count` and at most those of one segment; empty when nothing waits."""
-        while self._reading is None and self._sizes:
-            self._begin_reading(next(iter(self._sizes)))
+        """The oldest records, at most `max_count` and at most those of one segment; empty when nothing waits.
+
+        Raises `Unavailable` if the disk refuses; a later call goes on at the same record.
+        """
+        with self._translated():
+            while self._sizes and (self._reading is None or not self._reading.payloads):
+                if self._reading is None:
+                    self._reading = self._read(next(iter(self._sizes)))
+                else:  # all of it was taken
+                    self._finish(self._reading)
         return list(self._reading.payloads)[:max_count] if self._reading else []
 
     def take(self, count: int) -> None:
-        """Remove the first `count` of the records last peeked at."""
+        """Remove the first `count` of the records last peeked at.
+
+        Raises `Unavailable` if the disk refuses to let go of the segment; `peek` does not show the records again.
+        """
         assert self._reading is not None and count <= len(self._reading.payloads)
         for _ in range(count):
             self._reading.payloads.popleft()
         if not self._reading.payloads:
-            self._finish_reading(self._reading)
+            with self._translated():
+                self._finish(self._reading)
 
     def keep_segment(self) -> None:
         """Set the segment that is being read aside instead of removing it: something in it could not be used."""
@@ -129,26 +141,34 @@ class Spool:
             self._writing.close()
             self._writing = None
 
-    def _begin_reading(self, path: Path) -> None:
+    def _read(self, path: Path) -> _Reading:
         if self._writing is not None and Path(self._writing.name) == path:
             self._seal()
         records = read_records(path.read_bytes())
-        self._reading = _Reading(path, deque(records.payloads), records.damaged_bytes > 0)
         if records.damaged_bytes:
             log.error("%d bytes inside %s are damaged; the records around them are sent", records.damaged_bytes, path)
-        if not records.payloads:
-            self._finish_reading(self._reading)
+        return _Reading(path, deque(records.payloads), records.damaged_bytes > 0)
 
-    def _finish_reading(self, reading: _Reading) -> None:
+    def _finish(self, reading: _Reading) -> None:
         if reading.is_damaged:
             reading.path.rename(reading.path.with_suffix(".damaged"))
             log.error("%s was kept for inspection", reading.path.with_suffix(".damaged"))
         else:
-            reading.path.unlink()
-        _sync_folder(self._folder)
+            reading.path.unlink(missing_ok=True)
         del self._sizes[reading.path]
         self._reading = None
         SPOOL_BYTES.set(self.size_bytes)
+        _sync_folder(self._folder)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(
+                f"messages that wait in {self._folder} cannot be read or removed ({error.strerror}); check this disk "
+                "and the owner of the folder's files"
+            ) from error
 
 
 def write_record(payload: bytes) -> bytes:

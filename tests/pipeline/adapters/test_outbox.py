@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -131,6 +132,28 @@ def test_when_the_disk_refuses_too_messages_are_held_and_arrive_later(
     assert outbox.pump() == 2
     assert arrived(bus) == [1, 2]
     assert not outbox.is_blocked
+
+
+@pytest.mark.parametrize("step", ["read_bytes", "unlink"])
+def test_a_disk_that_fails_while_the_spool_is_sent_makes_it_wait_and_nothing_is_lost(
+    bus: MemoryBus, outbox: Outbox, clock: HandClock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refuse(_path: Path, **_options: bool) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    bus.go_away()
+    outbox.send([event(1), event(2)])
+    bus.come_back()
+    clock.sleep(100.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, step, refuse)
+        outbox.pump()
+        outbox.send([event(3)])
+        clock.sleep(100.0)
+        outbox.pump()
+    clock.sleep(100.0)
+    outbox.pump()
+    assert arrived(bus) == [1, 2, 3]
 
 
 def test_a_message_that_no_reader_accepts_does_not_hold_up_the_others(bus: MemoryBus, outbox: Outbox) -> None:

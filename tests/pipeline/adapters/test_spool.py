@@ -179,6 +179,27 @@ def test_a_disk_that_refuses_leaves_the_queue_as_it_was(open_spool: OpenSpool, m
     assert take_all(spool) == [b"before", b"after"]
 
 
+@pytest.mark.parametrize("step", ["read_bytes", "unlink"])
+def test_a_disk_that_fails_while_records_are_taken_costs_and_repeats_none(
+    open_spool: OpenSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    spool = open_spool()
+    spool.append([b"a"])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, step, refuse)
+        with pytest.raises(Unavailable, match=r"Input/output error.*check this disk"):
+            take_all(spool)
+        with pytest.raises(Unavailable):
+            spool.peek(1)
+    spool.append([b"b"])
+    assert take_all(spool) == ([b"a", b"b"] if step == "read_bytes" else [b"b"])
+    assert list(tmp_path.glob("*.spool")) == []
+
+
+def refuse(_path: Path, **_options: bool) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 def test_a_folder_belongs_to_one_process_at_a_time(open_spool: OpenSpool, tmp_path: Path) -> None:
     spool = open_spool()
     with pytest.raises(ConfigurationError, match=f"process {os.getpid()} already holds"):
