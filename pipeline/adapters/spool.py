@@ -56,7 +56,8 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._lock = hold_folder(folder, "spool", "give each camera worker a spool folder of its own")
         self._sizes = {path: path.stat().st_size for path in sorted(folder.glob("*.spool"))}  # oldest first
-        self._last_number = max((int(path.stem) for path in self._sizes), default=0)
+        # A segment kept for inspection keeps its number too, or the next one of that number would overwrite it.
+        self._last_number = max((int(path.stem) for path in [*self._sizes, *folder.glob("*.damaged")]), default=0)
         self._writing: BinaryIO | None = None  # always the newest segment; never one of an earlier process
         self._reading: _Reading | None = None  # always the oldest segment
         if self._sizes:

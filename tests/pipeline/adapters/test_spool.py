@@ -200,6 +200,18 @@ def refuse(_path: Path, **_options: bool) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
+def test_a_segment_kept_for_inspection_is_never_overwritten(open_spool: OpenSpool, tmp_path: Path) -> None:
+    for content in (b"first", b"second"):
+        spool = open_spool()
+        spool.append([content])
+        spool.peek(1)
+        spool.keep_segment()
+        spool.take(1)
+        spool.close()
+    kept = sorted(tmp_path.glob("*.damaged"))
+    assert [read_records(path.read_bytes()).payloads for path in kept] == [[b"first"], [b"second"]]
+
+
 def test_a_folder_belongs_to_one_process_at_a_time(open_spool: OpenSpool, tmp_path: Path) -> None:
     spool = open_spool()
     with pytest.raises(ConfigurationError, match=f"process {os.getpid()} already holds"):
