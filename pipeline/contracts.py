@@ -98,7 +98,7 @@ class TrackletCrops(Message):
     sequence: Annotated[int, Field(ge=0)]
     started_at: Finite
     ended_at: Finite
-    sent_at: Finite
+    sent_at: Finite  # by the clock of the camera worker
     detections: Annotated[int, Field(ge=1)]  # frames in which the person was seen
     is_last: bool  # the track ended with this piece
     crops: Annotated[tuple[Crop, ...], Field(min_length=1, max_length=MAX_CROPS)]  # best first

@@ -20,8 +20,8 @@ _LATE_S = 1.0
 class Cutter(Protocol):
     """Cuts tracks into tracklets: `TrackletCutter`; one that records in tests."""
 
-    def observe(self, frame: Frame, tracks: Tracks) -> Sequence[TrackletCrops]:
-        """The tracklets that are complete with this frame."""
+    def observe(self, frame: Frame, tracks: Tracks, now: float) -> Sequence[TrackletCrops]:
+        """The tracklets that are complete with this frame, sent at `now`."""
 
     def finish(self, now: float) -> Sequence[TrackletCrops]:
         """What is left of all tracks, which end here."""
@@ -76,7 +76,7 @@ class HostedCamera:
         follower = self._follower = self._follower or self._begin_anew()
         self._tracks = follower.tracker.update(found, frame.captured_at)
         metrics.TRACK_SECONDS.labels(self.camera_id).observe(self._clock.monotonic() - began_s)
-        pieces += follower.cutter.observe(frame, self._tracks)
+        pieces += follower.cutter.observe(frame, self._tracks, self._clock.now())
         metrics.PEOPLE.labels(self.camera_id).set(len(self._tracks))
         metrics.FRAMES_ANALYSED.labels(self.camera_id).inc()
         self._newest = frame

@@ -76,8 +76,11 @@ class TrackletCutter:
         self._config = config or TrackletConfig()
         self._pieces: dict[int, _Piece] = {}
 
-    def observe(self, frame: Frame, tracks: Tracks) -> list[TrackletCrops]:
-        """Take in one frame and the tracks seen in it; the tracklets that are complete with it."""
+    def observe(self, frame: Frame, tracks: Tracks, now: float) -> list[TrackletCrops]:
+        """Take in one frame and the tracks seen in it; the tracklets that are complete with it, sent at `now`.
+
+        What is cut depends on the times of the frames alone.
+        """
         seen = visibilities(tracks.boxes, frame.image.shape[1], frame.image.shape[0])
         for row, track_id in enumerate(tracks.track_ids.tolist()):
             piece = self._pieces.setdefault(track_id, _Piece())
@@ -87,18 +90,18 @@ class TrackletCutter:
             piece.total_detections += 1
             piece.ended_at = frame.captured_at
             self._consider(piece, frame, tracks.boxes[row], float(tracks.scores[row]), float(seen[row]))
-        return self._cut_due(frame.captured_at)
+        return self._cut_due(frame.captured_at, now)
 
     def finish(self, now: float) -> list[TrackletCrops]:
         """End all tracks; what is left of them, sent at `now`."""
-        ended = [self._cut(track_id, is_last=True, sent_at=now) for track_id in sorted(self._pieces)]
+        ended = [self._cut(track_id, is_last=True, now=now) for track_id in sorted(self._pieces)]
         self._pieces.clear()
         return [tracklet for tracklet in ended if tracklet is not None]
 
-    def _cut_due(self, now: float) -> list[TrackletCrops]:
+    def _cut_due(self, captured_at: float, now: float) -> list[TrackletCrops]:
         complete = []
         for track_id, piece in sorted(self._pieces.items()):
-            silent_s = now - piece.ended_at
+            silent_s = captured_at - piece.ended_at
             has_ended = silent_s > self._config.ends_after_s
             if piece.detections and (has_ended or self._is_due(piece)):
                 complete.append(self._cut(track_id, has_ended, now))
@@ -113,7 +116,7 @@ class TrackletCutter:
         wait_s = self._config.cut_every_s if piece.sequence else self._config.first_cut_after_s
         return bool(piece.candidates) and piece.ended_at - piece.started_at >= wait_s
 
-    def _cut(self, track_id: int, is_last: bool, sent_at: float) -> TrackletCrops | None:
+    def _cut(self, track_id: int, is_last: bool, now: float) -> TrackletCrops | None:
         """The tracklet of the piece so far, which then begins anew; None where there is nothing worth sending."""
         piece = self._pieces[track_id]
         if not piece.candidates or piece.total_detections < self._config.min_detections:
@@ -126,7 +129,7 @@ class TrackletCutter:
             sequence=piece.sequence,
             started_at=piece.started_at,
             ended_at=piece.ended_at,
-            sent_at=sent_at,
+            sent_at=now,
             detections=piece.detections,
             is_last=is_last,
             crops=tuple(_encode(candidate, self._config) for candidate in chosen),

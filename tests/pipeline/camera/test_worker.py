@@ -282,6 +282,7 @@ def test_tracks_begin_anew_when_time_goes_back() -> None:
     on.worker.stop()
     assert {piece.boot_id for piece in on.outbox.sent} == {"boot", "boot-1"}
     assert all(0 <= piece.ended_at - piece.started_at < 5 for piece in on.outbox.sent)
+    assert all(piece.sent_at >= feed.began_at for piece in on.outbox.sent)  # whatever the stream says
 
 
 def test_the_worker_ends_with_its_recordings_and_only_if_told_so() -> None:
