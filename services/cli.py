@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
+from services import cli_evaluate
+from services.cli_evaluate import JsonOption
 from services.settings import Settings, load, shown
 
 app = typer.Typer(
@@ -20,11 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-evaluate = typer.Typer(
-    help="Measure on your own data: tables, or plain numbers with --json FILE.", no_args_is_help=True
-)
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
-app.add_typer(evaluate, name="evaluate")
+app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(dead, name="dead")
 
 console = Console()
@@ -33,7 +32,6 @@ ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML 
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", metavar="ID=ADDRESS", help="May be repeated")]
 DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept [default: var]")]
 PortOption = Annotated[int | None, typer.Option("--metrics-port", help="Prometheus metrics; 0 for none")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write plain numbers to this file")]
 
 
 def main() -> None:
@@ -196,78 +194,6 @@ def simulate(
     from services.simulate import write_site
 
     write_site(out, cameras=cameras, people=people, duration_s=duration, seed=seed, with_crops=crops, console=console)
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
-@evaluate.command("tracking")
-def evaluate_tracking(
-    video: Annotated[Path, typer.Option(help="A video file")],
-    truth: Annotated[Path, typer.Option(help="Ground truth in MOT format")],
-    scale: Annotated[float, typer.Option(help="Truth pixels times this are video pixels")] = 1.0,
-    detector: str = "auto",
-    model: Annotated[Path | None, typer.Option(help="Detector file")] = None,
-    tracker: str = "bytetrack",
-    json_file: JsonOption = None,
-) -> None:
-    """MOTA and IDF1 of detector and tracker on one video."""
-    from services.evaluation import commands
-
-    commands.tracking(video, truth, scale, detector, model, tracker).show(console, json_file)
-
-
-@evaluate.command("detector")
-def evaluate_detector(
-    video: Annotated[Path, typer.Option(help="A video file")],
-    truth: Annotated[Path, typer.Option(help="Ground truth in MOT format")],
-    scale: Annotated[float, typer.Option(help="Truth pixels times this are video pixels")] = 1.0,
-    detector: str = "auto",
-    model: Annotated[Path | None, typer.Option(help="Detector file")] = None,
-    json_file: JsonOption = None,
-) -> None:
-    """Precision, recall and F1 of a detector at IoU 0.5."""
-    from services.evaluation import commands
-
-    commands.detection(video, truth, scale, detector, model).show(console, json_file)
-
-
-@evaluate.command("images")
-def evaluate_images(
-    data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout")],
-    model: Annotated[str, typer.Option(help="Bundle, open_clip name or file")] = "sightline-small",
-    json_file: JsonOption = None,
-) -> None:
-    """Image to image: mAP and rank-k across cameras."""
-    from services.evaluation import commands
-
-    commands.images(data, model).show(console, json_file)
-
-
-@evaluate.command("text")
-def evaluate_text(
-    data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout")],
-    captions: Annotated[Path, typer.Option(help="Captions as JSON")],
-    model: Annotated[str, typer.Option(help="Bundle, open_clip name or file")] = "sightline-small",
-    json_file: JsonOption = None,
-) -> None:
-    """Sentence to image: rank-k and mAP."""
-    from services.evaluation import commands
-
-    commands.text(data, captions, model).show(console, json_file)
-
-
-@evaluate.command("identity")
-def evaluate_identity(
-    data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout: replayed as a timeline")],
-    model: Annotated[str, typer.Option(help="Bundle, open_clip name or file")] = "sightline-small",
-    threshold: Annotated[float | None, typer.Option(help="Similarity to join [default: the model's own]")] = None,
-    json_file: JsonOption = None,
-) -> None:
-    """Cross-camera identities by the matcher, in real time order: IDF1, precision, recall."""
-    from services.evaluation import commands
-
-    commands.identity(data, model, threshold).show(console, json_file)
 
 
 # --- dead letters -----------------------------------------------------------------------------------------------------

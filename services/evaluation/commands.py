@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress as BarOfTerminal
 from rich.table import Table
 
+from pipeline.contracts import F32, Detections, Embeddings, Frame, Image
+from pipeline.interfaces import Detector
 from services.detection import open_detector, open_tracker
+
+if TYPE_CHECKING:
+    from reid_models.benchmarks import ScoredEncoder
+
+Progress = Callable[[float], None]  # hears shares from 0 to 1
+
+_IMAGES_AT_ONCE = 64  # as many as the encoder takes in one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +45,25 @@ class Report:
             json_file.write_text(json.dumps(dict(self.figures), indent=2) + "\n", encoding="utf-8")
 
 
-def tracking(video: Path, truth: Path, scale: float, detector: str, model: Path | None, tracker: str) -> Report:
+def tracking(
+    video: Path, truth: Path, scale: float, detector: str, model: Path | None, tracker: str, counts_ignored: bool
+) -> Report:
     from services.evaluation.tracking import evaluate_tracking
 
-    with _working("Following"):
-        score = evaluate_tracking(video, truth, open_detector(detector, model), open_tracker(tracker), scale)
+    with _progress("Following") as progress:
+        found_by = _ToldDetector(open_detector(detector, model), frames_of(video), progress)
+        score = evaluate_tracking(video, truth, found_by, open_tracker(tracker), scale, counts_ignored)
     return Report(f"{video.name}: {model.name if model else detector}, {tracker}", asdict(score))
 
 
-def detection(video: Path, truth: Path, scale: float, detector: str, model: Path | None) -> Report:
+def detection(
+    video: Path, truth: Path, scale: float, detector: str, model: Path | None, counts_ignored: bool
+) -> Report:
     from services.evaluation.detector import evaluate_detector
 
-    with _working("Detecting"):
-        score = evaluate_detector(video, truth, open_detector(detector, model), scale)
+    with _progress("Detecting") as progress:
+        found_by = _ToldDetector(open_detector(detector, model), frames_of(video), progress)
+        score = evaluate_detector(video, truth, found_by, scale, counts_ignored=counts_ignored)
     return Report(f"{video.name}: {model.name if model else detector}", asdict(score))
 
 
@@ -54,18 +71,18 @@ def images(data: Path, model: str) -> Report:
     from reid_models.benchmarks import evaluate_images
     from reid_models.inference import load_encoder
 
-    with _working("Embedding"):
-        return Report(f"{data.name}: {model}, image to image", asdict(evaluate_images(load_encoder(model), data)))
+    with _progress("Embedding") as progress:
+        encoder = _ToldEncoder(load_encoder(model), _images_in(data), progress)
+        return Report(f"{data.name}: {model}, image to image", asdict(evaluate_images(encoder, data)))
 
 
 def text(data: Path, captions: Path, model: str) -> Report:
     from reid_models.benchmarks import evaluate_text
     from reid_models.inference import load_encoder
 
-    with _working("Embedding"):
-        return Report(
-            f"{data.name}: {model}, text to image", asdict(evaluate_text(load_encoder(model), data, captions))
-        )
+    with _progress("Embedding") as progress:
+        encoder = _ToldEncoder(load_encoder(model), _images_in(data), progress)
+        return Report(f"{data.name}: {model}, text to image", asdict(evaluate_text(encoder, data, captions)))
 
 
 def identity(data: Path, model: str, threshold: float | None) -> Report:
@@ -76,10 +93,13 @@ def identity(data: Path, model: str, threshold: float | None) -> Report:
     from services.matcher import assignment
     from services.settings import MatchingSettings
 
-    with _working("Replaying"):
+    with _progress("Replaying") as progress:
         replayed = market_replay(data)
         encoder = load_encoder(model)
-        embeddings = list(embed_tracklets((seen.tracklet for seen in replayed), encoder))
+        embeddings = []
+        for number, embedded in enumerate(embed_tracklets((seen.tracklet for seen in replayed), encoder), 1):
+            embeddings.append(embedded)
+            progress(number / len(replayed))
         rules = assignment(MatchingSettings(threshold=threshold), encoder.manifest)
         found = run_matcher_offline(embeddings, MemoryConfig(assignment=rules))
     judged = [
@@ -91,8 +111,75 @@ def identity(data: Path, model: str, threshold: float | None) -> Report:
     return Report(f"{data.name}: {model}, replayed in time order", asdict(score_identities(judged)))
 
 
-def _working(what: str) -> Progress:
-    """A moving bar for work of unknown length; nothing without a terminal."""
-    progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    progress.add_task(what, total=None)
-    return progress
+def frames_of(video: Path) -> int:
+    """The number of frames that the file itself gives; 0 where it gives none, or is no video."""
+    import av
+
+    try:
+        with av.open(str(video)) as container:
+            return container.streams.video[0].frames
+    except (av.FFmpegError, IndexError, OSError):
+        return 0  # the evaluation opens it as well, and tells what is wrong
+
+
+def _images_in(data: Path) -> int:
+    from reid_models.datasets.market1501 import read_query_and_gallery
+
+    parts = read_query_and_gallery(data)
+    return len(parts.query) + len(parts.gallery)
+
+
+class _ToldEncoder:
+    """An encoder that tells after each batch which share of `images` is done."""
+
+    def __init__(self, encoder: ScoredEncoder, images: int, progress: Progress) -> None:
+        self._encoder = encoder
+        self._images = images
+        self._progress = progress
+        self._done = 0
+
+    def embed_images(self, crops: Sequence[Image]) -> Embeddings:
+        parts = []
+        for start in range(0, len(crops), _IMAGES_AT_ONCE):
+            batch = crops[start : start + _IMAGES_AT_ONCE]
+            parts.append(self._encoder.embed_images(batch))
+            self._done += len(batch)
+            self._progress(self._done / self._images)
+        if not parts:
+            return self._encoder.embed_images(crops)
+        return Embeddings(
+            np.concatenate([part.appearance for part in parts]), np.concatenate([part.language for part in parts])
+        )
+
+    def embed_texts(self, sentences: Sequence[str]) -> F32:
+        return self._encoder.embed_texts(sentences)
+
+
+class _ToldDetector:
+    """A detector that tells after each frame which share of `frames` is done; nothing if their number is not known."""
+
+    def __init__(self, detector: Detector, frames: int, progress: Progress) -> None:
+        self._detector = detector
+        self._frames = frames
+        self._progress = progress
+        self._done = 0
+
+    @property
+    def name(self) -> str:
+        return self._detector.name
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        found = self._detector.detect(frames)
+        self._done += len(frames)
+        if self._frames:
+            self._progress(min(1.0, self._done / self._frames))
+        return found
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A bar on standard error that is told shares from 0 to 1, and moves by itself until the first; for terminals."""
+    bar = BarOfTerminal(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda share: bar.update(task, total=1.0, completed=share)

@@ -122,3 +122,18 @@ def test_tracking_is_evaluated_on_a_written_video(tmp_path: Path) -> None:
     score = json.loads((tmp_path / "score.json").read_text())
     assert score["mota"] > 0.2
     assert "idf1" in done.stdout
+
+
+def test_lines_marked_0_in_the_truth_count_if_wanted(tmp_path: Path) -> None:
+    assert sightline("simulate", "--out", "site", "--cameras", "2", "--duration", "2", folder=tmp_path).returncode == 0
+    (tmp_path / "truth.txt").write_text("1,1,0,0,50,100,1\n1,2,90,0,50,100,0\n")
+    true_boxes = []
+    for all_lines in ([], ["--all-lines"]):
+        done = sightline(
+            "evaluate", "detector", "--video", "site/camera0.mp4", "--truth", "truth.txt", *all_lines,
+            "--detector", "motion", "--json", "score.json", folder=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        score = json.loads((tmp_path / "score.json").read_text())
+        true_boxes.append(score["hits"] + score["misses"])
+    assert true_boxes == [1, 2]

@@ -1,0 +1,92 @@
+"""The commands `sightline evaluate …`: what to measure on, and where the figures go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Measure on your own data: tables, or plain numbers with --json FILE.", no_args_is_help=True)
+console = Console()
+
+VideoOption = Annotated[Path, typer.Option(help="A video file")]
+TruthOption = Annotated[Path, typer.Option(help="Ground truth in MOT format")]
+ScaleOption = Annotated[float, typer.Option(help="Truth pixels times this are video pixels")]
+DetectorFileOption = Annotated[Path | None, typer.Option(help="Detector file")]
+AllLinesOption = Annotated[bool, typer.Option("--all-lines", help="Also count lines of the truth with 0 in column 7")]
+DataOption = Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout")]
+ModelOption = Annotated[str, typer.Option(help="Bundle, open_clip name or file")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write plain numbers to this file")]
+
+
+@app.command("tracking")
+def tracking(
+    video: VideoOption,
+    truth: TruthOption,
+    scale: ScaleOption = 1.0,
+    detector: str = "auto",
+    model: DetectorFileOption = None,
+    tracker: str = "bytetrack",
+    all_lines: AllLinesOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """MOTA and IDF1 of detector and tracker on one video."""
+    from services.evaluation import commands
+
+    commands.tracking(video, truth, scale, detector, model, tracker, all_lines).show(console, json_file)
+
+
+@app.command("detector")
+def detector(
+    video: VideoOption,
+    truth: TruthOption,
+    scale: ScaleOption = 1.0,
+    detector: str = "auto",
+    model: DetectorFileOption = None,
+    all_lines: AllLinesOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Precision, recall and F1 of a detector at IoU 0.5."""
+    from services.evaluation import commands
+
+    commands.detection(video, truth, scale, detector, model, all_lines).show(console, json_file)
+
+
+@app.command("images")
+def images(
+    data: DataOption,
+    model: ModelOption = "sightline-small",
+    json_file: JsonOption = None,
+) -> None:
+    """Image to image: mAP and rank-k across cameras."""
+    from services.evaluation import commands
+
+    commands.images(data, model).show(console, json_file)
+
+
+@app.command("text")
+def text(
+    data: DataOption,
+    captions: Annotated[Path, typer.Option(help="Captions as JSON")],
+    model: ModelOption = "sightline-small",
+    json_file: JsonOption = None,
+) -> None:
+    """Sentence to image: rank-k and mAP."""
+    from services.evaluation import commands
+
+    commands.text(data, captions, model).show(console, json_file)
+
+
+@app.command("identity")
+def identity(
+    data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout: replayed as a timeline")],
+    model: ModelOption = "sightline-small",
+    threshold: Annotated[float | None, typer.Option(help="Similarity to join [default: the model's own]")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Cross-camera identities by the matcher, in real time order: IDF1, precision, recall."""
+    from services.evaluation import commands
+
+    commands.identity(data, model, threshold).show(console, json_file)
