@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.adapters.addresses import CameraAddress, parse_address
 from pipeline.adapters.clock import SystemClock
@@ -20,13 +22,15 @@ from pipeline.camera.hosted_camera import CameraParts, HostedCamera
 from pipeline.camera.tracklets import TrackletConfig, TrackletCutter
 from pipeline.camera.worker import CameraWorker, WorkerConfig
 from pipeline.contracts import CameraId, StreamName
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Clock, Tracker
 from services.detection import open_detector, open_tracker
 from services.runtime import announce_ready, open_bus, open_status_board, service
 from services.settings import CameraSettings, Settings
 from services.supervisor import SUPERVISOR_VARIABLE
 from services.track_log import LoggedTracker
+
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, only: Sequence[str] | None) -> None:
@@ -42,6 +46,7 @@ def run(settings: Settings, only: Sequence[str] | None) -> None:
         detector = open_detector(tracking.detector, tracking.detector_model, tracking.detector_score)
         # A spool of its own for each worker, found again by the worker that hosts the same cameras after a restart.
         spool = Spool(settings.data_dir / "spool" / cameras[0].id, settings.spool_max_bytes)
+        adopt_orphans(spool, orphaned_spools(settings, cameras))
         outbox = Outbox(open_bus(settings), spool, StreamName.CROPS)
         stack.callback(outbox.close)
         stack.callback(outbox.pump)
@@ -64,6 +69,26 @@ def run(settings: Settings, only: Sequence[str] | None) -> None:
         )
         announce_ready()
         worker.run(stop.is_set)
+
+
+def orphaned_spools(settings: Settings, hosted: Sequence[CameraSettings]) -> list[Path]:
+    """Spools with messages that no worker of these settings opens for itself: their cameras were removed or regrouped.
+
+    The worker that hosts a camera takes its spool; those of unknown cameras are for whichever worker comes first.
+    """
+    elsewhere = {camera.id for camera in settings.cameras} - {camera.id for camera in hosted}
+    apart = elsewhere | {hosted[0].id}
+    waiting = {path.parent for path in (settings.data_dir / "spool").glob("*/*.spool")}
+    return sorted(folder for folder in waiting if folder.name not in apart)
+
+
+def adopt_orphans(spool: Spool, folders: Sequence[Path]) -> None:
+    """A disk in trouble is no reason not to watch: what cannot be taken over now waits for the next start."""
+    for folder in folders:
+        try:
+            spool.adopt(folder)
+        except Unavailable as error:
+            log.warning("the messages in %s stay there: %s", folder, error)
 
 
 def probe(camera: CameraSettings) -> str:

@@ -17,7 +17,8 @@ def hold_folder(folder: Path, name: str, remedy: str) -> IO[str]:
     remedy stands for its number.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = (folder / f"{name}.lock").open("a+")
+    path = folder / f"{name}.lock"
+    lock = path.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -25,6 +26,9 @@ def hold_folder(folder: Path, name: str, remedy: str) -> IO[str]:
         pid = lock.read().strip() or "unknown"
         lock.close()
         raise ConfigurationError(f"process {pid} already holds {folder} ({name}); {remedy.format(pid=pid)}") from error
+    if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+        lock.close()  # the owner before us has just removed the folder with the file that we have locked
+        return hold_folder(folder, name, remedy)
     sign(lock, os.getpid())
     return lock
 

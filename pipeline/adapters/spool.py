@@ -13,13 +13,13 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from pipeline.adapters.folder_lock import hold_folder
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.metrics import SPOOL_BYTES
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
-        self._lock = hold_folder(folder, "spool", "give each camera worker a spool folder of its own")
+        self._lock = _hold(folder)
         self._sizes = {path: path.stat().st_size for path in sorted(folder.glob("*.spool"))}  # oldest first
         # A segment kept for inspection keeps its number too, or the next one of that number would overwrite it.
         self._last_number = max((int(path.stem) for path in [*self._sizes, *folder.glob("*.damaged")]), default=0)
@@ -115,6 +115,24 @@ class Spool:
         if self._reading is not None:
             self._reading.is_damaged = True
 
+    def adopt(self, folder: Path) -> None:
+        """Take over what another spool left in `folder`, in order, behind what waits here, and remove the folder.
+
+        Segments are moved, so that a crash in the middle neither loses nor repeats any. A folder that a living process
+        holds is left alone; one with damaged segments stays, with these. Raises `Unavailable` if the disk refuses.
+        """
+        with self._translated(), suppress(ConfigurationError), _hold(folder) as lock:
+            self._seal()
+            for path in sorted(folder.glob("*.spool")):
+                adopted = path.rename(self._next_path())
+                self._sizes[adopted] = adopted.stat().st_size
+            _sync_folder(self._folder)
+            SPOOL_BYTES.set(self.size_bytes)
+            log.info("the messages that waited in %s were taken over", folder)
+            if {path.name for path in folder.iterdir()} == {Path(lock.name).name}:
+                Path(lock.name).unlink()
+                folder.rmdir()
+
     def close(self) -> None:
         """Records that were not taken stay for the next process."""
         self._seal()
@@ -124,8 +142,7 @@ class Spool:
         """The newest segment with `data` written and synced at its end."""
         if self._writing is None or self._writing.tell() >= self._segment_bytes:
             self._seal()
-            self._last_number += 1
-            self._writing = (self._folder / f"{self._last_number:012d}.spool").open("xb", buffering=0)
+            self._writing = self._next_path().open("xb", buffering=0)
             _sync_folder(self._folder)
         start = self._writing.tell()
         try:
@@ -136,6 +153,10 @@ class Spool:
             self._writing.seek(start)
             raise
         return self._writing, Path(self._writing.name)
+
+    def _next_path(self) -> Path:
+        self._last_number += 1
+        return self._folder / f"{self._last_number:012d}.spool"
 
     def _seal(self) -> None:
         if self._writing is not None:
@@ -205,6 +226,10 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def _hold(folder: Path) -> IO[str]:
+    return hold_folder(folder, "spool", "give each camera worker a spool folder of its own")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.contracts import StreamName, TrackletCrops
 from pipeline.errors import ConfigurationError, SightlineError
-from services.camera import chosen, ends_with_recordings, probe, run
+from services.camera import chosen, ends_with_recordings, orphaned_spools, probe, run
 from services.detection import DETECTORS, TRACKERS, open_detector, open_tracker
 from services.runtime import open_bus, open_status_board
 from services.settings import CameraSettings, Settings
@@ -55,6 +55,28 @@ def test_the_bus_may_be_away_all_the_time_and_nothing_is_lost(settings: Settings
         deliveries = open_bus(settings).consume(StreamName.CROPS, "test", "one", 1000, 0.1)
     boots = {delivery.message.boot_id for delivery in deliveries if isinstance(delivery.message, TrackletCrops)}
     assert len(boots) == 2  # those of the first run came too
+
+
+def test_messages_of_a_camera_that_was_removed_are_sent_by_the_next_worker(settings: Settings) -> None:
+    away = Settings.model_validate(settings.model_dump() | {"redis_url": "unix:///nowhere/redis.sock"})
+    run(away, ["gate"])
+    without = settings.model_copy(update={"cameras": settings.cameras[1:]})
+    with EmbeddedRedis(settings.data_dir / "redis"):
+        run(without, None)
+        deliveries = open_bus(settings).consume(StreamName.CROPS, "test", "one", 1000, 0.1)
+    found = {delivery.message.camera_id for delivery in deliveries if isinstance(delivery.message, TrackletCrops)}
+    assert found == {"gate", "yard"}
+    assert not (settings.data_dir / "spool" / "gate").exists()
+
+
+def test_a_worker_takes_over_the_spools_of_its_own_and_of_unknown_cameras_only(tmp_path: Path) -> None:
+    names = ("gate", "yard", "hall")
+    cameras = [CameraSettings(id=name, address=f"simulated://site?seed={n}") for n, name in enumerate(names)]
+    settings = Settings(data_dir=tmp_path, cameras=tuple(cameras))
+    for name in (*names, "gone"):
+        (folder := tmp_path / "spool" / name).mkdir(parents=True)
+        (folder / "000000000001.spool").write_bytes(b"")
+    assert [folder.name for folder in orphaned_spools(settings, cameras[:2])] == ["gone", "yard"]
 
 
 def test_only_the_named_cameras_are_hosted_and_unknown_names_are_refused() -> None:

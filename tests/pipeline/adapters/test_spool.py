@@ -220,6 +220,36 @@ def test_a_folder_belongs_to_one_process_at_a_time(open_spool: OpenSpool, tmp_pa
     open_spool()
 
 
+def test_what_another_spool_left_is_taken_over_in_order_and_its_folder_goes(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "gone", 10_000, segment_bytes=20)) as gone:
+        for number in range(12):
+            gone.append([b"%d" % number])
+    with closing(Spool(tmp_path / "own", 10_000)) as spool:
+        spool.append([b"own"])
+        spool.adopt(tmp_path / "gone")
+        spool.append([b"new"])
+        assert spool.size_bytes == sum(path.stat().st_size for path in (tmp_path / "own").glob("*.spool"))
+        assert take_all(spool) == [b"own", *(b"%d" % number for number in range(12)), b"new"]
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_spool_that_a_living_worker_holds_is_not_taken_over(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "held", 10_000)) as held, closing(Spool(tmp_path / "own", 10_000)) as spool:
+        held.append([b"mine"])
+        spool.adopt(tmp_path / "held")
+        assert (take_all(spool), take_all(held)) == ([], [b"mine"])
+
+
+def test_a_spool_with_damaged_segments_keeps_its_folder_with_these(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "gone", 10_000)) as gone:
+        gone.append([b"waits"])
+    (tmp_path / "gone" / "000000000009.damaged").write_bytes(b"look at me")
+    with closing(Spool(tmp_path / "own", 10_000)) as spool:
+        spool.adopt(tmp_path / "gone")
+        assert take_all(spool) == [b"waits"]
+    assert (tmp_path / "gone" / "000000000009.damaged").read_bytes() == b"look at me"
+
+
 WRITER = """
 import sys
 from pathlib import Path
