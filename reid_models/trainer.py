@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,24 +49,25 @@ class StageConfig:
     device: str = "cpu"
 
 
-class Inputs(Protocol):
-    """Where a batch comes from: `AugmentedImages`; features that were computed once."""
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Images in memory with one integer label each; negative labels are not drawn."""
 
-    def __call__(self, indices: I64, epoch: int, generator: torch.Generator, /) -> Tensor: ...
+    images: npt.NDArray[np.uint8]  # (N, H, W, 3) RGB
+    labels: I64  # (N,)
 
 
 def run_stage(
     config: StageConfig,
     modules: nn.Module,
-    labels: I64,
-    inputs: Inputs,
+    training_set: TrainingSet,
     losses: Callable[[Tensor, I64], Losses],
     checkpoint: Path,
 ) -> None:
-    """Minimise the sum of `losses(batch, indices)` over all parameters of `modules` that need a gradient.
+    """Minimise the sum of `losses(images, indices)` over all parameters of `modules` that need a gradient.
 
-    `labels` (N,) has one integer for each sample, negative ones are not drawn. A batch is `inputs` of P * K `indices`.
-    The file `checkpoint` is overwritten every few epochs and at the end.
+    `images` are (P * K, 3, H, W) normalised and augmented, `indices` their places in `training_set`. The
+    file `checkpoint` is overwritten every few epochs and at the end.
     """
     rng = np.random.default_rng(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
@@ -77,15 +77,17 @@ def run_stage(
         task = progress.add_task(config.name, total=config.epochs)
         for epoch in range(config.epochs):
             modules.train()
-            batches = list(identity_batches(labels, config.identities_per_batch, config.images_per_identity, rng))
+            batches = list(
+                identity_batches(training_set.labels, config.identities_per_batch, config.images_per_identity, rng)
+            )
             totals: dict[str, float] = {}
             for step, indices in enumerate(batches):
                 done = epoch + step / len(batches)
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * rate_factor(done, config.epochs, config.warm_up_epochs)
-                batch = inputs(indices, epoch, generator).to(config.device)
+                images = prepare(training_set.images[indices], size_at(config.sizes, epoch), config.augment, generator)
                 with torch.autocast(config.device, torch.bfloat16):
-                    parts = losses(batch, indices)
+                    parts = losses(images.to(config.device), indices)
                 total = torch.stack(list(parts.values())).sum()
                 total.backward()
                 nn.utils.clip_grad_norm_(parameters, config.gradient_norm)
@@ -112,21 +114,14 @@ def size_at(sizes: tuple[tuple[int, tuple[int, int]], ...], epoch: int) -> tuple
     return [size for start, size in sizes if start <= epoch][-1]
 
 
-@dataclass(frozen=True, slots=True)
-class AugmentedImages:
-    """Images in memory, changed at random and scaled to the size in force."""
-
-    images: npt.NDArray[np.uint8]  # (N, H, W, 3) RGB
-    config: StageConfig
-
-    def __call__(self, indices: I64, epoch: int, generator: torch.Generator) -> Tensor:
-        """(B, 3, height, width) normalised, channels last."""
-        size = size_at(self.config.sizes, epoch)
-        batch = torch.from_numpy(self.images[indices]).permute(0, 3, 1, 2).float()
-        if tuple(batch.shape[2:]) != size:
-            batch = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)
-        augmented = augment(batch, self.config.augment, generator)
-        return normalise(augmented).contiguous(memory_format=torch.channels_last)
+def prepare(
+    images: npt.NDArray[np.uint8], size: tuple[int, int], config: AugmentConfig, generator: torch.Generator
+) -> Tensor:
+    """(B, H, W, 3) RGB bytes → (B, 3, height, width) augmented, normalised, channels last."""
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    if tuple(batch.shape[2:]) != size:
+        batch = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return normalise(augment(batch, config, generator)).contiguous(memory_format=torch.channels_last)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from reid_models.benchmarks import evaluate_attribute_sentences, evaluate_images
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.inference import load_encoder
 from reid_models.manifest import Training
-from reid_models.methods.small import APPEARANCE, LANGUAGE, SENTENCES, Recipe, SmallRun, train
+from reid_models.methods.small import APPEARANCE, LANGUAGE, Recipe, SmallRun, train
 from reid_models.publishing import assemble, data_digest, publish
 from reid_models.trainer import StageConfig, rate_factor, size_at
 
@@ -36,7 +36,7 @@ def published(miniature: Source, tmp_path_factory: pytest.TempPathFactory) -> Pa
     torch.set_num_threads(1)
     work = tmp_path_factory.mktemp("work")
     people = read_described_people([miniature])
-    recipe = Recipe("person_cnn_tiny", SIZE, quick(APPEARANCE, 4), quick(LANGUAGE, 25), quick(SENTENCES, 2))
+    recipe = Recipe("person_cnn_tiny", SIZE, quick(APPEARANCE, 4), quick(LANGUAGE, 25))
     encoder, vocabulary = train(people, recipe, work)
     training = Training(description="a miniature", data_digest=data_digest(people))
     bundle = assemble("mini", date(2026, 1, 2), encoder, vocabulary, training, "Apache-2.0", SIZE)
@@ -64,9 +64,9 @@ def test_the_manifest_states_what_was_measured(published: Path) -> None:
     assert json.loads((published / "manifest.json").read_text())["digest"] == manifest.digest
 
 
-def test_a_checkpoint_of_each_stage_lies_in_the_work_folder(published: Path) -> None:
+def test_checkpoints_of_both_stages_lie_in_the_work_folder(published: Path) -> None:
     assert {path.name for path in published.parent.glob("*.safetensors")} == {
-        "appearance.safetensors", "language.safetensors", "sentences.safetensors",
+        "appearance.safetensors", "language.safetensors",
     }  # fmt: skip
 
 
