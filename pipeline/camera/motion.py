@@ -24,7 +24,7 @@ class PersonShape:
     max_aspect: float = 5.0
     usual_aspect: float = 2.4
     min_fill: float = 0.25  # moving share of the box
-    join_gap: float = 0.25  # of the taller fragment's height: how far apart fragments of one person may be
+    join_gap: float = 0.5  # of the taller fragment's height: how far apart fragments of one person may be
     join_shared_width: float = 0.5  # of the narrower fragment: how much they must stand above each other
     split_from: float = 1.7  # usual widths: a wider blob is several persons side by side
 

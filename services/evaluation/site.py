@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,12 +16,12 @@ from services.track_log import LoggedFrame
 TruthAt = Callable[[str, float], Tracks]  # (camera, capture time) → who is really there
 TrackKey = tuple[str, str, int]  # camera, boot, track
 
-_CAMERAS_AT_MOST = 1000
+_STAY_ENDS_AFTER_S = 3.0  # as long as a tracker looks for somebody; who returns later is a new track by rights
 
 
 @dataclass(frozen=True, slots=True)
 class SiteScore:
-    """Tracking: each camera by itself. Cross-camera: all frames of all cameras, one name per person everywhere."""
+    """Tracking: each stay before each camera by itself. Cross-camera: all frames, one name per person everywhere."""
 
     tracking: TrackingScore
     cross_camera: TrackingScore
@@ -32,17 +34,20 @@ def score_site(frames: Iterable[LoggedFrame], truth_at: TruthAt, identities: Map
     identities. A track without an identity, or with that of another box of the frame, counts as a person of its own.
     """
     truth: dict[int, Tracks] = {}
-    truth_by_camera: dict[int, Tracks] = {}
+    stays: dict[int, Tracks] = {}
     as_tracks: dict[int, Tracks] = {}
     as_people: dict[int, Tracks] = {}
-    cameras: dict[str, int] = {}
+    stay_of: dict[tuple[str, int], tuple[int, float]] = {}  # (camera, person) → number of the stay, last seen at
     names: dict[tuple[str, ...] | TrackKey, int] = {}
+    numbers = itertools.count()
 
     for number, frame in enumerate(sorted(frames, key=lambda f: (f.captured_at, f.camera_id)), 1):
-        camera = cameras.setdefault(frame.camera_id, len(cameras))
         true = truth[number] = truth_at(frame.camera_id, frame.captured_at)
-        # The same person before two cameras is two persons for the tracker, which knows one camera only.
-        truth_by_camera[number] = _renamed(true, true.track_ids * _CAMERAS_AT_MOST + camera)
+        for person in true.track_ids.tolist():
+            stay, seen_at = stay_of.get((frame.camera_id, person), (0, -math.inf))
+            is_new = frame.captured_at - seen_at > _STAY_ENDS_AFTER_S
+            stay_of[frame.camera_id, person] = (next(numbers) if is_new else stay, frame.captured_at)
+        stays[number] = _renamed(true, [stay_of[frame.camera_id, person][0] for person in true.track_ids.tolist()])
         keys: list[TrackKey] = [(frame.camera_id, frame.boot_id, int(track)) for track in frame.tracks.track_ids]
         as_tracks[number] = _renamed(frame.tracks, [names.setdefault(key, len(names)) for key in keys])
         people: list[tuple[str, ...] | TrackKey] = []
@@ -50,7 +55,7 @@ def score_site(frames: Iterable[LoggedFrame], truth_at: TruthAt, identities: Map
             person = (f"person {identities[key]}",) if key in identities else key
             people.append(key if person in people else person)
         as_people[number] = _renamed(frame.tracks, [names.setdefault(person, len(names)) for person in people])
-    return SiteScore(score_tracking(truth_by_camera, as_tracks), score_tracking(truth, as_people))
+    return SiteScore(score_tracking(stays, as_tracks), score_tracking(truth, as_people))
 
 
 def _renamed(tracks: Tracks, track_ids: object) -> Tracks:

@@ -63,3 +63,11 @@ def test_the_same_identity_twice_in_one_frame_is_a_false_box() -> None:
     score = score_site(frames, one_person, {GATE: GlobalId(7), ("gate", "b", 5): GlobalId(7)})
     assert score.cross_camera.false_positives == FRAMES
     assert score.cross_camera.idf1 == pytest.approx(2 * FRAMES / (FRAMES + 2 * FRAMES))
+
+
+def test_who_comes_back_is_a_new_track_by_rights_but_the_same_person() -> None:
+    early = [LoggedFrame("gate", "b", float(t), seen([4])) for t in range(FRAMES)]
+    late = [LoggedFrame("gate", "b", 60.0 + t, seen([5])) for t in range(FRAMES)]
+    score = score_site([*early, *late], one_person, {GATE: GlobalId(7), ("gate", "b", 5): GlobalId(8)})
+    assert score.tracking.idf1 == 1.0
+    assert score.cross_camera.idf1 == pytest.approx(0.5)
