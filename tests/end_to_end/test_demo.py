@@ -48,7 +48,10 @@ def test_the_demo_ends_by_itself_and_compares_with_the_truth(tmp_path: Path) -> 
     assert summary["people_seen"] > 0
     assert summary["queries"] > 0
     assert summary["failures"] == {}
-    assert summary["tracking_idf1"] > 0.4
+    # Far below what it reaches: half a minute with a warming-up detector differs from run to run.
+    assert summary["tracking_idf1"] > 0.5
+    assert summary["cross_camera_idf1"] > 0.35
+    assert summary["query_precision_at_1"] > 0.4
     assert "Compared with the truth" in done.stdout
     assert processes_below(data) == []
 
