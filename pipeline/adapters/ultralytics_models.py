@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from pipeline import torchvision_cpu
 from pipeline.contracts import Detections, Frame, Tracks
@@ -111,13 +112,17 @@ def _ultralytics() -> Any:
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     torchvision_cpu.install()
+    opens_pictures = Image.open
     try:
         import ultralytics
+        import ultralytics.utils.patches
     except ImportError as error:
         raise ConfigurationError(
             f"ultralytics is not installed ({error}); install it with `pip install 'sightline[ultralytics]'` "
             "(AGPL-3.0), or use the detector `onnx` and the tracker `bytetrack`"
         ) from error
+    # It puts a function of its own in the place of Pillow's, which fails for unreadable pictures in the whole process.
+    Image.open = opens_pictures
     return ultralytics
 
 

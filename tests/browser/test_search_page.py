@@ -67,7 +67,8 @@ def test_a_sentence_leads_to_a_person_and_the_whole_route(open_page: Open) -> No
         page.get_by_role("button", name="Search").click()
         card = page.locator("article").first
         assert "%" in card.inner_text()
-        page.wait_for_function("[...document.images].slice(0, 5).every(i => i.complete && i.naturalWidth > 10)")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("[...document.images].slice(0, 5).every(i => i.complete && i.naturalWidth > 10)")
         card.get_by_role("heading").get_by_role("link").click()
         assert page.get_by_role("heading", level=1).inner_text().startswith("Person")
         assert page.locator(".sightings > li").count() > 1
@@ -126,7 +127,7 @@ def test_a_missing_crop_is_shown_as_a_placeholder(open_page: Open, served: Serve
             page.goto("/people/1")
             image = page.locator(f'img[src$="{key}"]')
             image.scroll_into_view_if_needed()
-            page.wait_for_function("image => image.complete", arg=image.element_handle())
+            page.wait_for_load_state("networkidle")
             assert image.evaluate("image => image.naturalWidth") > 0
     finally:
         served.site.blobs.put(content)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from pipeline.adapters.motion_detector import MotionDetector, MotionDetectorConfig
@@ -17,6 +20,10 @@ from pipeline.errors import ConfigurationError
 from services.detection import DETECTORS, open_detector, open_tracker
 
 needs_data = pytest.mark.skipif("SIGHTLINE_DATA" not in os.environ, reason="SIGHTLINE_DATA names no folder of footage")
+# Not `importorskip`: it would import the library past our adapter, which tidies up behind it.
+needs_ultralytics = pytest.mark.skipif(
+    importlib.util.find_spec("ultralytics") is None, reason="the extra ultralytics is not installed"
+)
 MODELS = Path(os.environ.get("SIGHTLINE_DATA", ".")).parent / "models" / "detectors"
 ENTERS = 30  # by then the background is known well
 VIDEO = Path(os.environ.get("SIGHTLINE_DATA", ".")) / "video" / "pets09-s2l1" / "video.mp4"
@@ -148,15 +155,15 @@ def test_a_network_of_another_kind_is_refused() -> None:
 
 @needs_data
 @pytest.mark.data
+@needs_ultralytics
 def test_ultralytics_reads_an_exported_folder() -> None:
-    pytest.importorskip("ultralytics")
     detector = open_detector("auto", MODELS / "yolov8n_int8_openvino_model", min_score=0.4)
     (found,) = detector.detect(_pets_frames(1))
     assert 3 <= len(found) <= 10
 
 
+@needs_ultralytics
 def test_ultralytics_tracker_numbers_from_one_and_keeps_numbers() -> None:
-    pytest.importorskip("ultralytics")
     for _ in range(2):
         tracker = open_tracker("botsort")
         for index in range(10):
@@ -165,3 +172,10 @@ def test_ultralytics_tracker_numbers_from_one_and_keeps_numbers() -> None:
         assert tracks.track_ids.tolist() == [1]
         assert tracks.boxes == pytest.approx(boxes, abs=6)
         assert len(tracker.update(Detections.none(), 2.0)) == 0
+
+
+@needs_ultralytics
+def test_ultralytics_leaves_pillow_as_it_is() -> None:
+    open_tracker("botsort")
+    with pytest.raises(PIL.UnidentifiedImageError):
+        PIL.Image.open(io.BytesIO(b"nonsense"))

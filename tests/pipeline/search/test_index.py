@@ -32,7 +32,8 @@ class Changes:
 
     def add(self, track_id: int, global_id: int, digest: str = DIGEST) -> str:
         seen = embedding(track_id=track_id, vector=unit_vectors(np.random.default_rng(track_id), 1)[0], digest=digest)
-        self.store.commit_decisions([Decision(seen, GlobalId(global_id), True, 0.9, "test")], 5.0)
+        is_new = global_id >= self.store.next_global_id()
+        self.store.commit_decisions([Decision(seen, GlobalId(global_id), is_new, 0.9, "test")], 5.0)
         return seen.tracklet_id
 
     def change(self, kind: IdentityEventKind, global_id: int, *tracklet_ids: str) -> None:
@@ -124,20 +125,20 @@ def test_another_models_vectors_are_never_read(changes: Changes, index: VectorIn
 
 
 def test_many_threads_may_refresh_while_rows_arrive(changes: Changes, index: VectorIndex) -> None:
-    for track in range(20):
+    for track in range(1, 21):
         changes.add(track, track)
     faults: list[str] = []
 
     def read() -> None:
         for _ in range(30):
             rows = index.refresh()
-            if rows.global_ids.tolist() != list(range(len(rows))) or len(rows.vectors) != len(rows):
+            if rows.global_ids.tolist() != list(range(1, len(rows) + 1)) or len(rows.vectors) != len(rows):
                 faults.append(str(rows.global_ids))
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for track in range(20, 60):
+    for track in range(21, 61):
         changes.add(track, track)
     for thread in threads:
         thread.join()
