@@ -5,9 +5,11 @@ Everything runs as in production; only the frames are rendered instead of receiv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -36,6 +38,7 @@ DEFAULT_DURATION_S = 60.0
 _MARK = ".sightline-demo"  # in folders that may be emptied
 _TOLD_QUESTIONS = 3
 _FPS = 8.0
+_METRICS_PORTS = 12  # at most two camera workers, four other services, the supervisor
 _DRAIN_S = 20.0  # what was seen last still travels to its identity
 
 
@@ -118,6 +121,7 @@ def _settings(plan: DemoPlan, start_at: float) -> Settings:
             "site": "demo",
             "data_dir": plan.data_dir,
             "api": {"port": plan.port},
+            "metrics_port": free_ports(_METRICS_PORTS),
             "cameras": [
                 {"id": name, "address": address(number), "analysed_fps": _FPS}
                 for number, name in enumerate(CAMERA_NAMES[: plan.cameras])
@@ -125,6 +129,19 @@ def _settings(plan: DemoPlan, start_at: float) -> Settings:
             "tracking": {"detector": "motion", "log_tracks": True},
         },
     )
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports in a row that nobody uses: a demo may run beside a real site."""
+    for first in range(9400, 9900, count):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
+    return 0
 
 
 def _watch(system: RunningSystem, duration_s: float, console: Console, stop: threading.Event) -> None:

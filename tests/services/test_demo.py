@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigurationError
-from services.demo import empty_folder
+from services.demo import empty_folder, free_ports
 from services.up import only_one
 
 
@@ -35,3 +37,10 @@ def test_a_running_demo_keeps_its_folder(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="another"):
             empty_folder(tmp_path)
     assert (tmp_path / "sightline.db").exists()
+
+
+def test_a_demo_takes_other_ports_than_a_site_that_runs_already() -> None:
+    with contextlib.ExitStack() as stack:
+        first = free_ports(12)
+        stack.enter_context(socket.create_server(("127.0.0.1", first + 5)))
+        assert free_ports(12) not in range(first - 11, first + 6)
