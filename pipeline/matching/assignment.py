@@ -80,7 +80,7 @@ class Candidates:
 
     The similarity to an identity is the mean over its exemplars. The nearest exemplar alone would let two people grow
     together as soon as one tracklet of each looks alike: on Market-1501's validation identities the mean gives a
-    cross-camera IDF1 of 0.66 where the nearest gives 0.54 (OSNet x0.25, each at its best threshold).
+    cross-camera IDF1 of 0.67 where the nearest gives 0.57 (OSNet x0.25, each at its best threshold on these people).
     """
 
     global_ids: list[GlobalId]  # (C,) ascending
