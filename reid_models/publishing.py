@@ -21,8 +21,8 @@ from reid_models.datasets.described import DescribedPeople, Source
 from reid_models.datasets.sample import identities_of
 from reid_models.encoder import PersonEncoder
 from reid_models.inference import BundleEncoder, chosen_precision
+from reid_models.loader import IMAGE_MEAN, IMAGE_STD
 from reid_models.manifest import InputFormat, Manifest, Training
-from reid_models.trainer import IMAGE_MEAN, IMAGE_STD
 from reid_models.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)

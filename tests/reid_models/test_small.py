@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,20 @@ import torch
 
 from reid_models.benchmarks import evaluate_attribute_sentences, evaluate_images, evaluate_text
 from reid_models.datasets.described import Source, read_described_people
+from reid_models.datasets.training_sets import decoded_images
 from reid_models.inference import load_encoder
+from reid_models.loader import LoaderConfig
 from reid_models.manifest import Training
-from reid_models.methods.small import APPEARANCE, LANGUAGE, Recipe, SmallRun, train
+from reid_models.methods.small import APPEARANCE, LANGUAGE, LanguageStage, Recipe, SmallModel, StageConfig, small
 from reid_models.publishing import assemble, data_digest, publish
-from reid_models.trainer import StageConfig, rate_factor, size_at
+from reid_models.trainer import Run, train
 
 SIZE = (64, 32)
 
 
 def quick(stage: StageConfig, epochs: int) -> StageConfig:
-    gentle = replace(stage.augment, erase_probability=0.0, blur_probability=0.0)
-    return replace(
-        stage, epochs=epochs, sizes=((0, SIZE),), warm_up_epochs=1.0, learning_rate=3e-3, identities_per_batch=4,
-        augment=gentle,
-    )  # fmt: skip
+    gentle = replace(stage.loader.augment, erase_probability=0.0, blur_probability=0.0)
+    return StageConfig(epochs, 3e-3, 1.0, LoaderConfig(((0, SIZE),), gentle), identities_per_batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +35,10 @@ def published(miniature: Source, tmp_path_factory: pytest.TempPathFactory) -> Pa
     work = tmp_path_factory.mktemp("work")
     people = read_described_people([miniature])
     recipe = Recipe("person_cnn_tiny", SIZE, quick(APPEARANCE, 4), quick(LANGUAGE, 25))
-    encoder, vocabulary = train(people, recipe, work)
+    method, model = small(people, decoded_images(people.samples, (128, 64)), recipe)
+    train(method, recipe.trainer, Run(work))
     training = Training(description="a miniature", data_digest=data_digest(people))
-    bundle = assemble("mini", date(2026, 1, 2), encoder, vocabulary, training, "Apache-2.0", SIZE)
+    bundle = assemble("mini", date(2026, 1, 2), model.encoder.eval(), model.vocabulary, training, "Apache-2.0", SIZE)
     publish(work / "bundle", bundle, {"mini": miniature})
     return work / "bundle"
 
@@ -64,29 +63,11 @@ def test_the_manifest_states_what_was_measured(published: Path) -> None:
     assert json.loads((published / "manifest.json").read_text())["digest"] == manifest.digest
 
 
-def test_checkpoints_of_both_stages_lie_in_the_work_folder(published: Path) -> None:
-    assert {path.name for path in published.parent.glob("*.safetensors")} == {
-        "appearance.safetensors", "language.safetensors",
-    }  # fmt: skip
-
-
 def test_hidden_words_are_only_words(miniature: Source) -> None:
     people = read_described_people([miniature])
-    recipe = Recipe("person_cnn_tiny", SIZE)
-    run = SmallRun(people, recipe)
-    token_ids, labels = run.draw_sentences([0, 2])
+    model = SmallModel(people, Recipe("person_cnn_tiny", SIZE))
+    stage = LanguageStage(model, people, np.zeros((0, 4, 4, 3), np.uint8), LANGUAGE)
+    token_ids, labels = stage.draw_sentences([0, 2], np.random.default_rng(0))
     assert labels.tolist() == [0, 0, 2, 2]
     assert (token_ids[:, 0] == 1).all()
-    assert ((token_ids == run.vocabulary.size - 1).sum(dim=1) == 1).all()
-
-
-def test_the_rate_rises_then_falls_to_nothing() -> None:
-    rates = [rate_factor(epoch, 10, 2.0) for epoch in np.linspace(0, 10, 101)]
-    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(1.0) and rates[-1] == pytest.approx(0.0)
-    assert rates.index(max(rates)) == 20
-    assert all(before >= after for before, after in pairwise(rates[20:]))
-
-
-def test_the_size_in_force_is_the_last_that_has_begun() -> None:
-    sizes = ((0, (96, 48)), (8, (128, 64)))
-    assert [size_at(sizes, epoch) for epoch in (0, 7, 8, 20)] == [(96, 48), (96, 48), (128, 64), (128, 64)]
+    assert ((token_ids == model.vocabulary.size - 1).sum(dim=1) == 1).all()
