@@ -1,7 +1,7 @@
-"""Image and text towers in the open_clip architecture, with the two vectors that Sightline needs.
+"""Image and text towers in the open_clip architecture, with the vectors that Sightline needs.
 
 A tower is chosen by configuration alone: a timm name (a light CNN of `towers.py` or any other), a ViT or a ResNet of
-open_clip. One forward pass over a batch of images gives pooled features, and from them
+open_clip, at any input size. One forward pass over a batch of images gives pooled features, and from them
 
 - the appearance feature: the pooled features through a batch-normalisation neck without shift (Luo et al. 2019);
 - the language feature: the pooled features through the tower's projection, in the space of the sentences.
@@ -9,28 +9,63 @@ open_clip. One forward pass over a batch of images gives pooled features, and fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ConfigurationError
 from pipeline.torchvision_cpu import install
-from reid_models import towers as _towers  # noqa: F401  (registers them)
+from reid_models.clip_towers import pooled_width, resize_tower, tower_features
+from reid_models.neck import Neck, PoolingName, pooling_module
+from reid_models.transforms import normalise_each
 
 install()
 
 from open_clip.model import CustomTextCLIP  # noqa: E402  (torchvision must be importable first)
-from open_clip.modified_resnet import ModifiedResNet  # noqa: E402
-from open_clip.timm_model import TimmModel  # noqa: E402
 from open_clip.tokenizer import SimpleTokenizer  # noqa: E402
+from open_clip.transformer import TextTransformer, VisionTransformer  # noqa: E402
+
+PERSON_OPTIONS = "person_cfg"  # beside open_clip's own `vision_cfg` and `text_cfg`
+
+
+@dataclass(frozen=True, slots=True)
+class PersonOptions:
+    """What differs from open_clip's tower. It is stored in the architecture, so a bundle is rebuilt with it."""
+
+    image_size: tuple[int, int] | None = None  # (height, width) in pixels; None: the tower's own
+    stride: int | None = None  # pixels between tokens or places, see `resize_tower`
+    pooling: PoolingName = "tower"  # of the last map; a ViT pools by its class token and knows only `tower`
+    cameras: int = 0  # rows of a table of camera vectors (side information embedding, ViT only)
+    instance_normalised: bool = False  # every image and channel to zero mean and unit deviation, whatever came before
+
+
+def with_options(architecture: Mapping[str, Any], options: PersonOptions) -> dict[str, Any]:
+    """The architecture of the same tower with these options."""
+    stored = {name: value for name, value in asdict(options).items() if value != getattr(PersonOptions(), name)}
+    # JSON has no tuples, and the digest of a bundle must not depend on having been through a file.
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()}
+    return {**architecture, PERSON_OPTIONS: plain}
+
+
+def resized_for(
+    architecture: Mapping[str, Any], image_size: tuple[int, int], stride: int | None = None
+) -> dict[str, Any]:
+    """The architecture of the same tower for images of (height, width) `image_size`; see `resize_tower`."""
+    return with_options(architecture, PersonOptions(image_size, stride))
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """One forward pass, not normalised."""
+    """One forward pass, not normalised.
 
+    In CLIP-ReID's words f11, f12, f12 behind its neck, and f_proj. Where a tower ends in maps, `penultimate` is the mean
+    over the places of the map before the last stage.
+    """
+
+    penultimate: Tensor  # (B, Q)
     pooled: Tensor  # (B, P)
     appearance: Tensor  # (B, P)
     language: Tensor  # (B, L)
@@ -39,15 +74,32 @@ class ImageFeatures:
 class PersonEncoder(nn.Module):
     """An open_clip model and the appearance neck beside it.
 
-    `architecture` is open_clip's own model configuration: `embed_dim`, `vision_cfg`, `text_cfg` and its options. `clip`
-    is a model that was already built from it, for example with weights that others trained.
+    `architecture` is open_clip's own model configuration: `embed_dim`, `vision_cfg`, `text_cfg` and its options, and
+    perhaps our `person_cfg` (see `with_options`). `clip` is a model that was already built from it, for example with
+    weights that others trained; it is then changed as `person_cfg` demands.
     """
 
-    def __init__(self, architecture: dict[str, Any], clip: nn.Module | None = None) -> None:
+    def __init__(self, architecture: Mapping[str, Any], clip: nn.Module | None = None) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.clip: Any = CustomTextCLIP(**architecture) if clip is None else clip
-        self.neck = appearance_neck(pooled_width(self.clip.visual))
+        self.architecture = dict(architecture)
+        of_clip = {name: value for name, value in architecture.items() if name != PERSON_OPTIONS}
+        self.clip: Any = CustomTextCLIP(**of_clip) if clip is None else clip
+        options = PersonOptions(**architecture.get(PERSON_OPTIONS, {}))
+        visual = self.clip.visual
+        if options.image_size is not None:
+            resize_tower(visual, (options.image_size[0], options.image_size[1]), options.stride)
+        is_vit = isinstance(visual, VisionTransformer)
+        if is_vit and options.pooling != "tower":
+            raise ConfigurationError(f"pooling is {options.pooling!r}, but a ViT is pooled by its class token: 'tower'")
+        if options.cameras and not is_vit:
+            raise ConfigurationError(f"cameras is {options.cameras}, but only a ViT has a class token to add them to")
+        self.pooling = pooling_module(options.pooling)
+        self.camera_vectors: nn.Parameter | None = None
+        if options.cameras:
+            self.camera_vectors = nn.Parameter(torch.empty(options.cameras, len(visual.class_embedding)))
+            nn.init.trunc_normal_(self.camera_vectors, std=0.02)
+        self.instance_normalised = options.instance_normalised
+        self.neck = Neck(pooled_width(visual))
 
     @property
     def appearance_width(self) -> int:
@@ -61,14 +113,42 @@ class PersonEncoder(nn.Module):
     def context_length(self) -> int:
         return int(self.clip.text.context_length)
 
-    def forward(self, images: Tensor) -> ImageFeatures:
-        """(B, 3, H, W) normalised images → features."""
-        pooled, language = pooled_and_projected(self.clip.visual, images)
-        return ImageFeatures(pooled, self.neck(pooled.to(self.neck.weight.dtype)), language)
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        """Token ids → what `embed_prompts` takes, before positions are added."""
+        embedding: nn.Embedding = self.clip.text.token_embedding
+        return embedding
+
+    def forward(self, images: Tensor, cameras: Tensor | None = None) -> ImageFeatures:
+        """(B, 3, H, W) normalised images → features. `cameras` (B,) numbers from 0: for a model with camera vectors."""
+        if self.instance_normalised:
+            images = normalise_each(images)
+        tower = tower_features(self.clip.visual, images, self.pooling, self._vectors_of(cameras))
+        appearance = self.neck(tower.pooled.to(self.neck.weight.dtype))
+        return ImageFeatures(tower.penultimate, tower.pooled, appearance, tower.language)
 
     def embed_tokens(self, token_ids: Tensor) -> Tensor:
         """(N, context length) token ids → (N, L), not normalised."""
         features: Tensor = self.clip.text(token_ids)
+        return features
+
+    def embed_prompts(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        """Sentences given as token embeddings (N, T, width), T up to the context length → (N, L), not normalised.
+
+        `end_positions` (N,) are the places of the end mark, whose feature stands for the sentence. A causal tower reads
+        nothing behind it, so cutting there is free of charge. Raises `ConfigurationError` for a tower of another kind.
+        """
+        text = self.clip.text
+        if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
+            raise ConfigurationError(
+                "prompts need a causal text tower of open_clip that ends in an end mark, as CLIP's"
+            )
+        length = embeddings.shape[1]
+        hidden = embeddings + text.positional_embedding[:length]
+        hidden = text.transformer(hidden, attn_mask=text.attn_mask[:length, :length])
+        ends = text.ln_final(hidden[torch.arange(len(hidden), device=hidden.device), end_positions])
+        projection = text.text_projection
+        features: Tensor = projection(ends) if isinstance(projection, nn.Module) else ends @ projection
         return features
 
     def similarity_scale(self) -> Tensor:
@@ -76,34 +156,14 @@ class PersonEncoder(nn.Module):
         scale: Tensor = self.clip.logit_scale.exp()
         return scale.clamp(max=100.0)
 
-
-def appearance_neck(width: int) -> nn.BatchNorm1d:
-    """Batch normalisation whose shift stays at zero, so that cosine similarity suits what the classifier learnt."""
-    neck = nn.BatchNorm1d(width)
-    neck.bias.requires_grad_(False)
-    return neck
-
-
-def pooled_width(visual: Any) -> int:
-    """Number of pooled features of an open_clip image tower, before the projection."""
-    if isinstance(visual, TimmModel):
-        return int(visual.trunk.num_features)
-    if isinstance(visual, ModifiedResNet):
-        return int(visual.attnpool.c_proj.in_features)
-    return int(visual.proj.shape[0])
-
-
-def pooled_and_projected(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Both outputs of an open_clip image tower from one pass: (B, P) and (B, L)."""
-    if isinstance(visual, TimmModel):
-        pooled = visual.trunk(images)
-        return pooled, visual.head(pooled)
-    if isinstance(visual, ModifiedResNet):
-        places = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(images)))))
-        return places.mean(dim=(2, 3)), visual.attnpool(places)
-    # open_clip has no public way to the pooled features of its ViT; the release is pinned below 4.
-    pooled, _ = visual._pool(visual.transformer(visual._embeds(images)))
-    return pooled, pooled @ visual.proj
+    def _vectors_of(self, cameras: Tensor | None) -> Tensor | None:
+        if (cameras is None) != (self.camera_vectors is None):
+            known = 0 if self.camera_vectors is None else len(self.camera_vectors)
+            given = "none were" if cameras is None else "some were"
+            raise ValueError(
+                f"the model knows {known} cameras, but of the images {given} given; expected both or neither"
+            )
+        return None if self.camera_vectors is None else self.camera_vectors[cameras]
 
 
 def person_cnn_architecture(tower: str, image_size: tuple[int, int], vocabulary_size: int) -> dict[str, Any]:

@@ -13,12 +13,11 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.torchvision_cpu import install
+from reid_models.neck import pool_generalised_mean
 
 install()
 
 from timm.models import register_model  # noqa: E402  (torchvision must be importable first)
-
-GEM_POWER = 3.0
 
 
 class ResidualBlock(nn.Module):
@@ -62,6 +61,7 @@ class PersonCnn(nn.Module):
                 blocks.append(ResidualBlock(channels_in, width, stride))
                 channels_in = width
         self.blocks = nn.Sequential(*blocks)
+        self._last_stage = len(blocks) - depths[-1]  # the place of its first block
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -71,19 +71,25 @@ class PersonCnn(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) → pooled features (B, D), D = `num_features`."""
-        return pool_generalised_mean(self.blocks(self.stem(image)))
+        return self.pool(self.maps(image)[1])
+
+    def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) → the maps before and behind the last stage."""
+        hidden = before = self.stem(image)
+        for place, block in enumerate(self.blocks):
+            if place == self._last_stage:
+                before = hidden
+            hidden = block(hidden)
+        return before, hidden
+
+    def pool(self, places: Tensor) -> Tensor:
+        """The map behind the last stage → (B, D)."""
+        return pool_generalised_mean(places)
 
     def reset_classifier(self, num_classes: int, **_: Any) -> None:
         """Part of timm's model interface; this tower has no classifier and one way of pooling."""
         if num_classes:
             raise ValueError(f"num_classes is {num_classes}; this tower has no classifier, use timm_proj='linear'")
-
-
-def pool_generalised_mean(features: Tensor) -> Tensor:
-    """(B, D, H, W) → (B, D): the cubic mean over places, between average and maximum (Radenović et al. 2018)."""
-    # Cubes of bfloat16 would lose most of their digits.
-    places = features.float().clamp(min=1e-6).pow(GEM_POWER)
-    return places.mean(dim=(2, 3)).pow(1.0 / GEM_POWER).to(features.dtype)
 
 
 @register_model

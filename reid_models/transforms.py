@@ -1,15 +1,51 @@
 """Random changes to training images; all on a batch of tensors at once, so that loading never limits training.
 
-A batch is (B, 3, H, W) float32 with values 0 to 255. Randomness comes from the generator that is passed in.
+A batch is (B, 3, H, W) float32 with values 0 to 255, on any device. Randomness comes from the generator that is passed
+in; what it draws is moved to the images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
+
+from reid_models.augmix import AugMixConfig, augmix
+from reid_models.colours import colour_jitter, grayscale
+
+GREY = 127.5
+ERASED_ASPECT = (0.3, 3.3)  # height to width of an erased rectangle, log-uniform
+
+EraseFill = Literal["colour", "mean", "noise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Mean and deviation of each channel, for values from 0 to 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) values 0 to 255 → zero mean, unit deviation over a typical data set."""
+        mean, std = self.of_bytes(images)
+        return (images - mean) / std
+
+    def of_bytes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (3, 1, 1) for values from 0 to 255, beside `images`."""
+        mean, std = (
+            torch.tensor(values, device=images.device).view(3, 1, 1) * 255.0 for values in (self.mean, self.std)
+        )
+        return mean, std
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+NORMALISATIONS = {"imagenet": IMAGENET, "clip": CLIP, "half": HALF}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,46 +59,82 @@ class AugmentConfig:
     smallest_scale: float = 0.35  # a far camera: down to this size and up again
     erase_probability: float = 0.5
     erase_area: tuple[float, float] = (0.02, 0.3)
+    pad_value: float = GREY
+    grayscale_probability: float = 0.0
+    colour_probability: float = 0.0
+    colour_strengths: tuple[float, float, float, float] = (
+        0.15,
+        0.1,
+        0.05,
+        0.05,
+    )  # brightness, contrast, saturation, hue
+    augmix: AugMixConfig = AugMixConfig()
+    erase_fill: EraseFill = "colour"
+    normalisation: Normalisation = IMAGENET  # whose mean, or noise, fills what is erased
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """All changes in order; the size stays."""
     images = flip(images, config.flip_probability, generator)
-    images = shift(images, round(config.pad_share * images.shape[2]), generator)
+    images = shift(images, round(config.pad_share * images.shape[2]), generator, config.pad_value)
+    images = grayscale(images, config.grayscale_probability, generator)
     images = jitter(images, config.jitter_strength, generator)
+    images = colour_jitter(images, config.colour_probability, config.colour_strengths, generator)
     images = blur_by_downscaling(images, config.blur_probability, config.smallest_scale, generator)
-    return erase(images, config.erase_probability, config.erase_area, generator)
+    images = augmix(images, config.augmix, generator)
+    return erase(
+        images, config.erase_probability, config.erase_area, generator, config.erase_fill, config.normalisation
+    )
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """To (height, width) `size`: bicubic, smoothed where it shrinks, as the published recipes have it."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    return functional.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+
+
+def normalise_each(images: Tensor) -> Tensor:
+    """Every channel of every image to zero mean and unit deviation (instance normalisation)."""
+    return functional.instance_norm(images)
 
 
 def flip(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Mirror left and right."""
-    mirrored = _chosen(len(images), probability, generator)
+    mirrored = _chosen(images, probability, generator)
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def shift(images: Tensor, pad_px: int, generator: Generator) -> Tensor:
-    """Pad with grey by `pad_px` on each side and cut the old size at a random place."""
+def shift(images: Tensor, pad_px: int, generator: Generator, value: float = GREY) -> Tensor:
+    """Pad with `value` by `pad_px` on each side and cut the old size at a random place."""
     if pad_px == 0:
         return images
-    height, width = images.shape[2:]
-    padded = functional.pad(images, (pad_px,) * 4, value=127.5)
-    corners = torch.randint(0, 2 * pad_px + 1, (len(images), 2), generator=generator).tolist()
-    return torch.stack([image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, corners, strict=True)])
+    count, _, height, width = images.shape
+    corners = torch.randint(0, 2 * pad_px + 1, (2, count, 1), generator=generator, device=generator.device)
+    top, left = corners.to(images.device)
+    rows = top + torch.arange(height, device=images.device)  # (B, H)
+    columns = left + torch.arange(width, device=images.device)  # (B, W)
+    padded = functional.pad(images, (pad_px,) * 4, value=value)
+    cut = padded.gather(2, rows[:, None, :, None].expand(-1, 3, -1, padded.shape[3]))
+    return cut.gather(3, columns[:, None, None, :].expand(-1, 3, height, -1))
 
 
 def jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
     """Change brightness and contrast of each image by a factor in 1 ± `strength`."""
-    factors = 1.0 + strength * (2.0 * torch.rand(2, len(images), 1, 1, 1, generator=generator) - 1.0)
+    draws = torch.rand(2, len(images), 1, 1, 1, generator=generator, device=generator.device).to(images.device)
+    factors = 1.0 + strength * (2.0 * draws - 1.0)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (((images - mean) * factors[0] + mean) * factors[1]).clamp(0.0, 255.0)
 
 
 def blur_by_downscaling(images: Tensor, probability: float, smallest_scale: float, generator: Generator) -> Tensor:
     """Scale some images down and up again, as if the person had stood far from the camera. One scale per batch."""
-    chosen = _chosen(len(images), probability, generator)
+    chosen = _chosen(images, probability, generator)
     if not chosen.any():
         return images
-    scale = smallest_scale + (1.0 - smallest_scale) * torch.rand((), generator=generator).item()
+    scale = (
+        smallest_scale + (1.0 - smallest_scale) * torch.rand((), generator=generator, device=generator.device).item()
+    )
     size = [max(1, round(scale * side)) for side in images.shape[2:]]
     small = functional.interpolate(images[chosen], size=size, mode="area")
     blurred = images.clone()
@@ -70,25 +142,45 @@ def blur_by_downscaling(images: Tensor, probability: float, smallest_scale: floa
     return blurred
 
 
-def erase(images: Tensor, probability: float, area: tuple[float, float], generator: Generator) -> Tensor:
-    """Random erasing (Zhong et al. 2020): fill one rectangle of some images with one random colour.
+def erase(
+    images: Tensor, probability: float, area: tuple[float, float], generator: Generator, fill: EraseFill = "colour",
+    normalisation: Normalisation = IMAGENET,
+) -> Tensor:  # fmt: skip
+    """Random erasing (Zhong et al. 2020): fill one rectangle of some images.
 
-    `area` bounds the rectangle's share of the image; its height-to-width ratio lies between 0.3 and 3.3, log-uniform.
+    `area` bounds the rectangle's share of the image. `fill`: one random colour, the mean of `normalisation`, or normal
+    noise of its mean and deviation, drawn for every pixel.
     """
-    height, width = images.shape[2:]
-    erased = images.clone()
-    for index in _chosen(len(images), probability, generator).nonzero().flatten().tolist():
-        draw = torch.rand(7, generator=generator).tolist()
-        pixels = (area[0] + (area[1] - area[0]) * draw[0]) * height * width
-        aspect = 0.3 * (3.3 / 0.3) ** draw[1]
-        box_height = min(height, max(1, round((pixels * aspect) ** 0.5)))
-        box_width = min(width, max(1, round((pixels / aspect) ** 0.5)))
-        top = int(draw[2] * (height - box_height + 1))
-        left = int(draw[3] * (width - box_width + 1))
-        colour = torch.tensor(draw[4:])[:, None, None] * 255.0
-        erased[index, :, top : top + box_height, left : left + box_width] = colour
-    return erased
+    if probability == 0.0:
+        return images
+    count, _, height, width = images.shape
+    chosen = _chosen(images, probability, generator)
+    share, shape, down, right, *colour = _draw((7, count), generator, images)
+    pixels = (area[0] + (area[1] - area[0]) * share) * height * width
+    aspect = ERASED_ASPECT[0] * (ERASED_ASPECT[1] / ERASED_ASPECT[0]) ** shape
+    box_height = (pixels * aspect).sqrt().round().clamp(1, height)
+    box_width = (pixels / aspect).sqrt().round().clamp(1, width)
+    in_rows = _inside((down * (height - box_height + 1)).floor(), box_height, height)
+    in_columns = _inside((right * (width - box_width + 1)).floor(), box_width, width)
+    erased = (in_rows & chosen[:, None])[:, None, :, None] & in_columns[:, None, None, :]
+    mean, std = normalisation.of_bytes(images)
+    if fill == "colour":
+        mean = torch.stack(colour, dim=1)[:, :, None, None] * 255.0
+    if fill == "noise":
+        noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
+        mean = noise * std + mean
+    return torch.where(erased, mean, images)
 
 
-def _chosen(count: int, probability: float, generator: Generator) -> Tensor:
-    return torch.rand(count, generator=generator) < probability
+def _inside(first: Tensor, length: Tensor, size: int) -> Tensor:
+    """(B, size): which of the places 0 to `size` - 1 lie in the `length` (B,) ones from `first` (B,) on."""
+    places = torch.arange(size, device=first.device)
+    return (places >= first[:, None]) & (places < (first + length)[:, None])
+
+
+def _chosen(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    return _draw((len(images),), generator, images) < probability
+
+
+def _draw(shape: tuple[int, ...], generator: Generator, images: Tensor) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device).to(images.device)

@@ -62,7 +62,12 @@ class Vocabulary:
         return UNKNOWN if number is None else number
 
 
-def learn_vocabulary(sentences: Iterable[str], least_count: int) -> Vocabulary:
-    """All words that occur at least `least_count` times; a rarer word would keep its random start and mislead."""
+def learn_vocabulary(sentences: Iterable[str], least_count: int, kept: Sequence[str] = ()) -> Vocabulary:
+    """All words that occur at least `least_count` times; a rarer word would keep its random start and mislead.
+
+    The words of the sentences `kept` are known however rare: a prompt's template, whose words and placeholders occur in
+    no caption.
+    """
     counts = Counter(word for sentence in sentences for word in split_words(sentence))
-    return Vocabulary(tuple(sorted(word for word, count in counts.items() if count >= least_count)))
+    words = {word for word, count in counts.items() if count >= least_count}
+    return Vocabulary(tuple(sorted(words.union(*map(split_words, kept)))))
