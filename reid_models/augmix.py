@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from reid_models.draws import chosen_places, uniform
+
 GEOMETRIC = 5  # operations 0 to 4: turn, shear in x, in y, move in x, in y
 ROTATION, SHEAR, SHIFT_SHARE = 30.0, 0.3, 1.0 / 3.0  # at level 10: degrees, ratio, share of the side
 
@@ -30,13 +32,10 @@ def augmix(images: Tensor, config: AugMixConfig, generator: Generator) -> Tensor
     """
     if config.probability == 0.0:
         return images
-    draws = _draw((len(images),), generator, images)
-    chosen = (draws < config.probability).nonzero().flatten()
-    if not len(chosen):
-        return images
+    chosen = chosen_places(images, config.probability, generator)
     originals = images[chosen]
     # Exponential draws divided by their sum are Dirichlet(1, ..., 1).
-    weights = -_draw((config.width, len(chosen)), generator, images).clamp(min=1e-9).log()
+    weights = -uniform((config.width, len(chosen)), generator, images).clamp(min=1e-9).log()
     weights = weights / weights.sum(dim=0)
     mixture = torch.zeros_like(originals)
     for weight in weights:
@@ -44,15 +43,13 @@ def augmix(images: Tensor, config: AugMixConfig, generator: Generator) -> Tensor
         for _ in range(config.depth):
             chain = _change(chain, config.severity, generator)
         mixture += weight[:, None, None, None] * chain
-    mixed = images.clone()
-    share = _draw((len(chosen), 1, 1, 1), generator, images)
-    mixed[chosen] = torch.lerp(originals, mixture, share)
-    return mixed
+    share = uniform((len(chosen), 1, 1, 1), generator, images)
+    return images.index_copy(0, chosen, torch.lerp(originals, mixture, share))
 
 
 def _change(images: Tensor, severity: int, generator: Generator) -> Tensor:
     """One random operation on each image."""
-    operation_draw, level, sign = _draw((3, len(images)), generator, images)
+    operation_draw, level, sign = uniform((3, len(images)), generator, images)
     operation = (operation_draw * (GEOMETRIC + len(POINTWISE))).long()
     level = (0.1 + (severity - 0.1) * level) / 10.0
     changed = images.clone()
@@ -114,7 +111,3 @@ def _solarize(images: Tensor, level: Tensor) -> Tensor:
 
 
 POINTWISE: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (_autocontrast, _equalize, _posterize, _solarize)
-
-
-def _draw(shape: tuple[int, ...], generator: Generator, images: Tensor) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device).to(images.device)

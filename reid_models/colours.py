@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from reid_models.draws import chosen_places, uniform
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
 
@@ -14,10 +16,10 @@ def grayscale(images: Tensor, probability: float, generator: Generator) -> Tenso
     """Replace some images (B, 3, H, W) by their brightness."""
     if probability == 0.0:
         return images
-    chosen = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < probability
+    chosen = chosen_places(images, probability, generator)
     luma = torch.tensor(LUMA, device=images.device).view(3, 1, 1)
-    grey = (images * luma).sum(dim=1, keepdim=True)
-    return torch.where(chosen[:, None, None, None], grey, images)
+    pixels = images[chosen]
+    return images.index_copy(0, chosen, (pixels * luma).sum(dim=1, keepdim=True).expand_as(pixels))
 
 
 def colour_jitter(
@@ -31,20 +33,17 @@ def colour_jitter(
     """
     if probability == 0.0:
         return images
-    draws = torch.rand(5, len(images), generator=generator, device=generator.device).to(images.device)
-    chosen = (draws[4] < probability).nonzero().flatten()
-    if not len(chosen):
-        return images
-    offsets = (2.0 * draws[:4, chosen] - 1.0) * torch.tensor(strengths, device=images.device)[:, None]
+    chosen = chosen_places(images, probability, generator)
+    offsets = 2.0 * uniform((4, len(chosen)), generator, images) - 1.0
+    offsets = offsets * torch.tensor(strengths, device=images.device)[:, None]
     brightness, contrast, saturation = 1.0 + offsets[:3]
     pixels = images[chosen]
     matrix = _hue_rotation(offsets[3]) @ _saturation(saturation)
     mean = (pixels.mean(dim=(2, 3)) * torch.tensor(LUMA, device=images.device)).sum(dim=1)  # (b,) of grey
     scaled = (brightness * contrast)[:, None, None] * matrix
     lift = ((1.0 - contrast) * brightness * mean)[:, None, None, None]  # grey: neither saturation nor hue changes it
-    changed = images.clone()
-    changed[chosen] = (torch.einsum("bij,bjhw->bihw", scaled, pixels) + lift).clamp(0.0, 255.0)
-    return changed
+    changed = torch.einsum("bij,bjhw->bihw", scaled, pixels) + lift
+    return images.index_copy(0, chosen, changed.clamp_(0.0, 255.0))
 
 
 def _saturation(factor: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ def resized_for(
 class ImageFeatures:
     """One forward pass, not normalised.
 
-    In CLIP-ReID's words f11, f12, f12 behind its neck, and f_proj. Where a tower ends in maps, `penultimate` is the mean
-    over the places of the map before the last stage.
+    In CLIP-ReID's words f11, f12, f12 behind its neck, and f_proj. Where a tower ends in maps, `penultimate` is the
+    mean over the places of the map before the last stage.
     """
 
     penultimate: Tensor  # (B, Q)
@@ -96,7 +96,7 @@ class PersonEncoder(nn.Module):
         self.pooling = pooling_module(options.pooling)
         self.camera_vectors: nn.Parameter | None = None
         if options.cameras:
-            self.camera_vectors = nn.Parameter(torch.empty(options.cameras, len(visual.class_embedding)))
+            self.camera_vectors = nn.Parameter(torch.empty(options.cameras, pooled_width(visual)))
             nn.init.trunc_normal_(self.camera_vectors, std=0.02)
         self.instance_normalised = options.instance_normalised
         self.neck = Neck(pooled_width(visual))

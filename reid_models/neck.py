@@ -13,7 +13,7 @@ PoolingName = Literal["tower", "average", "generalised_mean"]
 
 
 class Neck(nn.BatchNorm1d):
-    """Batch normalisation whose shift stays at zero, so that cosine similarity suits what a classifier behind it learns.
+    """Batch normalisation whose shift stays at zero, so that cosine similarity suits what a classifier learns.
 
     Luo et al. 2019. With `classes` it carries that classifier, linear and without bias.
     """

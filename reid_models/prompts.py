@@ -150,7 +150,7 @@ def _require_slots(sentence: str, template: Template, tokens_per_class: int, dom
 def _embedded(template: Template, token_embedding: nn.Embedding) -> Tensor:
     """(T, width), a copy."""
     token_ids = torch.tensor(template.token_ids, device=token_embedding.weight.device)
-    return token_embedding(token_ids).detach().float().clone()
+    return token_embedding.weight.detach()[token_ids].float()
 
 
 def _drawn(shape: tuple[int, ...], generator: Generator | None) -> Tensor:

@@ -6,7 +6,7 @@ in; what it draws is moved to the images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from reid_models.augmix import AugMixConfig, augmix
 from reid_models.colours import colour_jitter, grayscale
+from reid_models.draws import chosen_places, uniform
 
 GREY = 127.5
 ERASED_ASPECT = (0.3, 3.3)  # height to width of an erased rectangle, log-uniform
@@ -36,9 +37,7 @@ class Normalisation:
 
     def of_bytes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation (3, 1, 1) for values from 0 to 255, beside `images`."""
-        mean, std = (
-            torch.tensor(values, device=images.device).view(3, 1, 1) * 255.0 for values in (self.mean, self.std)
-        )
+        mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, 3, 1, 1) * 255.0
         return mean, std
 
 
@@ -62,20 +61,16 @@ class AugmentConfig:
     pad_value: float = GREY
     grayscale_probability: float = 0.0
     colour_probability: float = 0.0
-    colour_strengths: tuple[float, float, float, float] = (
-        0.15,
-        0.1,
-        0.05,
-        0.05,
-    )  # brightness, contrast, saturation, hue
-    augmix: AugMixConfig = AugMixConfig()
+    colour_strengths: tuple[float, float, float, float] = (0.15, 0.1, 0.05, 0.05)  # see `colour_jitter`
+    augmix: AugMixConfig = field(default_factory=AugMixConfig)
     erase_fill: EraseFill = "colour"
     normalisation: Normalisation = IMAGENET  # whose mean, or noise, fills what is erased
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """All changes in order; the size stays."""
-    images = flip(images, config.flip_probability, generator)
+    # Channel by channel: most of these operations are slow on the channels-last layout of decoded pictures.
+    images = flip(images.contiguous(), config.flip_probability, generator)
     images = shift(images, round(config.pad_share * images.shape[2]), generator, config.pad_value)
     images = grayscale(images, config.grayscale_probability, generator)
     images = jitter(images, config.jitter_strength, generator)
@@ -101,8 +96,8 @@ def normalise_each(images: Tensor) -> Tensor:
 
 def flip(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Mirror left and right."""
-    mirrored = _chosen(images, probability, generator)
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    chosen = chosen_places(images, probability, generator)
+    return images.index_copy(0, chosen, images[chosen].flip(3))
 
 
 def shift(images: Tensor, pad_px: int, generator: Generator, value: float = GREY) -> Tensor:
@@ -110,36 +105,33 @@ def shift(images: Tensor, pad_px: int, generator: Generator, value: float = GREY
     if pad_px == 0:
         return images
     count, _, height, width = images.shape
-    corners = torch.randint(0, 2 * pad_px + 1, (2, count, 1), generator=generator, device=generator.device)
+    corners = torch.randint(0, 2 * pad_px + 1, (2, count), generator=generator, device=generator.device)
     top, left = corners.to(images.device)
-    rows = top + torch.arange(height, device=images.device)  # (B, H)
-    columns = left + torch.arange(width, device=images.device)  # (B, W)
     padded = functional.pad(images, (pad_px,) * 4, value=value)
-    cut = padded.gather(2, rows[:, None, :, None].expand(-1, 3, -1, padded.shape[3]))
-    return cut.gather(3, columns[:, None, None, :].expand(-1, 3, height, -1))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # views: every place where the old size fits
+    return windows[torch.arange(count, device=images.device), :, top, left]
 
 
 def jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
     """Change brightness and contrast of each image by a factor in 1 ± `strength`."""
-    draws = torch.rand(2, len(images), 1, 1, 1, generator=generator, device=generator.device).to(images.device)
-    factors = 1.0 + strength * (2.0 * draws - 1.0)
+    if strength == 0.0:
+        return images
+    brightness, contrast = 1.0 + strength * (2.0 * uniform((2, len(images), 1, 1, 1), generator, images) - 1.0)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (((images - mean) * factors[0] + mean) * factors[1]).clamp(0.0, 255.0)
+    # Brightness times (contrast times (image - mean) + mean), in one pass over the pixels.
+    return torch.addcmul(brightness * (1.0 - contrast) * mean, images, brightness * contrast).clamp_(0.0, 255.0)
 
 
 def blur_by_downscaling(images: Tensor, probability: float, smallest_scale: float, generator: Generator) -> Tensor:
     """Scale some images down and up again, as if the person had stood far from the camera. One scale per batch."""
-    chosen = _chosen(images, probability, generator)
-    if not chosen.any():
+    chosen = chosen_places(images, probability, generator)
+    if not len(chosen):
         return images
-    scale = (
-        smallest_scale + (1.0 - smallest_scale) * torch.rand((), generator=generator, device=generator.device).item()
-    )
+    scale = smallest_scale + (1.0 - smallest_scale) * uniform((), generator, images).item()
     size = [max(1, round(scale * side)) for side in images.shape[2:]]
     small = functional.interpolate(images[chosen], size=size, mode="area")
-    blurred = images.clone()
-    blurred[chosen] = functional.interpolate(small, size=images.shape[2:], mode="bilinear", align_corners=False)
-    return blurred
+    blurred = functional.interpolate(small, size=images.shape[2:], mode="bilinear", align_corners=False)
+    return images.index_copy(0, chosen, blurred)
 
 
 def erase(
@@ -153,34 +145,27 @@ def erase(
     """
     if probability == 0.0:
         return images
-    count, _, height, width = images.shape
-    chosen = _chosen(images, probability, generator)
-    share, shape, down, right, *colour = _draw((7, count), generator, images)
+    chosen = chosen_places(images, probability, generator)
+    height, width = images.shape[2:]
+    share, shape, down, right, *colour = uniform((7, len(chosen)), generator, images)
     pixels = (area[0] + (area[1] - area[0]) * share) * height * width
     aspect = ERASED_ASPECT[0] * (ERASED_ASPECT[1] / ERASED_ASPECT[0]) ** shape
     box_height = (pixels * aspect).sqrt().round().clamp(1, height)
     box_width = (pixels / aspect).sqrt().round().clamp(1, width)
     in_rows = _inside((down * (height - box_height + 1)).floor(), box_height, height)
     in_columns = _inside((right * (width - box_width + 1)).floor(), box_width, width)
-    erased = (in_rows & chosen[:, None])[:, None, :, None] & in_columns[:, None, None, :]
-    mean, std = normalisation.of_bytes(images)
+    box = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+    filling, std = normalisation.of_bytes(images)
     if fill == "colour":
-        mean = torch.stack(colour, dim=1)[:, :, None, None] * 255.0
+        filling = torch.stack(colour, dim=1)[:, :, None, None] * 255.0
     if fill == "noise":
-        noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
-        mean = noise * std + mean
-    return torch.where(erased, mean, images)
+        size = (len(chosen), *images.shape[1:])
+        noise = torch.randn(size, generator=generator, device=generator.device).to(images.device)
+        filling = torch.addcmul(filling, noise, std)
+    return images.index_copy(0, chosen, torch.where(box, filling, images[chosen]))
 
 
 def _inside(first: Tensor, length: Tensor, size: int) -> Tensor:
     """(B, size): which of the places 0 to `size` - 1 lie in the `length` (B,) ones from `first` (B,) on."""
     places = torch.arange(size, device=first.device)
     return (places >= first[:, None]) & (places < (first + length)[:, None])
-
-
-def _chosen(images: Tensor, probability: float, generator: Generator) -> Tensor:
-    return _draw((len(images),), generator, images) < probability
-
-
-def _draw(shape: tuple[int, ...], generator: Generator, images: Tensor) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device).to(images.device)
