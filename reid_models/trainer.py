@@ -44,6 +44,7 @@ class Stage(ABC):
     epochs: int
     optimisers: tuple[str, ...]  # names in `Method.optimisers`; each steps once per update
     images: npt.NDArray[np.uint8] | None = None  # what batches index; None: the stage works on cached features
+    image_of_sample: I64 | None = None  # the place of each sample's image, where samples are not images (captions)
     loader: LoaderConfig | None = None
 
     def begin(self) -> None:  # noqa: B027  (most stages have nothing to do)
@@ -156,7 +157,10 @@ def _run_epoch(
     method.modules.train()
     images: Any = [None] * len(batches)
     if stage.images is not None and stage.loader is not None:
-        images = training_batches(stage.images, batches, stage.loader, seed[2], seed, device)
+        wanted = batches
+        if stage.image_of_sample is not None:
+            wanted = [stage.image_of_sample[indices] for indices in batches]
+        images = training_batches(stage.images, wanted, stage.loader, seed[2], seed, device)
     totals: dict[str, float] = {}
     rates: dict[str, float] = {}
     for place, (indices, shown) in enumerate(zip(batches, images, strict=True)):
@@ -177,7 +181,9 @@ def _run_epoch(
             if config.gradient_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, config.gradient_norm)
             for name, optimiser in zip(stage.optimisers, optimisers, strict=True):
-                rates[f"rate_{name}"] = optimiser.set_rate(place / len(batches))
+                rates[f"rate_{name}"] = optimiser.set_rate(
+                    place // config.accumulation * config.accumulation / len(batches)
+                )
                 optimiser.step()
                 optimiser.clear()
             stage.after_update()
