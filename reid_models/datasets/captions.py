@@ -23,21 +23,26 @@ class _Record(BaseModel):
     identity: Annotated[str, Field(pattern=r"^\d+$")]
     split: str
     captions: Annotated[list[str], Field(min_length=1)]
+    same_frame_images: list[str] = []
 
 
 def read_captions(path: Path, split: str) -> tuple[Caption, ...]:
     """The sentences of one split, in the file's order. Raises `ConfigurationError` for a missing or malformed file."""
-    records = _parse(path, TypeAdapter(list[_Record]))
-    captions = tuple(
-        Caption(text, int(record.identity), record.image)
+    records = _read_records(path, split)
+    return tuple(Caption(text, int(record.identity), record.image) for record in records for text in record.captions)
+
+
+def read_same_frame_captions(path: Path, split: str) -> tuple[Caption, ...]:
+    """As `read_captions`, for a data set with other crops than those that were described: each sentence belongs to the
+    first crop of the person in the same frame; sentences about a frame without one are left out.
+    """
+    records = _read_records(path, split)
+    return tuple(
+        Caption(text, int(record.identity), record.same_frame_images[0])
         for record in records
-        if record.split == split
+        if record.same_frame_images
         for text in record.captions
     )
-    if not captions:
-        found = ", ".join(sorted({record.split for record in records})) or "none"
-        raise ConfigurationError(f"{path} has no captions of split {split!r}; the splits in it: {found}")
-    return captions
 
 
 def read_attributes(path: Path, split: str) -> dict[int, dict[str, int]]:
@@ -56,6 +61,16 @@ def by_identity(captions: Iterable[Caption]) -> dict[int, list[str]]:
     for caption in captions:
         texts.setdefault(caption.identity, []).append(caption.text)
     return texts
+
+
+def _read_records(path: Path, split: str) -> list[_Record]:
+    """The records of one split, at least one."""
+    records = _parse(path, TypeAdapter(list[_Record]))
+    chosen = [record for record in records if record.split == split]
+    if not chosen:
+        found = ", ".join(sorted({record.split for record in records})) or "none"
+        raise ConfigurationError(f"{path} has no captions of split {split!r}; the splits in it: {found}")
+    return chosen
 
 
 def _parse(path: Path, adapter: TypeAdapter[T]) -> T:

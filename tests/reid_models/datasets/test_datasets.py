@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError
-from reid_models.datasets.captions import read_attributes, read_captions
+from reid_models.datasets.captions import read_attributes, read_captions, read_same_frame_captions
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.datasets.market1501 import read_query_and_gallery, read_train
 from reid_models.datasets.sample import DISTRACTOR, cameras_of, identities_of, read_image, read_images
@@ -85,6 +85,20 @@ def test_captions_and_attributes_are_read_by_split(miniature: Source) -> None:
     captions = read_captions(miniature.captions, "val")
     assert {caption.identity for caption in captions} == {5, 6, 7, 8}
     assert set(read_attributes(miniature.attributes, "train")) == {1, 2, 3, 4}
+
+
+def test_sentences_go_to_the_first_crop_of_their_frame(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    described = {
+        "image": "0003_c1s1_000010_00.jpg",
+        "identity": "0003",
+        "split": "train",
+        "captions": ["A man.", "He."],
+    }
+    crops = ["0003_c1s1_000010_01.jpg", "0003_c1s1_000010_02.jpg"]
+    path.write_text(json.dumps([described | {"same_frame_images": crops}, described | {"same_frame_images": []}]))
+    captions = read_same_frame_captions(path, "train")
+    assert [(caption.text, caption.image) for caption in captions] == [("A man.", crops[0]), ("He.", crops[0])]
 
 
 @pytest.mark.parametrize(
