@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from reid_models import distributed
-from reid_models.loader import clean_batches
+from reid_models.datasets.sample import I64
+from reid_models.loader import EXTRACTION_BATCH, clean_batches
 
 
 @torch.no_grad()
@@ -31,16 +32,40 @@ def extract(
     was_training = model.training
     model.eval()
     place = torch.device(device)
-    part = -(-len(images) // distributed.world_size())
-    # Every process needs equally many rows, so the last one repeats the first images.
-    rows = np.arange(distributed.rank() * part, (distributed.rank() + 1) * part) % max(len(images), 1)
-    own = images if distributed.world_size() == 1 else images[rows]
+    own = images if distributed.world_size() == 1 else images[_own_rows(len(images))]
     features = []
     for batch in clean_batches(own, size, place):
         with autocast(place, precision):
             features.append(encode(batch).float())
     model.train(was_training)
     return distributed.gathered(torch.cat(features))[: len(images)]
+
+
+@torch.no_grad()
+def extract_texts(
+    model: nn.Module,
+    encode: Callable[[Tensor], Tensor],
+    token_ids: Tensor,
+    device: str = "cpu",
+    precision: str = "bfloat16",
+) -> Tensor:
+    """As `extract`, of every sentence: `token_ids` (N, context length) → (N, D)."""
+    was_training = model.training
+    model.eval()
+    place = torch.device(device)
+    own = token_ids if distributed.world_size() == 1 else token_ids[torch.from_numpy(_own_rows(len(token_ids)))]
+    features = []
+    for batch in own.split(EXTRACTION_BATCH):
+        with autocast(place, precision):
+            features.append(encode(batch.to(place)).float())
+    model.train(was_training)
+    return distributed.gathered(torch.cat(features))[: len(token_ids)]
+
+
+def _own_rows(count: int) -> I64:
+    """This process's share of `count` rows. All shares are equally long, so the last one repeats the first rows."""
+    part = -(-count // distributed.world_size())
+    return np.arange(distributed.rank() * part, (distributed.rank() + 1) * part, dtype=np.int64) % max(count, 1)
 
 
 def autocast(device: torch.device, precision: str) -> Any:
