@@ -99,6 +99,12 @@ def person_cnn_small(**_: Any) -> PersonCnn:
 
 
 @register_model
+def person_cnn_light(**_: Any) -> PersonCnn:
+    """2.8 M parameters, 0.10 G multiply-adds at 112x56, 256 features: for experiments on a CPU."""
+    return PersonCnn(channels=(32, 64, 128, 256), depths=(2, 2, 2, 2), stem_channels=32)
+
+
+@register_model
 def person_cnn_tiny(**_: Any) -> PersonCnn:
     """0.1 M parameters, 64 features: for tests and quick trials."""
     return PersonCnn(channels=(16, 32, 64), depths=(1, 1, 1), stem_channels=8)
