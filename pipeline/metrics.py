@@ -62,6 +62,13 @@ QUERY_SECONDS = Histogram(
 )
 QUERIES = Counter("sightline_queries_total", "Queries by outcome: answered, no_match, error", ["kind", "outcome"])
 
+# nightly
+NIGHT_OUTCOME = Gauge(
+    "sightline_night_outcome", "1 for how the last night ended: promoted, refused, skipped, failed", ["outcome"]
+)
+NIGHT_SECONDS = Gauge("sightline_night_seconds", "How long the last night's run took")
+NIGHT_ENDED = Gauge("sightline_night_ended_timestamp_seconds", "When the last night's run ended, 0 for never")
+
 # every service
 SERVICE_ERRORS = Counter("sightline_service_errors_total", "Errors that a loop survived", ["service", "error"])
 SERVICE_RESTARTS = Counter("sightline_service_restarts_total", "Services started again by the supervisor", ["service"])

@@ -97,10 +97,10 @@ def _accelerator() -> Finding:
 
 
 def _model(settings: Settings) -> str:
-    from reid_models.inference import load_encoder
+    from services.runtime import open_encoder
 
-    encoder = load_encoder(settings.embedding.model, device=settings.embedding.device)
-    return f"{settings.embedding.model}, digest {encoder.digest}"
+    encoder = open_encoder(settings)
+    return f"{settings.embedding.model}: {encoder.manifest.name}, digest {encoder.digest}"
 
 
 def _redis(settings: Settings) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.store import SqlStore
     from reid_models.inference import BundleEncoder
     from reid_models.manifest import Manifest
+    from reid_models.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -147,19 +148,34 @@ def open_blobs(settings: Settings) -> FsBlobs:
     return FsBlobs(settings.blobs)
 
 
+def open_registry(settings: Settings) -> Registry:
+    """The models of this site."""
+    from reid_models.registry import Registry
+
+    return Registry(settings.models)
+
+
+def model_source(settings: Settings) -> str:
+    """What `embedding.model` names; for `serving` the bundle folder that the pointer names now."""
+    from reid_models.registry import SERVING
+
+    chosen = settings.embedding.model
+    return str(open_registry(settings).serving()) if chosen == SERVING else chosen
+
+
 def open_encoder(settings: Settings) -> BundleEncoder:
-    """The serving model on its device. Torch is imported here and not before."""
+    """The model in use on its device; it stays the same until the process ends. Torch is imported here, not before."""
     from reid_models.inference import load_encoder
 
     chosen = settings.embedding
-    return load_encoder(chosen.model, device=chosen.device, threads=chosen.threads or None)
+    return load_encoder(model_source(settings), device=chosen.device, threads=chosen.threads or None)
 
 
 def serving_manifest(settings: Settings) -> Manifest | None:
-    """What is known of the serving model without loading it; None for a model that is not a bundle on disk."""
+    """What is known of the model in use without loading it; None for a model that is not a bundle on disk."""
     from reid_models.manifest import bundle_folder, read_manifest
 
-    folder = bundle_folder(settings.embedding.model)
+    folder = bundle_folder(model_source(settings))
     return None if folder is None else read_manifest(folder)
 
 

@@ -54,7 +54,9 @@ class EmbeddingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = "sightline-small"  # the shipped bundle, a bundle folder, an open_clip name, a file, or hf-hub:…
+    # serving (what `sightline models` points to, at first the shipped bundle), a bundle's folder, sightline-small, an
+    # open_clip name, a file, or hf-hub:…
+    model: str = "serving"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: all cores
     batch_crops: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -71,6 +73,31 @@ class MatchingSettings(BaseModel):
     top_k: Annotated[int, Field(ge=1)] = 32
     batch_tracklets: Annotated[int, Field(ge=1)] = 64
     gallery: Literal["auto", "faiss", "exact"] = "auto"
+
+
+class NightlySettings(BaseModel):
+    """Learning from the site's own tracklets, and the gates before a new model may serve. Shares are from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schedule: str | None = None  # cron expression in local time, as "0 2 * * *"; default: once, now
+    days: Annotated[float, Field(gt=0, le=366)] = 1.0  # of the archive, up to now
+    budget_s: Annotated[float, Field(gt=0)] = 4 * 3600.0  # for the training itself
+    seed: int = 0
+    attempts: Annotated[int, Field(ge=1)] = 3  # a night that was killed so often is given up
+    resume_within_s: Annotated[float, Field(ge=0)] = 12 * 3600.0  # after that a killed night is begun anew
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the tracks that judge instead of teaching
+    most_held_out_tracks: Annotated[int, Field(ge=1)] = 1000
+    least_cameras: Annotated[int, Field(ge=2)] = 2
+    least_tracks: Annotated[int, Field(ge=2)] = 20  # for training, over all cameras
+    probe: Path | None = None  # labelled images in the Market-1501 layout: query and bounding_box_test
+    probe_captions: Path | None = None  # default: captions.json in the probe's folder, if it is there
+    least_gain: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    largest_text_loss: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    largest_pair_loss: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    least_pair_queries: Annotated[int, Field(ge=1)] = 10
+    largest_track_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    kept_candidates: Annotated[int, Field(ge=0)] = 3  # newest models that were refused
 
 
 class ApiSettings(BaseModel):
@@ -105,6 +132,7 @@ class Settings(BaseModel):
     tracking: TrackingSettings = TrackingSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()
+    nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
 
     @field_validator("cameras")
@@ -139,6 +167,14 @@ class Settings(BaseModel):
     @property
     def track_logs(self) -> Path:
         return self.data_dir.resolve() / "tracks"
+
+    @property
+    def models(self) -> Path:
+        return self.data_dir.resolve() / "models"
+
+    @property
+    def nights(self) -> Path:
+        return self.data_dir.resolve() / "nightly"
 
     @property
     def blobs(self) -> str:

@@ -16,7 +16,7 @@ from typing import IO
 from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from services.camera import checked_address
-from services.runtime import redis_folder, serving_metrics
+from services.runtime import model_source, redis_folder, serving_metrics
 from services.settings import Settings, changed, write_private
 from services.supervisor import ServiceSpec, Supervisor
 
@@ -64,7 +64,7 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
     run_dir = settings.data_dir.resolve() / "run"
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(run_dir))
-        effective = stack.enter_context(_with_redis(_with_port(settings)))
+        effective = stack.enter_context(_with_redis(_with_port(_with_model(settings))))
         _prepare_database(effective)
         config_file = run_dir / "settings.yaml"
         write_private(effective, config_file)
@@ -110,6 +110,11 @@ def _command(arguments: list[str], config_file: Path, metrics_port: int) -> list
     name, *rest = arguments
     start = [sys.executable, "-m", "services.cli", name, "-c", str(config_file)]
     return [*start, "--metrics-port", str(metrics_port), *rest]
+
+
+def _with_model(settings: Settings) -> Settings:
+    """The serving model by its folder, so that a service that is started again after a promotion fits the others."""
+    return changed(settings, {"embedding": {"model": model_source(settings)}})
 
 
 def _with_port(settings: Settings) -> Settings:

@@ -84,6 +84,13 @@ class History:
                 found += _stored_tracklets(connection, tracklets.c.tracklet_id.in_(part))
         return {tracklet.tracklet_id: tracklet for tracklet in found}
 
+    def archived_tracklets(self, since_at: float, until_at: float) -> list[StoredTracklet]:
+        """Those with crops that ended in this span of time, the end excluded; by beginning, then name."""
+        in_span = and_(tracklets.c.ended_at >= since_at, tracklets.c.ended_at < until_at)
+        with self._database.reading() as connection:
+            found = [tracklet for tracklet in _stored_tracklets(connection, in_span) if tracklet.crops]
+        return sorted(found, key=lambda tracklet: (tracklet.started_at, tracklet.tracklet_id))
+
     def identities(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, IdentitySummary]:
         """Summaries of those that are known."""
         found: list[IdentitySummary] = []

@@ -1,0 +1,1 @@
+"""The night: a site's own tracklets become a candidate, and gates decide whether it may serve."""
