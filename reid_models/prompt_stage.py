@@ -40,30 +40,25 @@ class ClassTexts:
         """The sentences of `class_ids` (N,), in their domains if given, as features (N, L) with gradient."""
         return self.encoder.embed_prompts(*self.learner.prompts(class_ids, domain_ids, detach_class))
 
-    def features(self) -> Tensor:
-        """(classes, L) float32, without gradient."""
-        return prompt_features(self.encoder, self.learner, self._all_classes())
-
-    def domain_features(self) -> Tensor:
-        """(classes, domains, L) float32, without gradient: every class in every domain."""
-        classes, domains = self.learner.classes, len(self.learner.domain_tokens)
-        class_ids = self._all_classes().repeat_interleave(domains)
-        domain_ids = torch.arange(domains, device=class_ids.device).repeat(classes)
-        return prompt_features(self.encoder, self.learner, class_ids, domain_ids).reshape(classes, domains, -1)
-
-    def _all_classes(self) -> Tensor:
-        return torch.arange(self.learner.classes, device=self.learner.class_tokens.device)
+    def features(self, class_ids: Tensor | None = None, domain_ids: Tensor | None = None) -> Tensor:
+        """The same without gradient, as float32; None: all classes in order."""
+        if class_ids is None:
+            class_ids = torch.arange(self.learner.classes, device=self.learner.class_tokens.device)
+        return prompt_features(self.encoder, self.learner, class_ids, domain_ids)
 
 
 def class_texts(
     encoder: PersonEncoder, tokenize: Tokenize, classes: int, domains: int = 0, seed: int = 0,
     template: str = CLASS_TEMPLATE, domain_template: str = DOMAIN_TEMPLATE,
 ) -> ClassTexts:  # fmt: skip
-    """New prompts for an encoder, whose text tower is frozen from here on. `learner` belongs in the method's modules.
+    """New prompts for an encoder, whose text tower is frozen from here on: call it before optimisers are made.
+
+    `learner` belongs in the method's modules.
 
     Raises `ConfigurationError` for a tokenizer that does not know the template's words.
     """
-    encoder.clip.text.requires_grad_(False)
+    for resting in (encoder.clip.text, encoder.clip.logit_scale):
+        resting.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     learner = PromptLearner(
         template, tokenize, encoder.token_embedding, classes, domains=domains, domain_template=domain_template,
@@ -72,14 +67,15 @@ def class_texts(
     return ClassTexts(encoder, learner.to(encoder.token_embedding.weight.device))
 
 
-def prompt_optimiser(epochs: int) -> OptimiserConfig:
-    """Adam as published: 5 epochs of warm-up from 1e-5 to 3.5e-4, then half a cosine to 1e-6.
+def prompt_optimiser(epochs: int, learning_rate: float = 3.5e-4, warm_up_epochs: int = 5) -> OptimiserConfig:
+    """Adam as published: warm-up from 1e-5, then half a cosine to 1e-6.
 
     Deviation: the cosine begins behind the warm-up; in the published code it runs below it, and the rate leaps.
     """
-    rate = 3.5e-4
-    schedule = Schedule(5, 1e-5 / rate, epochs=epochs, floor=1e-6 / rate, whole_epochs=True)
-    return OptimiserConfig(rate, 1e-4, schedule=schedule)
+    schedule = Schedule(
+        warm_up_epochs, 1e-5 / learning_rate, epochs=epochs, floor=1e-6 / learning_rate, whole_epochs=True
+    )
+    return OptimiserConfig(learning_rate, 1e-4, schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True)

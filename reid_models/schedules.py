@@ -68,7 +68,7 @@ class Optimisation:
         # One key per group in which rate or decay differ; insertion order is the order of the parameters.
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters:
-            is_bias = name.rsplit(".", 1)[-1] == "bias"
+            is_bias = name.endswith("bias")  # also `in_proj_bias` of attention
             rate = config.learning_rate * (config.bias_rate_factor if is_bias else 1.0)
             decay = config.weight_decay if config.decays_vectors or parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)

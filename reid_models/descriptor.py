@@ -1,0 +1,46 @@
+"""What a trained model says of an image, and how two such vectors are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reid_models.datasets.sample import F32
+from reid_models.datasets.training_sets import U8
+from reid_models.extraction import extract
+from reid_models.trainer import Method
+
+Metric = Literal["cosine", "euclidean"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Descriptor:
+    """`describe` takes normalised images (B, 3, H, W) to vectors (B, D) that are meant for `metric` alone."""
+
+    model: nn.Module
+    describe: Callable[[Tensor], Tensor]
+    metric: Metric
+
+    def of_images(self, images: U8, size: tuple[int, int], device: str = "cpu", precision: str = "bfloat16") -> Tensor:
+        """(N, D) float32 of all images, unchanged, at (height, width) `size`."""
+        return extract(self.model, self.describe, images, size, device, precision)
+
+    def similarity(self, query: Tensor, gallery: Tensor) -> F32:
+        """(Q, G), higher is closer: the cosine, or the negative distance."""
+        if self.metric == "cosine":
+            similarity = functional.normalize(query, dim=1) @ functional.normalize(gallery, dim=1).T
+        else:
+            similarity = -torch.cdist(query, gallery)
+        return similarity.cpu().numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribingMethod(Method):
+    """A method that says how its model is to be evaluated."""
+
+    descriptor: Descriptor
