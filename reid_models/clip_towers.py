@@ -44,6 +44,17 @@ def pooled_width(visual: Any) -> int:
     return int(visual.proj.shape[0])
 
 
+def ends_in_map(visual: Any) -> bool:
+    """Whether the pooling of the tower's last map can be chosen."""
+    return isinstance(visual, ModifiedResNet) or (isinstance(visual, TimmModel) and isinstance(visual.trunk, PersonCnn))
+
+
+def image_size_of(visual: Any) -> tuple[int, int]:
+    """(height, width) in pixels of the images that a tower takes; a ResNet of open_clip knows only squares at first."""
+    height, width = (visual.image_size,) * 2 if isinstance(visual.image_size, int) else visual.image_size
+    return int(height), int(width)
+
+
 def tower_features(
     visual: Any, images: Tensor, pooling: Pooling | None = None, camera_vectors: Tensor | None = None
 ) -> TowerFeatures:
@@ -123,17 +134,22 @@ def _resize_vit(visual: Any, image_size: tuple[int, int], stride: int | None) ->
 
 
 def _resize_resnet(visual: Any, image_size: tuple[int, int], stride: int | None) -> None:
-    if stride not in (None, 16, 32):
-        raise ConfigurationError(f"stride is {stride}; a ResNet's last map has 32 or 16 pixels between places")
-    block = visual.layer4[0]
-    if stride == 16 and block.stride != 1:
+    if stride not in (None, 16, 16 * visual.layer4[0].stride):
+        raise ConfigurationError(f"stride is {stride}; a ResNet's last map has 32 or 16 pixels between its places")
+    block, pool = visual.layer4[0], visual.attnpool
+    old = _last_map(visual)
+    if stride == 16:
         # Only poolings fall away: no weight belongs to a stride.
         block.stride, block.avgpool, block.downsample[0] = 1, nn.Identity(), nn.Identity()
-    total = 16 * block.stride
-    side = round((len(visual.attnpool.positional_embedding) - 1) ** 0.5)
-    grid = (image_size[0] // total, image_size[1] // total)
-    visual.attnpool.positional_embedding = resized_positions(visual.attnpool.positional_embedding, (side, side), grid)
     visual.image_size = image_size
+    pool.positional_embedding = resized_positions(pool.positional_embedding, old, _last_map(visual))
+
+
+def _last_map(visual: Any) -> tuple[int, int]:
+    """Rows and columns of a ResNet's last map."""
+    height, width = image_size_of(visual)
+    stride = 16 * visual.layer4[0].stride
+    return height // stride, width // stride
 
 
 def resized_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> nn.Parameter:

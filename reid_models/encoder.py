@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigurationError
 from pipeline.torchvision_cpu import install
-from reid_models.clip_towers import pooled_width, resize_tower, tower_features
+from reid_models.clip_towers import ends_in_map, pooled_width, resize_tower, tower_features
 from reid_models.neck import Neck, PoolingName, pooling_module
 from reid_models.transforms import normalise_each
 
@@ -88,10 +88,11 @@ class PersonEncoder(nn.Module):
         visual = self.clip.visual
         if options.image_size is not None:
             resize_tower(visual, (options.image_size[0], options.image_size[1]), options.stride)
-        is_vit = isinstance(visual, VisionTransformer)
-        if is_vit and options.pooling != "tower":
-            raise ConfigurationError(f"pooling is {options.pooling!r}, but a ViT is pooled by its class token: 'tower'")
-        if options.cameras and not is_vit:
+        if options.pooling != "tower" and not ends_in_map(visual):
+            raise ConfigurationError(
+                f"pooling is {options.pooling!r}, but the tower pools by itself (a ViT by its class token): use 'tower'"
+            )
+        if options.cameras and not isinstance(visual, VisionTransformer):
             raise ConfigurationError(f"cameras is {options.cameras}, but only a ViT has a class token to add them to")
         self.pooling = pooling_module(options.pooling)
         self.camera_vectors: nn.Parameter | None = None
@@ -177,6 +178,15 @@ def person_cnn_architecture(tower: str, image_size: tuple[int, int], vocabulary_
             "image_size": list(image_size),
         },
         "text_cfg": {"context_length": 48, "vocab_size": vocabulary_size, "width": 192, "heads": 4, "layers": 2},
+    }
+
+
+def tiny_vit_architecture(image_size: tuple[int, int], context_length: int = 77) -> dict[str, Any]:
+    """CLIP in miniature, for tests and trials of a method: a ViT, and a text tower for CLIP's own tokenizer."""
+    return {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": list(image_size), "layers": 2, "width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": context_length, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
 
 

@@ -16,22 +16,42 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from torch import nn
 
 from pipeline.errors import ConfigurationError
 from reid_models.bundle import Bundle, model_digest, stored_weights
-from reid_models.encoder import PersonEncoder, sub_word_tokenizer
+from reid_models.clip_towers import image_size_of
+from reid_models.encoder import PersonEncoder, PersonOptions, sub_word_tokenizer, with_options
 from reid_models.manifest import InputFormat, Manifest, Training
 
 HUB = "hf-hub:"
+DEFAULT_OPTIONS = PersonOptions()
 
 
 def import_open_clip(source: str) -> Bundle:
     """Raises `ConfigurationError` for an unknown name, an unreadable file, or a download that fails."""
+    return _as_bundle(source, *load_open_clip(source))
+
+
+def pretrained_encoder(source: str, options: PersonOptions = DEFAULT_OPTIONS) -> PersonEncoder:
+    """The towers that `source` names in float32, changed as `options` say: where training begins. Raises as above.
+
+    Every word of the architecture is kept, so what is trained from here can be stored as a bundle.
+    """
+    architecture, clip = load_open_clip(source)
+    return PersonEncoder(with_options(architecture, options), clip)
+
+
+def load_open_clip(source: str) -> tuple[dict[str, Any], nn.Module]:
+    """Architecture and float32 weights. Raises as `import_open_clip`."""
     architecture_name, tag = _split(source)
+    # A tag knows the activation it was trained with; open_clip only warns when the architecture has the other.
+    is_quick = tag is not None and bool(open_clip.get_pretrained_cfg(architecture_name, tag).get("quick_gelu"))
     try:
         clip = open_clip.create_model(
-            architecture_name, pretrained=tag, force_custom_text=True, require_pretrained=True, weights_only=True
-        )
+            architecture_name, pretrained=tag, precision="fp32", force_quick_gelu=is_quick, force_custom_text=True,
+            require_pretrained=True, weights_only=True,
+        )  # fmt: skip
     except pickle.UnpicklingError as error:
         raise ConfigurationError(
             f"{source}: the checkpoint holds more than weights, which is refused because it could run code ({error}); "
@@ -39,7 +59,9 @@ def import_open_clip(source: str) -> Bundle:
         ) from error
     except (OSError, RuntimeError, ValueError) as error:  # what open_clip and the hub raise for files and downloads
         raise ConfigurationError(_remedy(source, tag, error)) from error
-    return _as_bundle(source, architecture_name, clip)
+    architecture: dict[str, Any] = dict(open_clip.get_model_config(architecture_name) or {})
+    architecture.pop("custom_text", None)
+    return (architecture | {"quick_gelu": True} if is_quick else architecture), clip
 
 
 def _split(source: str) -> tuple[str, str | None]:
@@ -71,12 +93,10 @@ def _remedy(source: str, tag: str | None, error: Exception) -> str:
     )
 
 
-def _as_bundle(source: str, architecture_name: str, clip: Any) -> Bundle:
-    architecture: dict[str, Any] = dict(open_clip.get_model_config(architecture_name) or {})
-    architecture.pop("custom_text", None)
+def _as_bundle(source: str, architecture: dict[str, Any], clip: Any) -> Bundle:
     encoder = PersonEncoder(architecture, clip).eval()
     preprocess = clip.visual.preprocess_cfg
-    height_px, width_px = (int(side) for side in clip.visual.image_size)
+    height_px, width_px = image_size_of(clip.visual)
     input_format = InputFormat(
         height_px=height_px, width_px=width_px, mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"])
     )

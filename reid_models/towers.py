@@ -105,6 +105,12 @@ def person_cnn_light(**_: Any) -> PersonCnn:
 
 
 @register_model
+def person_cnn_nano(**_: Any) -> PersonCnn:
+    """1.2 M parameters, 0.013 G multiply-adds at 64x32, 256 features: for experiments from scratch on a CPU."""
+    return PersonCnn(channels=(32, 64, 128, 256), depths=(1, 1, 1, 1), stem_channels=16)
+
+
+@register_model
 def person_cnn_tiny(**_: Any) -> PersonCnn:
     """0.1 M parameters, 64 features: for tests and quick trials."""
     return PersonCnn(channels=(16, 32, 64), depths=(1, 1, 1), stem_channels=8)
