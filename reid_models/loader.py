@@ -62,7 +62,7 @@ def clean_batches(images: npt.NDArray[np.uint8], size: tuple[int, int], device: 
     """All images in order and unchanged, as for serving."""
     for start in range(0, len(images), EXTRACTION_BATCH):
         yield (
-            normalise(resized(np.asarray(images[start : start + EXTRACTION_BATCH]), size))
+            normalise(resized(np.array(images[start : start + EXTRACTION_BATCH]), size))
             .contiguous(memory_format=torch.channels_last)
             .to(device)
         )

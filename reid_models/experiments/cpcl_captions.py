@@ -1,0 +1,224 @@
+"""What CPCL adds to InfoNCE where nobody says who is who: text search from pairs alone, and its ablations.
+
+Pairs are the human captions of the training split and, for every training identity, some images with one sentence each
+that is made from its coded attributes. The trainer sees a `PairSet`; true identities are used here alone, to score and
+to say how pure the clusters were. Both towers start from random weights, every variant has the same budget.
+
+    python -m reid_models.experiments.cpcl_captions --data market1501-split.zip --captions market1501-captions.json \
+        --attributes market1501-attributes.json --out results --seeds 3
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import nn
+
+from pipeline.errors import ConfigurationError
+from reid_models.benchmarks import made_sentences, mean_by_identity
+from reid_models.datasets.attribute_sentences import attribute_sentence
+from reid_models.datasets.captions import read_attributes, read_captions, read_same_frame_captions
+from reid_models.datasets.market1501 import read_query_and_gallery, read_train
+from reid_models.datasets.sample import F32, I64, Caption, ImageSample, identities_of
+from reid_models.datasets.training_sets import U8, PairSet, decoded_images, digest_of_samples, pair_set
+from reid_models.encoder import PersonEncoder, channels_last, person_cnn_architecture
+from reid_models.evaluation import score_texts
+from reid_models.experiments.runs import Results, RunResult
+from reid_models.extraction import extract, extract_texts
+from reid_models.loader import LoaderConfig
+from reid_models.methods.cpcl import CpclConfig, CpclStage, PseudoLabels, cpcl, info_nce
+from reid_models.pseudo_labels import JaccardConfig
+from reid_models.schedules import OptimiserConfig, Schedule
+from reid_models.trainer import Figures, Run, TrainerConfig, train
+from reid_models.vocabulary import UNKNOWN, Vocabulary, learn_vocabulary
+
+log = logging.getLogger(__name__)
+
+SIZE = (64, 32)  # height, width
+CONTEXT_LENGTH = 32  # longer captions lose their last words
+LEAST_COUNT = 2
+IMAGES_PER_IDENTITY = 4  # with a made sentence each
+EPOCHS = 14
+SCORES = (
+    "caption_rank_1", "caption_rank_5", "caption_rank_10", "caption_map", "caption_minp",
+    "person_rank_1", "person_rank_5", "sentence_rank_1", "sentence_rank_5", "sentence_map",
+)  # fmt: skip
+
+LIGHT = CpclConfig(
+    LoaderConfig(((0, SIZE),)),
+    epochs=EPOCHS,
+    warm_up_epochs=6,
+    jaccard=JaccardConfig(k1=20, k2=6),
+    mask_token=UNKNOWN,
+    encoder=OptimiserConfig(1e-3, 0.02, "adamw", decays_vectors=False, schedule=Schedule(1.0, epochs=EPOCHS)),
+)
+VARIANTS = {
+    "InfoNCE": info_nce(LIGHT),
+    "CPCL": LIGHT,
+    "CPCL without PMM": replace(LIGHT, has_prototypes=False),
+    "CPCL with resting prototypes": replace(LIGHT, momentum=1.0),
+    "CPCL without HCM": replace(LIGHT, has_hybrid_matching=False),
+    "CPCL without cross-modal prototype terms": replace(LIGHT, cross_weight=0.0),
+    "CPCL without OPLM": replace(LIGHT, has_outlier_mining=False),
+    "CPCL, image clusters only": replace(LIGHT, clusters="images"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaptionData:
+    """What is learnt from, and apart from it the truth and the people for validation."""
+
+    pairs: PairSet
+    vocabulary: Vocabulary
+    digest: str
+    image_identities: I64  # (N,) of the pairs' images
+    caption_identities: I64  # (M,)
+    gallery: U8
+    gallery_identities: I64
+    captions: Sequence[Caption]  # of validation identities
+    sentences: Sequence[Caption]  # made from their attributes
+
+
+def read(data: Path, captions: Path, attributes: Path, cache: Path) -> CaptionData:
+    """The same pairs for all seeds and variants."""
+    samples = read_train(data)
+    written = read_same_frame_captions(captions, "train")
+    made = described_images(samples, attributes, np.random.default_rng(0))
+    described = [*written, *made]
+    images = decoded_images(samples, SIZE, cache)
+    pairs = pair_set(samples, images, described)
+    shown = {caption.image for caption in described}
+    test = read_query_and_gallery(data)
+    gallery = [*test.query, *test.gallery]
+    return CaptionData(
+        pairs,
+        learn_vocabulary(pairs.captions, LEAST_COUNT),
+        digest_of_samples(samples),
+        identities_of([sample for sample in samples if sample.file_name in shown]),
+        identities_of(described),
+        decoded_images(gallery, SIZE, cache),
+        identities_of(gallery),
+        read_captions(captions, "val"),
+        made_sentences(attributes, "val", seed=5),
+    )
+
+
+def described_images(samples: Sequence[ImageSample], attributes: Path, rng: np.random.Generator) -> list[Caption]:
+    """Some images of every identity, from different cameras as far as there are, with one made sentence each."""
+    coded = read_attributes(attributes, "train")
+    identities = identities_of(samples)
+    captions = []
+    for identity in np.unique(identities).tolist():
+        members = rng.permutation(np.flatnonzero(identities == identity))
+        seen: dict[int, int] = {}
+        turns = []
+        for place in members:
+            camera = samples[place].camera
+            turns.append(seen.get(camera, 0))
+            seen[camera] = turns[-1] + 1
+        chosen = members[np.argsort(turns, kind="stable")][:IMAGES_PER_IDENTITY]
+        captions += [
+            Caption(attribute_sentence(coded[identity], rng), identity, samples[place].file_name) for place in chosen
+        ]
+    return captions
+
+
+def run(variant: str, seed: int, data: CaptionData, threads: int) -> RunResult:
+    """Train one variant from scratch and score it on people whom it never saw."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    config = VARIANTS[variant]
+    architecture = person_cnn_architecture("person_cnn_light", SIZE, data.vocabulary.size)
+    architecture["text_cfg"] |= {"context_length": CONTEXT_LENGTH, "width": 128}
+    encoder = channels_last(PersonEncoder(architecture))
+    method = cpcl(encoder, lambda texts: data.vocabulary.encode(texts, CONTEXT_LENGTH), data.pairs, config)
+    (stage,) = method.stages
+    assert isinstance(stage, CpclStage)
+    figures: dict[str, float] = {}
+
+    def report(_: str, epoch: int, told: Figures) -> None:
+        figures.update(told)
+        if stage.labels is not None:
+            figures.update(purity(stage.labels, data))
+        log.info(
+            "%s seed %d epoch %d %s", variant, seed, epoch, {name: round(value, 3) for name, value in figures.items()}
+        )
+
+    started = time.monotonic()
+    with TemporaryDirectory() as folder:
+        train(method, TrainerConfig(seed, gradient_norm=5.0), Run(Path(folder), report=report))
+    minutes = (time.monotonic() - started) / 60
+    return RunResult(variant, seed, scores(encoder, data), figures, minutes)
+
+
+def scores(encoder: PersonEncoder, data: CaptionData) -> dict[str, float]:
+    """Human captions against images and against persons (the mean of all images of each), made ones against images."""
+    images = unit(extract(encoder, lambda batch: encoder(batch).language, data.gallery, SIZE))
+    people, means = mean_by_identity(images, data.gallery_identities)
+    told: dict[str, float] = {}
+    for kind, captions in (("caption", data.captions), ("sentence", data.sentences)):
+        token_ids = data.vocabulary.encode([caption.text for caption in captions], CONTEXT_LENGTH)
+        texts = unit(extract_texts(encoder, encoder.embed_tokens, token_ids))
+        identities = identities_of(captions)
+        found = score_texts(texts @ images.T, identities, data.gallery_identities)
+        told |= {f"{kind}_rank_{k}": found.rank(k) for k in (1, 5, 10)}
+        told |= {f"{kind}_map": found.mean_average_precision, f"{kind}_minp": found.mean_inverse_negative_penalty}
+        if kind == "caption":
+            by_person = score_texts(texts @ means.T, identities, people)
+            told |= {f"person_rank_{k}": by_person.rank(k) for k in (1, 5, 10)}
+    return told
+
+
+def purity(labels: PseudoLabels, data: CaptionData) -> dict[str, float]:
+    """How often two samples with one label show one person, and how many pairs of one person have one label."""
+    told = {}
+    for kind, found, truth in (
+        ("image", labels.images, data.image_identities),
+        ("text", labels.captions, data.caption_identities),
+    ):
+        together = (found[:, None] == found[None, :]) & (found >= 0) & ~np.eye(len(found), dtype=bool)
+        same = truth[:, None] == truth[None, :]
+        told[f"{kind}_pair_precision"] = float(same[together].mean()) if together.any() else 0.0
+        told[f"{kind}_pair_recall"] = float(together[same & ~np.eye(len(found), dtype=bool)].mean())
+    return told
+
+
+def unit(features: torch.Tensor) -> F32:
+    normalised: F32 = nn.functional.normalize(features, dim=1).numpy()
+    return normalised
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Market-1501 folder or zip")],
+    captions: Annotated[Path, typer.Option(help="JSON of captions")],
+    attributes: Annotated[Path, typer.Option(help="JSON of coded attributes")],
+    out: Annotated[Path, typer.Option(help="Folder for results and decoded images; a run that is there is kept")],
+    seeds: Annotated[int, typer.Option(help="How many times each variant is trained")] = 3,
+    variants: Annotated[list[str], typer.Option(help=f"Of {', '.join(VARIANTS)}")] = list(VARIANTS),  # noqa: B006
+    threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
+) -> None:
+    """Train every variant with every seed that is missing, and print the table."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    unknown = sorted(set(variants) - VARIANTS.keys())
+    if unknown:
+        raise ConfigurationError(f"unknown variant {unknown[0]!r}; known: {', '.join(VARIANTS)}")
+    results = Results(out / "cpcl_captions.json")
+    read_data = read(data, captions, attributes, out / "images")
+    for seed in range(seeds):
+        for variant in variants:
+            if not results.has(variant, seed):
+                results.add(run(variant, seed, read_data, threads))
+    typer.echo(results.table(SCORES))
+
+
+if __name__ == "__main__":
+    typer.run(main)
