@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from pipeline.errors import ConfigurationError
+from reid_models.datasets.json_files import parse_json
 from reid_models.datasets.sample import Caption
 
 T = TypeVar("T")
@@ -75,12 +75,7 @@ def _read_records(path: Path, split: str) -> list[_Record]:
 
 def _parse(path: Path, adapter: TypeAdapter[T]) -> T:
     try:
-        return adapter.validate_python(json.loads(path.read_text(encoding="utf-8")))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path} does not exist; expected a JSON file with sentences or attributes") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not complete JSON ({error}); copy the file again") from error
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise ConfigurationError(f"{path}, entry {place}: {problem['msg']}; see the layout in the module") from error
+    return parse_json(content, str(path), adapter)

@@ -11,11 +11,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ConfigurationError
-from reid_models.datasets.sample import JUNK, ImageArchive, ImageSample, open_archive
+from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_boxes
+from reid_models.datasets.sample import ImageDataset, ImageSample, open_archive
 
-FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
-FILE_NAME = re.compile(r"^(-?\d+)_c(\d+)s\d+_\d+_\d+\.(?:jpg|jpeg|png)$", re.IGNORECASE)
+NAMING = Naming(
+    "Market-1501",
+    re.compile(r"^(-?\d+)_c([1-9])s\d+_\d+_\d+\.(?:jpg|jpeg|png)$", re.IGNORECASE),
+    "0002_c1s1_000451_03.jpg (identity, camera and sequence, frame, box)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +29,19 @@ class QueryAndGallery:
     gallery: tuple[ImageSample, ...]
 
 
+def read_market1501(path: Path) -> ImageDataset:
+    """All three parts. Raises `ConfigurationError` if one is missing or empty, or a file is named otherwise."""
+    archive = open_archive(path)
+    train, query, gallery = (read_boxes(archive, folder, NAMING) for folder in (TRAIN, QUERY, GALLERY))
+    return ImageDataset("market1501", train, query, gallery)
+
+
 def read_train(path: Path) -> tuple[ImageSample, ...]:
     """Raises `ConfigurationError` if the part is missing or empty, or a file is named otherwise."""
-    archive = open_archive(path)
-    return _read_part(archive, archive.names(), "bounding_box_train")
+    return read_boxes(open_archive(path), TRAIN, NAMING)
 
 
 def read_query_and_gallery(path: Path) -> QueryAndGallery:
     """Raises `ConfigurationError` if a part is missing or empty, or a file is named otherwise."""
     archive = open_archive(path)
-    names = archive.names()
-    return QueryAndGallery(_read_part(archive, names, "query"), _read_part(archive, names, "bounding_box_test"))
-
-
-def _read_part(archive: ImageArchive, names: list[str], folder: str) -> tuple[ImageSample, ...]:
-    samples = []
-    for name in names:
-        *parents, file_name = name.split("/")
-        # The official archive carries Thumbs.db files.
-        if not parents or parents[-1] != folder or not file_name.lower().endswith((".jpg", ".jpeg", ".png")):
-            continue
-        match = FILE_NAME.match(file_name)
-        if match is None:
-            raise ConfigurationError(
-                f"{name} in {archive.address} is not named as in Market-1501; expected a name such as "
-                "0002_c1s1_000451_03.jpg (identity, camera and sequence, frame, box)"
-            )
-        if int(match[1]) != JUNK:
-            samples.append(ImageSample(archive, name, int(match[1]), int(match[2]) - 1))
-    if not samples:
-        raise ConfigurationError(
-            f"{archive.address} has no images in {folder}/; expected {', '.join(FOLDERS)} as in the official "
-            "Market-1501 archive: check the path, or extract the archive again"
-        )
-    return tuple(samples)
+    return QueryAndGallery(read_boxes(archive, QUERY, NAMING), read_boxes(archive, GALLERY, NAMING))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 import cv2
@@ -17,10 +17,12 @@ from pipeline.errors import ConfigurationError
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
+Key = TypeVar("Key", int, tuple[int, int])
 
 JUNK = -1  # a detection too poor to count: removed before scoring
 DISTRACTOR = 0  # a false detection or a stranger: stays in the gallery and is never right
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_TAIL_BYTES = 1024  # some cameras write padding behind the end mark
 
@@ -33,7 +35,8 @@ class ImageArchive(Protocol):
 
     def names(self) -> list[str]: ...
 
-    def read(self, name: str) -> bytes: ...
+    def read(self, name: str) -> bytes:
+        """Raises `ConfigurationError` if there is no such file, or it is damaged."""
 
 
 class ImageFolder:
@@ -50,7 +53,10 @@ class ImageFolder:
         return sorted(path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
 
     def read(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError as error:
+            raise _missing(name, self.address) from error
 
 
 class ImageZip:
@@ -75,6 +81,8 @@ class ImageZip:
     def read(self, name: str) -> bytes:
         try:
             return self._zip.read(name)
+        except KeyError as error:
+            raise _missing(name, self.address) from error
         except BadZipFile as error:
             raise ConfigurationError(f"{name} in {self._path} is damaged ({error}); copy the archive again") from error
 
@@ -88,9 +96,23 @@ def open_archive(path: Path) -> ImageArchive:
     raise ConfigurationError(f"{path} does not exist; expected a folder or a .zip file with the data set")
 
 
+def image_names(archive: ImageArchive) -> list[str]:
+    """The pictures, sorted; without what systems leave behind (`Thumbs.db`, `__MACOSX/._0002_c1.jpg`)."""
+    return [
+        name
+        for name in archive.names()
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.rsplit("/", 1)[-1].startswith(".")
+    ]
+
+
+def lies_in(name: str, folder: str) -> bool:
+    """Whether the file lies directly in `folder`, one level or several (`query`, `labeled/query`), at any depth."""
+    return f"/{name}".rpartition("/")[0].endswith(f"/{folder}")
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSample:
-    """One labelled person image. `camera` counts from 0; `identity` may be `JUNK` or `DISTRACTOR`."""
+    """One labelled person image. `camera` counts from 0; `identity` may be `JUNK` or `DISTRACTOR`, else from 1."""
 
     archive: ImageArchive
     name: str  # inside the archive
@@ -100,6 +122,28 @@ class ImageSample:
     @property
     def file_name(self) -> str:
         return self.name.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDataset:
+    """The published parts, each in a fixed order and free of junk; distractors stay in the gallery.
+
+    One identity number is one person in all three parts.
+    """
+
+    name: str
+    train: tuple[ImageSample, ...]
+    query: tuple[ImageSample, ...]  # empty where a set is only for training
+    gallery: tuple[ImageSample, ...]
+    protocol: str = ""  # which of the published variants this is, in words
+
+    def combined(self) -> tuple[ImageSample, ...]:
+        """All images of people, training and test, each once: the sources of the generalisation protocols 1 and 3.
+
+        Distractors are left out: as a 1502nd identity of Market-1501 they would be one "person" of many.
+        """
+        images = dict.fromkeys((*self.train, *self.query, *self.gallery))
+        return tuple(sample for sample in images if sample.identity not in (JUNK, DISTRACTOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +165,8 @@ def read_image(sample: ImageSample) -> Image:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ConfigurationError(
-            f"{sample.name} in {sample.archive.address} has {len(encoded)} bytes that are no complete JPEG or PNG "
-            "image; extract or copy the data set again"
+            f"{sample.name} in {sample.archive.address} has {len(encoded)} bytes that are no complete JPEG, PNG or "
+            "BMP image; extract or copy the data set again"
         )
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -141,3 +185,12 @@ def identities_of(samples: Sequence[ImageSample | Caption]) -> npt.NDArray[np.in
 
 def cameras_of(samples: Sequence[ImageSample]) -> npt.NDArray[np.int64]:
     return np.array([sample.camera for sample in samples], np.int64)
+
+
+def numbered(keys: Iterable[Key]) -> dict[Key, int]:
+    """Identity numbers from 1 in the order of the keys, for sets that count from 0 or begin anew in each part."""
+    return {key: number for number, key in enumerate(sorted(set(keys)), start=1)}
+
+
+def _missing(name: str, address: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} is missing in {address}; extract or copy the data set again")
