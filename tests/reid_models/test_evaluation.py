@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.torchvision_cpu import install
-from reid_models.evaluation import score_images, score_texts
+from reid_models import evaluation
+from reid_models.evaluation import (
+    score_image_features,
+    score_images,
+    score_ranking,
+    score_text_features,
+    score_texts,
+)
 
 
 def naive_scores(
@@ -35,8 +42,8 @@ galleries = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 2)), min_size=
 @settings(max_examples=150, deadline=None)
 @given(people, galleries, st.integers(0, 2**31))
 def test_scores_equal_a_naive_count(query: list[tuple[int, int]], gallery: list[tuple[int, int]], seed: int) -> None:
-    similarity = np.random.default_rng(seed).permutation(len(query) * len(gallery)).reshape(len(query), -1)
-    similarity = similarity.astype(np.float32)
+    # Few values, so that many are equal: those rank in the gallery's order.
+    similarity = np.random.default_rng(seed).integers(0, 6, (len(query), len(gallery))).astype(np.float32)
     (query_ids, query_cameras), (gallery_ids, gallery_cameras) = np.array(query).T, np.array(gallery).T
     expected = naive_scores(similarity, query, gallery)
     if expected is None:
@@ -48,6 +55,49 @@ def test_scores_equal_a_naive_count(query: list[tuple[int, int]], gallery: list[
     assert scores.mean_inverse_negative_penalty == pytest.approx(expected[1])
     for k in (1, 2, 5, 50):
         assert scores.rank(k) == pytest.approx(np.mean([hit <= k for hit in expected[2]]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(people, galleries, st.integers(0, 2**31))
+def test_a_ranking_with_masks_scores_as_the_cross_camera_rule(
+    query: list[tuple[int, int]], gallery: list[tuple[int, int]], seed: int
+) -> None:
+    similarity = np.random.default_rng(seed).integers(0, 6, (len(query), len(gallery))).astype(np.float32)
+    (query_ids, query_cameras), (gallery_ids, gallery_cameras) = np.array(query).T, np.array(gallery).T
+    right = query_ids[:, None] == gallery_ids[None, :]
+    ignored = (right & (query_cameras[:, None] == gallery_cameras[None, :])) | (gallery_ids == -1)[None, :]
+    if not (right & ~ignored).any():
+        return
+    expected = score_images(similarity, query_ids, query_cameras, gallery_ids, gallery_cameras)
+    assert score_ranking(similarity, right, ignored) == expected
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_features_in_chunks_score_as_the_whole_matrix(
+    metric: evaluation.Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "CHUNK_SIMILARITIES", 130)  # three queries of the 40 images that count at a time
+    rng = np.random.default_rng(4)
+    query, gallery = rng.standard_normal((20, 8)), rng.standard_normal((50, 8))
+    query_ids, gallery_ids = rng.integers(1, 6, 20), np.repeat(np.arange(-1, 4), 10)
+    query_cameras, gallery_cameras = rng.integers(0, 3, 20), rng.integers(0, 3, 50)
+    if metric == "cosine":
+        lengths = np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)[None, :]
+        similarity = query @ gallery.T / lengths
+    else:
+        similarity = -np.linalg.norm(query[:, None] - gallery[None, :], axis=2)
+    labels = (query_ids, query_cameras, gallery_ids, gallery_cameras)
+    scores = score_image_features(query.astype(np.float32), gallery.astype(np.float32), *labels, metric=metric)
+    assert scores == score_images(similarity.astype(np.float32), *labels)
+    if metric == "cosine":
+        texts = score_text_features(query.astype(np.float32), gallery.astype(np.float32), query_ids, gallery_ids)
+        assert texts == score_texts(similarity.astype(np.float32), query_ids, gallery_ids)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    features, ids = np.full((2, 3), np.nan, np.float32), np.array([1, 1])
+    with pytest.raises(ValueError, match="not finite"):
+        score_image_features(features, features, ids, np.array([0, 1]), ids, np.array([1, 0]))
 
 
 def test_text_scores_equal_torchmetrics() -> None:
