@@ -51,10 +51,10 @@ def camera_draws(
     """`identity_draws` with all of a batch from one camera; cameras come in random order, each once before any again.
 
     `labels` (N,) are intra-camera identities, `cameras` (N,) says which camera saw each sample. A camera with fewer
-    than P labels gives smaller batches, with all that it has.
+    than P labels gives smaller batches, with all that it has. Raises `ConfigurationError` if no sample has a label.
     """
     sources = []
-    for camera in np.unique(cameras[labels >= 0]):
+    for camera in _present(cameras, labels):
         seen = np.where(cameras == camera, labels, -1)
         available = len(np.unique(seen[seen >= 0]))
         sources.append(_endless(seen, min(identities, available), images, rng))
@@ -72,7 +72,7 @@ def domain_draws(
     number of domains, or a domain has too few labels. CLIP-FGDI itself draws from the union of its domains without
     balance.
     """
-    present = np.unique(domains[labels >= 0])
+    present = _present(domains, labels)
     if identities % len(present):
         raise ConfigurationError(
             f"{identities} identities per batch cannot be shared equally by {len(present)} domains; use a multiple"
@@ -89,6 +89,15 @@ def pair_batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[I
     order = rng.permutation(count)
     for start in range(0, count, batch):
         yield order[start : start + batch]
+
+
+def _present(groups: I64, labels: I64) -> I64:
+    present = np.unique(groups[labels >= 0])
+    if len(present) == 0:
+        raise ConfigurationError(
+            f"none of {len(labels)} samples has a label; expected some that are not negative: look at the clustering"
+        )
+    return present
 
 
 def _deal(labels: I64, images: int, rng: np.random.Generator) -> dict[int, list[I64]]:
