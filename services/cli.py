@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
-from services import cli_evaluate
+from services import cli_evaluate, cli_models, cli_nightly
 from services.cli_evaluate import JsonOption
 from services.settings import Settings, load, shown
 
@@ -24,7 +24,9 @@ app = typer.Typer(
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
 app.add_typer(cli_evaluate.app, name="evaluate")
+app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
+app.command("nightly")(cli_nightly.nightly)
 
 console = Console()
 

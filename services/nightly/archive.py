@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from pipeline.adapters.stays import StoredTracklet
-from pipeline.contracts import BlobKey, CameraId, Image, TrackletId
+from pipeline.contracts import BlobKey
+from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Blobs
 from reid_models.benchmarks import ScoredEncoder
-from reid_models.track_scores import TrackedCrops, TrackScore, score_tracks
+from reid_models.datasets.sample import cameras_of, identities_of, read_image
+from reid_models.datasets.tracklet_export import TrackletExport, write_export
+from reid_models.datasets.tracklets import (
+    Selection,
+    TrackedSamples,
+    TrackletDataset,
+    TrackletRecord,
+    is_held_out,
+    read_tracklets,
+)
+from reid_models.track_scores import TrackedCrops, score_tracks
 from services.nightly.report import Survey
 
 _CROPS_AT_ONCE = 256
+_LEAST_CROPS = 2  # of a track: one alone has nothing to be compared with
 
 
 class ArchiveStore(Protocol):
@@ -27,127 +39,104 @@ class ArchiveStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackletRecord:
-    """One tracklet of the archive. `track_id` is unique over the site."""
+class NightRules:
+    """What of the archive is used, and how much there must be."""
 
-    camera_id: CameraId
-    track_id: str
-    tracklet_id: TrackletId
-    started_at: float
-    ended_at: float
-    crops: tuple[BlobKey, ...]  # best first
+    held_out: float = 0.2  # share of the tracks that judge instead of teaching
+    most_held_out_tracks: int = 1000
+    least_cameras: int = 2
+    least_tracks: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
-    """Tracks are whole on one side."""
+def offered(store: ArchiveStore, since_at: float, until_at: float, rules: NightRules) -> tuple[TrackletRecord, ...]:
+    """The tracklets of the span whose tracks can be used.
 
-    training: tuple[TrackletRecord, ...]
-    held_out: tuple[TrackletRecord, ...]
-
-
-def records(stored: Sequence[StoredTracklet]) -> tuple[TrackletRecord, ...]:
-    return tuple(
-        TrackletRecord(
-            camera_id=tracklet.camera_id,
-            track_id=tracklet.tracklet_id.rpartition("/")[0],
-            tracklet_id=tracklet.tracklet_id,
-            started_at=tracklet.started_at,
-            ended_at=tracklet.ended_at,
-            crops=tuple(crop.blob_key for crop in tracklet.crops),
-        )
-        for tracklet in stored
-    )
-
-
-def divide(tracklets: Sequence[TrackletRecord], held_out: float, most_held_out: int) -> Division:
-    """Hold out a share of the tracks, chosen by their names alone, so that the same track is on the same side always.
-
-    At most `most_held_out` of them judge; those beyond neither judge nor teach.
+    Held-out tracks beyond the limit, the last ones by name, neither judge nor teach.
     """
-    places = {track: _place(track) for track in {tracklet.track_id for tracklet in tracklets}}
-    judges = set(
-        sorted((track for track in places if places[track] < held_out), key=places.__getitem__)[:most_held_out]
-    )
-    return Division(
-        tuple(tracklet for tracklet in tracklets if places[tracklet.track_id] >= held_out),
-        tuple(tracklet for tracklet in tracklets if tracklet.track_id in judges),
-    )
+    records = [_record(tracklet) for tracklet in store.archived_tracklets(since_at, until_at)]
+    crops: dict[str, int] = {}
+    for record in records:
+        crops[record.track_id] = crops.get(record.track_id, 0) + len(record.crops)
+    usable = {track for track, count in crops.items() if count >= _LEAST_CROPS}
+    judges = sorted(track for track in usable if is_held_out(track, rules.held_out))
+    usable -= set(judges[rules.most_held_out_tracks :])
+    return tuple(record for record in records if record.track_id in usable)
 
 
-def survey(tracklets: Sequence[TrackletRecord], division: Division) -> Survey:
+def survey(records: Sequence[TrackletRecord], rules: NightRules) -> Survey:
+    teaching = [record for record in records if not is_held_out(record.track_id, rules.held_out)]
+    tracks = {record.track_id for record in teaching}
     return Survey(
-        tracklets=len(tracklets),
-        crops=sum(len(tracklet.crops) for tracklet in tracklets),
-        cameras=len({tracklet.camera_id for tracklet in division.training}),
-        training_tracks=len({tracklet.track_id for tracklet in division.training}),
-        held_out_tracks=len({tracklet.track_id for tracklet in division.held_out}),
+        tracklets=len(records),
+        crops=sum(len(record.crops) for record in records),
+        cameras=len({record.camera_id for record in teaching}),
+        training_tracks=len(tracks),
+        held_out_tracks=len({record.track_id for record in records} - tracks),
     )
 
 
-def too_little(found: Survey, least_cameras: int, least_tracks: int) -> str | None:
+def too_little(found: Survey, rules: NightRules) -> str | None:
     """Why nothing can be learnt from this, or None."""
     if found.tracklets == 0:
-        return "the archive has no tracklet of this span of time: did the cameras and the archiver run?"
-    if found.cameras < least_cameras:
-        return f"{found.cameras} camera has seen people, and learning across cameras takes {least_cameras}"
-    if found.training_tracks < least_tracks:
+        return "the archive has no track of this span of time: did the cameras and the archiver run?"
+    if found.cameras < rules.least_cameras:
+        return f"learning across cameras takes {rules.least_cameras} of them; people were seen by {found.cameras}"
+    if found.training_tracks < rules.least_tracks:
         return (
-            f"{found.training_tracks} tracks are too few to learn from, {least_tracks} are the least; "
+            f"{found.training_tracks} tracks are too few to learn from, {rules.least_tracks} are the least; "
             "take more days, or lower nightly.least_tracks"
         )
     return None
 
 
-def judge_tracks(encoder: ScoredEncoder, tracklets: Sequence[TrackletRecord], blobs: Blobs) -> TrackScore | None:
-    """Score an encoder on held-out tracks; crops that are gone or damaged are left out."""
-    vectors, owners = [], []
-    for part in _in_parts(tracklets, blobs):
-        vectors.append(encoder.embed_images([image for _, image in part]).appearance)
-        owners += [tracklet for tracklet, _ in part]
-    return score_tracks(np.concatenate(vectors), _tracked(owners, tracklets)) if vectors else None
+def copied(records: Sequence[TrackletRecord], blobs: Blobs, folder: Path, rules: NightRules) -> TrackletDataset:
+    """The data set of the night, from a copy in `folder`, which is made the first time.
+
+    The copy makes a night that is gone on with after a kill the same night, whatever the archive has lost since.
+    Crops that are gone or damaged are left out.
+    """
+    if not folder.exists():
+        there = [
+            replace(record, crops=tuple(key for key in record.crops if _is_whole(blobs, key))) for record in records
+        ]
+        write_export(folder, [record for record in there if record.crops], lambda key: _content(blobs, key))
+    export = TrackletExport(folder)
+    now = max((record.ended_at for record in export.records), default=0.0)
+    return read_tracklets(export.records, export.read_crop, Selection(held_out=rules.held_out), now)
 
 
-def read_crop(blobs: Blobs, key: BlobKey) -> Image | None:
-    """RGB, or None where the blob is gone or is no picture."""
-    content = blobs.get(key)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+def judge_tracks(encoder: ScoredEncoder, held_out: TrackedSamples) -> float | None:
+    """Mean average precision on held-out tracks, within cameras; None where nobody had somebody else beside him."""
+    samples = held_out.samples
+    if not samples:
+        return None
+    parts = [samples[start : start + _CROPS_AT_ONCE] for start in range(0, len(samples), _CROPS_AT_ONCE)]
+    vectors = [encoder.embed_images([read_image(sample) for sample in part]).appearance for part in parts]
+    crops = TrackedCrops(
+        cameras_of(samples), identities_of(samples), held_out.track_started_at, held_out.track_ended_at
+    )
+    score = score_tracks(np.concatenate(vectors), crops)
+    return None if score is None else score.mean_average_precision
 
 
-def _in_parts(tracklets: Sequence[TrackletRecord], blobs: Blobs) -> Iterator[list[tuple[TrackletRecord, Image]]]:
-    part: list[tuple[TrackletRecord, Image]] = []
-    for tracklet in tracklets:
-        for key in tracklet.crops:
-            image = read_crop(blobs, key)
-            if image is not None:
-                part.append((tracklet, image))
-            if len(part) == _CROPS_AT_ONCE:
-                yield part
-                part = []
-    if part:
-        yield part
-
-
-def _tracked(owners: Sequence[TrackletRecord], tracklets: Sequence[TrackletRecord]) -> TrackedCrops:
-    spans: dict[str, tuple[float, float]] = {}
-    for tracklet in tracklets:
-        first, last = spans.get(tracklet.track_id, (tracklet.started_at, tracklet.ended_at))
-        spans[tracklet.track_id] = (min(first, tracklet.started_at), max(last, tracklet.ended_at))
-    cameras = _numbered([owner.camera_id for owner in owners])
-    tracks = _numbered([owner.track_id for owner in owners])
-    return TrackedCrops(
-        np.array([cameras[owner.camera_id] for owner in owners], np.int64),
-        np.array([tracks[owner.track_id] for owner in owners], np.int64),
-        np.array([spans[owner.track_id][0] for owner in owners], np.float64),
-        np.array([spans[owner.track_id][1] for owner in owners], np.float64),
+def _record(tracklet: StoredTracklet) -> TrackletRecord:
+    return TrackletRecord(
+        camera_id=tracklet.camera_id,
+        track_id=tracklet.tracklet_id.rpartition("/")[0],
+        tracklet_id=tracklet.tracklet_id,
+        started_at=tracklet.started_at,
+        ended_at=tracklet.ended_at,
+        crops=tuple(crop.blob_key for crop in tracklet.crops),
     )
 
 
-def _numbered(names: Sequence[str]) -> Mapping[str, int]:
-    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+def _is_whole(blobs: Blobs, key: str) -> bool:
+    content = blobs.get(BlobKey(key))
+    return bool(content) and cv2.imdecode(np.frombuffer(content or b"", np.uint8), cv2.IMREAD_COLOR) is not None
 
 
-def _place(track: str) -> float:
-    """From 0 to 1, evenly spread over tracks."""
-    return int.from_bytes(hashlib.sha256(track.encode()).digest()[:8], "big") / 2**64
+def _content(blobs: Blobs, key: str) -> bytes:
+    content = blobs.get(BlobKey(key))
+    if content is None:
+        raise ConfigurationError(f"crop {key} was deleted while the night began; start it again")
+    return content

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,12 @@ from pipeline.adapters.folder_lock import hold_folder
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Blobs, Clock
 from reid_models.benchmarks import ScoredEncoder
+from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.manifest import MANIFEST, Calibration, read_manifest
 from reid_models.probe import Probe, examine, probe_digest
 from reid_models.promotion import Figures, GateConfig, Verdict, judge
 from reid_models.registry import Registry
-from services.nightly.archive import (
-    ArchiveStore,
-    Division,
-    TrackletRecord,
-    divide,
-    judge_tracks,
-    records,
-    survey,
-    too_little,
-)
+from services.nightly.archive import ArchiveStore, NightRules, copied, judge_tracks, offered, survey, too_little
 from services.nightly.plan import NightPlan, continued, fresh_plan, read_plan
 from services.nightly.report import NightReport, Outcome, Survey, gate_rows, read_report, replace_text, write_report
 
@@ -42,7 +34,7 @@ WORK, PLAN, DECIDED, FROZEN = "work", "plan.json", "decided.json", "probe-digest
 class FineTune(Protocol):
     """Learning from a site: CCAFL in production, a changed copy in tests."""
 
-    def __call__(self, bundle: Path, tracklets: Sequence[TrackletRecord], work: Path) -> Path:
+    def __call__(self, bundle: Path, tracks: TrackedSamples, work: Path) -> Path:
         """The folder of a candidate bundle, below `work`. Called again with the same after a kill, it goes on."""
 
 
@@ -54,10 +46,7 @@ class NightConfig:
     training: str  # names everything that decides about the training
     probe: Probe | None = None
     gates: GateConfig = field(default_factory=GateConfig)
-    held_out: float = 0.2
-    most_held_out_tracks: int = 1000
-    least_cameras: int = 2
-    least_tracks: int = 20
+    rules: NightRules = field(default_factory=NightRules)
     kept_candidates: int = 3
     attempts: int = 3
     resume_within_s: float = 12 * 3600.0
@@ -107,8 +96,8 @@ def run_night(tools: NightTools, config: NightConfig) -> NightReport:
 def look_ahead(tools: NightTools, config: NightConfig) -> tuple[Survey, str | None]:
     """What a night beginning now would learn from, and why it would be skipped; changes nothing."""
     plan = _fresh(tools, config)
-    found, _ = _surveyed(tools, config, plan)
-    return found, too_little(found, config.least_cameras, config.least_tracks)
+    found = survey(offered(tools.store, plan.since_at, plan.until_at, config.rules), config.rules)
+    return found, too_little(found, config.rules)
 
 
 def _fresh(tools: NightTools, config: NightConfig) -> NightPlan:
@@ -152,20 +141,22 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     if plan.attempts > config.attempts:
         reason = f"the run was killed {config.attempts} times; too little memory, or stopped by its surroundings?"
         return _report(plan, tools.clock, Outcome.FAILED, reason)
-    found, division = _surveyed(tools, config, plan)
-    lack = too_little(found, config.least_cameras, config.least_tracks)
+    records = offered(tools.store, plan.since_at, plan.until_at, config.rules)
+    found = survey(records, config.rules)
+    lack = too_little(found, config.rules)
     if lack is not None:
         return _report(plan, tools.clock, Outcome.SKIPPED, lack, survey=found)
     digest = None if config.probe is None else _frozen(config.probe, tools.folder / FROZEN)
+    tracks = copied(records, tools.blobs, work / "tracklets", config.rules)
     serving = tools.registry.serving()
-    before = _measure(tools, config, serving, division)
+    before = _measure(tools, config, serving, tracks.held_out)
     log.info("night %s learns from %d tracks of %d cameras", plan.night, found.training_tracks, found.cameras)
-    candidate = tools.fine_tune(serving, division.training, work / "training")
+    candidate = tools.fine_tune(serving, tracks.train, work / "training")
     candidate_digest = read_manifest(candidate).digest
     told = partial(_report, plan, tools.clock, survey=found, probe_digest=digest, candidate_digest=candidate_digest)
     if candidate_digest == plan.serving_digest:
         return told(Outcome.REFUSED, "the training changed nothing: the candidate is the serving model")
-    after = _measure(tools, config, candidate, division)
+    after = _measure(tools, config, candidate, tracks.held_out)
     verdict = judge(before.figures, after.figures, config.gates)
     _keep(tools.registry, candidate, after)
     if read_manifest(tools.registry.serving()).digest != plan.serving_digest:
@@ -174,12 +165,6 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     if verdict.is_promoted:
         return told(Outcome.PROMOTED, f"every gate is passed; {verdict.gates[0]}", verdict=verdict)
     return told(Outcome.REFUSED, *verdict.reasons, verdict=verdict)
-
-
-def _surveyed(tools: NightTools, config: NightConfig, plan: NightPlan) -> tuple[Survey, Division]:
-    tracklets = records(tools.store.archived_tracklets(plan.since_at, plan.until_at))
-    division = divide(tracklets, config.held_out, config.most_held_out_tracks)
-    return survey(tracklets, division), division
 
 
 def _frozen(probe: Probe, path: Path) -> str:
@@ -196,10 +181,9 @@ def _frozen(probe: Probe, path: Path) -> str:
     return digest
 
 
-def _measure(tools: NightTools, config: NightConfig, bundle: Path, division: Division) -> _Measured:
+def _measure(tools: NightTools, config: NightConfig, bundle: Path, held_out: TrackedSamples) -> _Measured:
     encoder = tools.open_encoder(bundle)
-    tracks = judge_tracks(encoder, division.held_out, tools.blobs)
-    precision = None if tracks is None else tracks.mean_average_precision
+    precision = judge_tracks(encoder, held_out)
     if config.probe is None:
         return _Measured(Figures(tracks_mean_average_precision=precision), None)
     probed = examine(encoder, config.probe)

@@ -18,12 +18,14 @@ import pytest
 
 from pipeline.adapters.blobs import MemoryBlobs
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import F32, Crop, Embeddings, Image, TrackletCrops
+from pipeline.contracts import F32, Embeddings, Image, TrackletCrops
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Blobs
+from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WEIGHTS, read_manifest
 from reid_models.probe import find_probe
 from reid_models.registry import Registry
+from services.nightly.archive import NightRules
 from services.nightly.night import NightConfig, NightTools, is_unfinished, look_ahead, run_night
 from services.nightly.report import NightReport, Outcome, markdown, read_report
 from services.nightly.schedule import keep_nights, next_due
@@ -73,8 +75,8 @@ class Learner:
     meanwhile: Callable[[], object] = lambda: None
     taught: list[int] = field(default_factory=list)
 
-    def __call__(self, bundle: Path, tracklets: Sequence[object], work: Path) -> Path:
-        self.taught.append(len(tracklets))
+    def __call__(self, bundle: Path, tracks: TrackedSamples, work: Path) -> Path:
+        self.taught.append(len(np.unique(tracks.pieces)))
         self.meanwhile()
         if self.breaks is not None:
             raise self.breaks
@@ -96,15 +98,15 @@ def picture(rng: np.random.Generator, colour: tuple[int, int, int]) -> bytes:
 Archive = tuple[SqlStore, Blobs]
 
 
-def filled(archive: Archive, cameras: Sequence[str] = ("gate", "hall"), tracks: int = 48) -> Archive:
-    """People of all colours pass each camera two at a time, two tracklets each, in the hours before `NOW`."""
+def filled(archive: Archive, cameras: Sequence[str] = ("gate", "hall"), tracks: int = 24) -> Archive:
+    """People of all colours pass each camera six at a time, in two tracklets of one crop each, shortly before `NOW`."""
     store, blobs = archive
     rng, colours = np.random.default_rng(5), list(COLOURS.values())
     for camera in cameras:
         for number in range(tracks):
             for sequence in range(2):
-                started_at = NOW - 3600.0 + 10.0 * (number // 2) + 4.0 * sequence
-                crops: tuple[Crop, ...] = tuple(crop(picture(rng, colours[number % 6])) for _ in range(2))
+                started_at = NOW - 3600.0 + 10.0 * (number // 6) + 4.0 * sequence
+                crops = (crop(picture(rng, colours[number % 6])),)
                 for each in crops:
                     blobs.put(each.jpeg)
                 store.archive_tracklet(
@@ -225,8 +227,8 @@ def test_without_a_probe_set_held_out_tracks_decide_and_the_report_says_so(
 @pytest.mark.parametrize(
     ("cameras", "tracks", "told"),
     [
-        ([], 0, "no tracklet"),
-        (["gate"], 40, "1 camera"),
+        ([], 0, "no track"),
+        (["gate"], 24, "seen by 1"),
         (["gate", "hall"], 4, "too few"),
     ],
 )
@@ -253,7 +255,7 @@ def test_tracks_that_judge_do_not_teach(full: NightTools, config: NightConfig) -
     report = run_night(replace(full, fine_tune=learner), config)
     assert report.survey is not None
     assert learner.taught == [2 * report.survey.training_tracks]
-    assert 0 < report.survey.held_out_tracks == 96 - report.survey.training_tracks
+    assert 0 < report.survey.held_out_tracks == 48 - report.survey.training_tracks
 
 
 @pytest.mark.parametrize("breaks", [RuntimeError("a loss is no number"), Unavailable("the database does not answer")])
@@ -295,7 +297,7 @@ def test_crops_that_are_gone_are_left_out(tmp_path: Path, config: NightConfig) -
 
 def test_looking_ahead_changes_nothing(full: NightTools, config: NightConfig) -> None:
     found, lack = look_ahead(full, config)
-    assert (found.tracklets, found.cameras, lack) == (192, 2, None)
+    assert (found.tracklets, found.cameras, lack) == (96, 2, None)
     assert not full.folder.exists()
 
 
@@ -400,9 +402,9 @@ module.nights_without_end(Path(sys.argv[1]))
 
 def nights_without_end(folder: Path) -> None:
     """Promote and go back by turns until killed."""
-    tools = tools_of(folder, filled((SqlStore.in_memory(), MemoryBlobs()), tracks=16))
+    tools = tools_of(folder, filled((SqlStore.in_memory(), MemoryBlobs()), tracks=12))
     probe = find_probe(folder / "probe", None)
-    config = NightConfig(days=1.0, training="test", probe=probe, attempts=1000, least_tracks=10)
+    config = NightConfig(days=1.0, training="test", probe=probe, attempts=1000, rules=NightRules(least_tracks=10))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:

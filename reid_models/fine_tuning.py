@@ -1,0 +1,142 @@
+"""A serving model learns from its site: CCAFL on the tracks of the archive, then a step back towards the old weights.
+
+What is learnt from tracks teaches appearance alone, and would slowly forget the sentences. The candidate is therefore
+the mean of the serving and the trained weights (Wortsman et al. 2022, WiSE-FT), which keeps most of both.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from reid_models.bundle import Bundle, load_bundle, model_digest, save_bundle, stored_weights
+from reid_models.datasets.sample import cameras_of, identities_of
+from reid_models.datasets.tracklets import TrackedSamples
+from reid_models.datasets.training_sets import IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
+from reid_models.encoder import PersonEncoder
+from reid_models.loader import LoaderConfig
+from reid_models.manifest import Training
+from reid_models.methods.ccafl import CcaflConfig, ccafl
+from reid_models.schedules import OptimiserConfig, Schedule
+from reid_models.trainer import Figures, Run, TrainerConfig, train
+
+log = logging.getLogger(__name__)
+
+BUNDLE = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneConfig:
+    """A short course: the model has learnt to see people elsewhere, and meets only a new place."""
+
+    seed: int = 0
+    device: str = "cpu"
+    prompt_epochs: int = 0  # of text prompts for every track; 0: none, and no text terms
+    intra_epochs: int = 2
+    inter_epochs: int = 6
+    identities_per_batch: int = 16
+    images_per_identity: int = 4
+    most_batches_per_epoch: int = 200
+    learning_rate: float = 1e-4
+    pairs_per_class: float = 1.5
+    old_share: float = 0.5  # weight of the serving model in the candidate
+
+
+def fine_tune(
+    bundle: Path,
+    tracks: TrackedSamples,
+    work: Path,
+    config: FineTuneConfig,
+    made_on: date,
+    is_time_up: Callable[[], bool] = lambda: False,
+) -> Path:
+    """The folder of a candidate below `work`. After a kill the same call goes on from the last epoch.
+
+    `is_time_up` is asked after each epoch; what has been learnt by then is the candidate.
+    """
+    serving = load_bundle(bundle)
+    before = {name: tensor.clone() for name, tensor in serving.encoder.state_dict().items()}
+    data, digest = _training_set(tracks, serving, work)
+    method = ccafl(
+        serving.encoder.to(config.device), serving.tokenize, data, _ccafl_config(config, serving, data), config.seed
+    )
+
+    def report(stage: str, epochs: int, _: Figures) -> None:
+        if is_time_up():
+            raise _TimeIsUp(f"after {epochs} epochs, in stage {stage}")
+
+    run = Run(work, {"bundle": serving.manifest.digest, **asdict(config)}, digest, report=report)
+    try:
+        train(method, TrainerConfig(config.seed, config.device, _precision(config)), run)
+    except _TimeIsUp as end:
+        log.info("the time of the training was up %s", end)
+    encoder = serving.encoder.cpu().eval()
+    encoder.load_state_dict(mixed(before, encoder.state_dict(), config.old_share))
+    return _stored(
+        work / BUNDLE, serving, encoder, Training(description=_told(serving, tracks), data_digest=digest), made_on
+    )
+
+
+def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> dict[str, Tensor]:
+    """The weighted mean of two states of one model; whole numbers (counters) are those of the new one."""
+    return {
+        name: tensor.lerp(old[name].to(tensor), old_share) if tensor.is_floating_point() else tensor
+        for name, tensor in new.items()
+    }
+
+
+class _TimeIsUp(Exception):
+    """No error, but the only way out of the loop."""
+
+
+def _training_set(tracks: TrackedSamples, serving: Bundle, work: Path) -> tuple[IntraCameraSet, str]:
+    size = (serving.manifest.input.height_px, serving.manifest.input.width_px)
+    images = decoded_images(tracks.samples, size, work / "images")
+    data = intra_camera_set(images, cameras_of(tracks.samples), identities_of(tracks.samples))
+    return data, digest_of_samples(tracks.samples)
+
+
+def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet) -> CcaflConfig:
+    size = (serving.manifest.input.height_px, serving.manifest.input.width_px)
+    per_batch = config.identities_per_batch * config.images_per_identity
+    epochs = config.intra_epochs + config.inter_epochs
+    return CcaflConfig(
+        loader=LoaderConfig(((0, size),)),
+        identities_per_batch=config.identities_per_batch,
+        images_per_identity=config.images_per_identity,
+        batches_per_epoch=min(config.most_batches_per_epoch, math.ceil(len(data.images) / per_batch)),
+        prompt_epochs=config.prompt_epochs,
+        intra_epochs=config.intra_epochs,
+        inter_epochs=config.inter_epochs,
+        pairs_per_class=config.pairs_per_class,
+        text_from_epoch=config.intra_epochs,
+        adversarial_epochs=None,  # it comes late in the published course, and this one is short
+        encoder=OptimiserConfig(config.learning_rate, 5e-4, schedule=Schedule(1, 0.1, epochs=epochs, floor=0.01)),
+        device=config.device,
+        precision=_precision(config),
+    )
+
+
+def _precision(config: FineTuneConfig) -> Literal["bfloat16", "float32"]:
+    return "bfloat16" if config.device != "cpu" else "float32"
+
+
+def _told(serving: Bundle, tracks: TrackedSamples) -> str:
+    people = len(np.unique(identities_of(tracks.samples)))
+    return f"{serving.manifest.name} {serving.manifest.digest}, then {len(tracks.samples)} crops of {people} tracks"
+
+
+def _stored(folder: Path, serving: Bundle, encoder: PersonEncoder, training: Training, made_on: date) -> Path:
+    old = serving.manifest
+    digest = model_digest(stored_weights(encoder), old.architecture, old.input, old.vocabulary)
+    update = {"digest": digest, "created": made_on.isoformat(), "training": training, "metrics": {}}
+    save_bundle(folder, encoder, old.model_copy(update=update))
+    return folder
