@@ -6,6 +6,7 @@ DukeMTMC-reID, CUHK03-NP and repacked MSMT17 came in it too. Identity and camera
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigurationError
@@ -23,13 +24,20 @@ class Naming:
     example: str
 
 
-def read_boxes(archive: ImageArchive, folder: str, naming: Naming) -> tuple[ImageSample, ...]:
-    """The images of one folder, which lies at the top or deeper; junk is left out, distractors stay.
+def read_parts(
+    archive: ImageArchive, naming: Naming, folders: Sequence[str] = FOLDERS
+) -> list[tuple[ImageSample, ...]]:
+    """The images of each folder, which lies at the top or deeper; junk is left out, distractors stay.
 
-    Raises `ConfigurationError` if the folder is missing or empty, or an image in it is named otherwise.
+    Raises `ConfigurationError` if a folder is missing or empty, or an image in it is named otherwise.
     """
+    names = image_names(archive)
+    return [_read_part(archive, names, folder, naming) for folder in folders]
+
+
+def _read_part(archive: ImageArchive, names: list[str], folder: str, naming: Naming) -> tuple[ImageSample, ...]:
     samples = []
-    for name in image_names(archive):
+    for name in names:
         if not lies_in(name, folder):
             continue
         match = naming.pattern.match(name.rsplit("/", 1)[-1])

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import ConfigurationError
-from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_boxes
+from reid_models.datasets.bounding_boxes import FOLDERS, Naming, read_parts
 from reid_models.datasets.cuhk03_matlab import Cuhk03Matlab
 from reid_models.datasets.matlab_files import parse_matlab
 from reid_models.datasets.sample import ImageDataset, ImageSample, numbered, open_archive
@@ -45,8 +45,7 @@ def read_cuhk03(path: Path, boxes: str = "detected", protocol: str = "new", spli
     if matlab_file is None and protocol == "classic":
         raise ConfigurationError(f"the classic splits of CUHK03 stand in {MATLAB_FILE}, which is not below {path}")
     if matlab_file is None:
-        archive = open_archive(path)
-        train, query, gallery = (read_boxes(archive, f"{boxes}/{part}", NAMING) for part in (TRAIN, QUERY, GALLERY))
+        train, query, gallery = read_parts(open_archive(path), NAMING, [f"{boxes}/{part}" for part in FOLDERS])
         return ImageDataset("cuhk03", train, query, gallery, f"767/700, {boxes}")
     images = Cuhk03Matlab(matlab_file, boxes)
     if protocol == "classic":

@@ -37,7 +37,7 @@ class Cuhk03Matlab:
             self._file: Any = h5py.File(path, "r")
             self._references = dict(self._images(boxes))
             self.test_sets = [self._test_set(reference) for reference in self._file["testsets"][0]]
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError) as error:
             raise ConfigurationError(
                 f"{path} is not a complete cuhk-03.mat ({error}); expected the HDF5 file with labeled, detected and "
                 "testsets: copy it again"
@@ -53,7 +53,10 @@ class Cuhk03Matlab:
     def read(self, name: str) -> bytes:
         """The picture as PNG."""
         # MATLAB counts columns first, so the file holds (colour, x, y).
-        pixels = np.ascontiguousarray(np.asarray(self._file[self._references[name]], np.uint8).T)
+        try:
+            pixels = np.ascontiguousarray(np.asarray(self._file[self._references[name]], np.uint8).T)
+        except OSError as error:
+            raise ConfigurationError(f"{name} in {self._path} is damaged ({error}); copy the file again") from error
         return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
     def _images(self, boxes: str) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_boxes
+from reid_models.datasets.bounding_boxes import Naming, read_parts
 from reid_models.datasets.sample import ImageDataset, open_archive
 
 NAMING = Naming(
@@ -21,6 +21,5 @@ NAMING = Naming(
 
 def read_dukemtmc(path: Path) -> ImageDataset:
     """All three parts. Raises `ConfigurationError` if one is missing or empty, or a file is named otherwise."""
-    archive = open_archive(path)
-    train, query, gallery = (read_boxes(archive, folder, NAMING) for folder in (TRAIN, QUERY, GALLERY))
+    train, query, gallery = read_parts(open_archive(path), NAMING)
     return ImageDataset("dukemtmc", train, query, gallery)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_boxes
+from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_parts
 from reid_models.datasets.sample import ImageDataset, ImageSample, open_archive
 
 NAMING = Naming(
@@ -31,17 +31,16 @@ class QueryAndGallery:
 
 def read_market1501(path: Path) -> ImageDataset:
     """All three parts. Raises `ConfigurationError` if one is missing or empty, or a file is named otherwise."""
-    archive = open_archive(path)
-    train, query, gallery = (read_boxes(archive, folder, NAMING) for folder in (TRAIN, QUERY, GALLERY))
+    train, query, gallery = read_parts(open_archive(path), NAMING)
     return ImageDataset("market1501", train, query, gallery)
 
 
 def read_train(path: Path) -> tuple[ImageSample, ...]:
     """Raises `ConfigurationError` if the part is missing or empty, or a file is named otherwise."""
-    return read_boxes(open_archive(path), TRAIN, NAMING)
+    return read_parts(open_archive(path), NAMING, (TRAIN,))[0]
 
 
 def read_query_and_gallery(path: Path) -> QueryAndGallery:
     """Raises `ConfigurationError` if a part is missing or empty, or a file is named otherwise."""
-    archive = open_archive(path)
-    return QueryAndGallery(read_boxes(archive, QUERY, NAMING), read_boxes(archive, GALLERY, NAMING))
+    query, gallery = read_parts(open_archive(path), NAMING, (QUERY, GALLERY))
+    return QueryAndGallery(query, gallery)

@@ -20,7 +20,7 @@ def parse_matlab(content: bytes, place: str, keys: tuple[str, ...]) -> dict[str,
     file: Any = BytesIO(content)  # scipy takes an open file too, its stubs only know of paths
     try:
         variables: dict[str, Any] = loadmat(file)
-    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
+    except (MatReadError, OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
         raise ConfigurationError(f"{place} is not a complete MATLAB file ({error}); copy it again") from error
     absent = [key for key in keys if key not in variables]
     if absent:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
-from reid_models.datasets.bounding_boxes import GALLERY, QUERY, TRAIN, Naming, read_boxes
+from reid_models.datasets.bounding_boxes import Naming, read_parts
 from reid_models.datasets.sample import ImageArchive, ImageDataset, ImageSample, image_names, numbered, open_archive
 
 NAMING = Naming(
@@ -48,7 +48,7 @@ def read_msmt17(path: Path, with_validation: bool = True) -> ImageDataset:
             f"{path} has no {FIRST_LIST}, so it is a repacked MSMT17, where the validation images are mixed with the "
             "training images; use the published layout to train without them"
         )
-    train, query, gallery = (read_boxes(archive, folder, NAMING) for folder in (TRAIN, QUERY, GALLERY))
+    train, query, gallery = read_parts(archive, NAMING)
     return _dataset(train, query, gallery, "repacked, train and val")
 
 

@@ -132,3 +132,23 @@ def test_an_identity_without_attributes_is_named(folder: Path) -> None:
     (folder / "attributes.json").write_text(json.dumps(attributes))
     with pytest.raises(ConfigurationError, match="no attributes of split 'train' for identity 2"):
         read_described_people([Source(folder, folder / "captions.json", folder / "attributes.json")])
+
+
+def test_a_damaged_file_inside_a_zip_is_named(miniature: Source, tmp_path: Path) -> None:
+    path = Path(shutil.make_archive(str(tmp_path / "set"), "zip", miniature.images))
+    sample = read_train(path)[0]
+    content = bytearray(path.read_bytes())
+    header = content.index(sample.name.encode()) + len(sample.name)
+    content[header : header + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"{sample.file_name} in .* is damaged .*; copy the archive again"):
+        read_image(read_train(path)[0])
+
+
+def test_an_image_that_went_away_is_named(folder: Path) -> None:
+    sample = read_train(folder)[0]
+    (folder / sample.name).unlink()
+    with pytest.raises(
+        ConfigurationError, match=rf"{sample.name} is missing in .*; extract or copy the data set again"
+    ):
+        read_image(sample)

@@ -57,7 +57,7 @@ def test_text_sets_are_a_list_of_their_own(tmp_path: Path) -> None:
 def test_a_missing_path_is_told_by_every_reader(name: str, tmp_path: Path) -> None:
     read = read_texts_of if name in TEXT_READERS else read_images_of
     with pytest.raises(ConfigurationError, match="nothing does not exist; expected a folder"):
-        read(name, tmp_path / "nothing")  # type: ignore[operator]
+        read(name, tmp_path / "nothing")
 
 
 def test_totals_are_known_for_every_reader() -> None:
