@@ -11,6 +11,7 @@ to say how pure the clusters were. Both towers start from random weights, every 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -132,11 +133,13 @@ def described_images(samples: Sequence[ImageSample], attributes: Path, rng: np.r
     return captions
 
 
-def run(variant: str, seed: int, data: CaptionData, threads: int) -> RunResult:
-    """Train one variant from scratch and score it on people whom it never saw."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+def run(variant: str, seed: int, data: CaptionData, out: Path) -> RunResult:
+    """Train one variant from scratch and score it on people whom it never saw.
+
+    Until the warm-up ends all variants are the same, so those of one seed go on from a common checkpoint in `out`.
+    """
     config = VARIANTS[variant]
+    torch.manual_seed(seed)
     architecture = person_cnn_architecture("person_cnn_light", SIZE, data.vocabulary.size)
     architecture["text_cfg"] |= {"context_length": CONTEXT_LENGTH, "width": 128}
     encoder = channels_last(PersonEncoder(architecture))
@@ -149,13 +152,15 @@ def run(variant: str, seed: int, data: CaptionData, threads: int) -> RunResult:
         figures.update(told)
         if stage.labels is not None:
             figures.update(purity(stage.labels, data))
-        log.info(
-            "%s seed %d epoch %d %s", variant, seed, epoch, {name: round(value, 3) for name, value in figures.items()}
-        )
+        log.info("%s, seed %d: epoch %d", variant, seed, epoch)
 
+    trainer = TrainerConfig(seed, gradient_norm=5.0)
+    warm_up = Run(out / f"warm-up-{seed}", data_digest=data.digest)
     started = time.monotonic()
+    train(method, replace(trainer, stop_after_epochs=LIGHT.warm_up_epochs), warm_up)
     with TemporaryDirectory() as folder:
-        train(method, TrainerConfig(seed, gradient_norm=5.0), Run(Path(folder), report=report))
+        shutil.copy(warm_up.folder / "checkpoint.safetensors", folder)
+        train(method, trainer, Run(Path(folder), data_digest=data.digest, report=report))
     minutes = (time.monotonic() - started) / 60
     return RunResult(variant, seed, scores(encoder, data), figures, minutes)
 
@@ -211,12 +216,13 @@ def main(
     unknown = sorted(set(variants) - VARIANTS.keys())
     if unknown:
         raise ConfigurationError(f"unknown variant {unknown[0]!r}; known: {', '.join(VARIANTS)}")
+    torch.set_num_threads(threads)
     results = Results(out / "cpcl_captions.json")
     read_data = read(data, captions, attributes, out / "images")
     for seed in range(seeds):
         for variant in variants:
             if not results.has(variant, seed):
-                results.add(run(variant, seed, read_data, threads))
+                results.add(run(variant, seed, read_data, out))
     typer.echo(results.table(SCORES))
 
 
