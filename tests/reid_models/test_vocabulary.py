@@ -38,3 +38,8 @@ def test_any_text_becomes_start_numbers_end_padding(sentence: str) -> None:
 
 def test_words_seen_too_rarely_are_left_out() -> None:
     assert learn_vocabulary(["red shirt", "red dress", "red"], least_count=2).words == ("red",)
+
+
+def test_the_words_of_kept_sentences_are_known_however_rare() -> None:
+    kept = learn_vocabulary(["red shirt", "red"], 2, kept=["A photo of a X."])
+    assert kept.words == ("a", "of", "photo", "red", "x")
