@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from reid_models.datasets.sample import F32
 from reid_models.datasets.training_sets import U8
+from reid_models.evaluation import Metric
 from reid_models.extraction import extract
 from reid_models.trainer import Method
-
-Metric = Literal["cosine", "euclidean"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,17 +25,9 @@ class Descriptor:
         """(N, D) float32 of all images, unchanged, at (height, width) `size`."""
         return extract(self.model, self.describe, images, size, device, precision)
 
-    def similarity(self, query: Tensor, gallery: Tensor) -> F32:
-        """(Q, G), higher is closer: the cosine, or the negative distance."""
-        if self.metric == "cosine":
-            similarity = functional.normalize(query, dim=1) @ functional.normalize(gallery, dim=1).T
-        else:
-            similarity = -torch.cdist(query, gallery)
-        return similarity.cpu().numpy()
-
 
 @dataclass(frozen=True, slots=True)
 class DescribingMethod(Method):
-    """A method that says how its model is to be evaluated."""
+    """A method that says how its model is to be evaluated: `score_image_features(..., descriptor.metric)`."""
 
     descriptor: Descriptor

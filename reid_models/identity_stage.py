@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from pipeline.errors import ConfigurationError
 from reid_models.datasets.sample import I64
 from reid_models.datasets.training_sets import LabelledSet
-from reid_models.descriptor import Descriptor, Metric
+from reid_models.descriptor import Descriptor
 from reid_models.distributed import gathered
 from reid_models.encoder import ImageFeatures, PersonEncoder
+from reid_models.evaluation import Metric
 from reid_models.loader import LoaderConfig
 from reid_models.losses.metric import batch_hard_triplet_loss, identity_loss
 from reid_models.neck import Neck
