@@ -7,7 +7,7 @@ passwords) are `SecretStr`, so they do not show in `repr`, logs or `sightline se
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from pipeline.contracts import NAME_PATTERN
 from pipeline.errors import ConfigurationError
+from pipeline.yaml_files import explain, read_yaml
 
 CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
 
@@ -188,11 +189,12 @@ def load(config_file: Path | None, overrides: Mapping[str, Any] | None = None) -
     """
     if config_file is None and os.environ.get(CONFIG_FILE_VARIABLE):
         config_file = Path(os.environ[CONFIG_FILE_VARIABLE])
-    values, tree = _read(config_file) if config_file is not None else ({}, None)
+    file = None if config_file is None else read_yaml(config_file, "cameras")
+    values = {} if file is None else file.values
     try:
         return Settings.model_validate(_merged(_merged(values, _environment()), overrides or {}))
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, config_file, tree)) from None
+        raise ConfigurationError(explain(error, Settings, file, "settings")) from None
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -249,61 +251,3 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         below = result.get(key)
         result[key] = _merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return result
-
-
-def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); give the path of a YAML file") from error
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text) or {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: not YAML: {error.problem}") from error
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}:1: found a {type(values).__name__}; expected keys such as `cameras:`")
-    return values, tree
-
-
-def _explain(error: ValidationError, path: Path | None, tree: yaml.Node | None) -> str:
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        location = problem["loc"]
-        line = _line_of(tree, location)
-        place = f"{path}:{line}: " if path is not None and line is not None else ""
-        name = ".".join(str(part) for part in location) or "settings"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key; known here: {', '.join(_known_keys(location))}"
-        lines.append(f"{place}{name}: {message}")
-    return "\n".join(lines)
-
-
-def _line_of(tree: yaml.Node | None, location: Sequence[str | int]) -> int | None:
-    """Line (from 1) of the deepest part of `location` that the file has."""
-    node, line = tree, None
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == part), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
-        if field is not None:
-            inner = CameraSettings if part == "cameras" else field.annotation
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return sorted(model.model_fields)
