@@ -13,7 +13,6 @@ Sources: Zhong et al., CVPR 2017 (k-reciprocal encoding); Chen et al., CVPR 2024
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ I64 = npt.NDArray[np.int64]
 
 NOBODY = -1  # fills a list of neighbours that is shorter than the others
 CHUNK_SIMILARITIES = 1 << 25  # 128 MB of float32
+BLOCK_ROWS = 1 << 12  # 64 MB of float32 for a square block
 CHUNK_PAIRS = 1 << 21  # pairs of entries whose minimum is taken at once; few enough to stay near the caches
 
 
@@ -45,43 +45,66 @@ class JaccardConfig:
 
 
 def jaccard_distances(
-    features: F32, config: JaccardConfig, cameras: I64 | None = None, largest_kept: float = 1.0
+    features: F32,
+    config: JaccardConfig,
+    cameras: I64 | None = None,
+    largest_kept: float = 1.0,
+    device: str = "cpu",
 ) -> sparse.csr_array:
     """Distances below 1 between all samples, symmetric (N, N); a pair that is absent stands at 1.
 
     `features` (N, d) are unit rows. Zeros (the diagonal, exact copies) are stored. Distances above `largest_kept` are
     dropped as well: with the clustering's epsilon there, the result is the same and takes less memory. With `cameras`
-    (N,), the camera-aware distance.
+    (N,), the camera-aware distance. Only the search for neighbours runs on `device`.
     """
     if cameras is None:
-        ranking = rank_all(features, max(config.k1 + 1, config.k2))
+        ranking = rank_all(features, max(config.k1 + 1, config.k2), device)
         distributions = k_reciprocal_distributions(features, ranking, config.k1, config.k2)
     else:
-        distributions = camera_aware_distributions(features, cameras, config)
+        distributions = camera_aware_distributions(features, cameras, config, device)
     return shared_neighbour_distances(distributions, largest_kept)
 
 
-def nearest(queries: F32, gallery: F32, count: int, own: I64 | None = None) -> I64:
-    """Positions in the gallery of the `count` nearest unit rows (fewer in a small gallery), best first: (Q, count).
-
-    `own` (Q,) is where each query itself stands in the gallery; it comes first whatever copies of it there are.
-    """
+def nearest(queries: F32, gallery: F32, count: int, device: str = "cpu") -> I64:
+    """Positions in the gallery of the `count` nearest unit rows (fewer in a small gallery), best first: (Q, count)."""
     import torch
 
     found = np.empty((len(queries), min(count, len(gallery))), np.int64)
     step = max(1, CHUNK_SIMILARITIES // max(1, len(gallery)))
-    columns = torch.from_numpy(gallery).T
+    columns = torch.from_numpy(gallery).to(device).T
     for start in range(0, len(queries), step):
-        similarity = torch.from_numpy(queries[start : start + step]) @ columns
-        if own is not None:
-            similarity[torch.arange(len(similarity)), torch.from_numpy(own[start : start + step])] = torch.inf
-        found[start : start + step] = similarity.topk(found.shape[1]).indices.numpy()
+        similarity = torch.from_numpy(queries[start : start + step]).to(device) @ columns
+        found[start : start + step] = similarity.topk(found.shape[1]).indices.cpu().numpy()
     return found
 
 
-def rank_all(features: F32, count: int) -> I64:
-    """The `count` nearest samples of each, itself first: (N, count)."""
-    return nearest(features, features, count, np.arange(len(features)))
+def rank_all(features: F32, count: int, device: str = "cpu") -> I64:
+    """The `count` nearest samples of each (fewer of few), best first, itself before any copy: (N, count).
+
+    A block of similarities serves its rows and, transposed, its columns, which saves half of the products.
+    """
+    import torch
+
+    rows = torch.from_numpy(features).to(device)
+    count = min(count, len(rows))
+    similarities = torch.full((len(rows), count), -torch.inf, device=device)
+    positions = torch.zeros((len(rows), count), dtype=torch.int64, device=device)
+
+    def take_in(start: int, block: torch.Tensor, offset: int) -> None:
+        values, places = block.topk(min(count, block.shape[1]))
+        own = slice(start, start + len(block))
+        similarities[own], chosen = torch.cat([similarities[own], values], dim=1).topk(count)
+        positions[own] = torch.cat([positions[own], places + offset], dim=1).gather(1, chosen)
+
+    for top in range(0, len(rows), BLOCK_ROWS):
+        for left in range(top, len(rows), BLOCK_ROWS):
+            block = rows[top : top + BLOCK_ROWS] @ rows[left : left + BLOCK_ROWS].T
+            if left == top:
+                block.fill_diagonal_(torch.inf)
+            else:
+                take_in(left, block.T.contiguous(), top)
+            take_in(top, block, left)
+    return positions.cpu().numpy()
 
 
 def k_reciprocal_distributions(
@@ -101,9 +124,11 @@ def k_reciprocal_distributions(
     return _averaged(_weighted(features, reciprocal + candidates @ half, scale), ranking[:, :k2])
 
 
-def camera_aware_distributions(features: F32, cameras: I64, config: JaccardConfig) -> sparse.csr_array:
+def camera_aware_distributions(
+    features: F32, cameras: I64, config: JaccardConfig, device: str = "cpu"
+) -> sparse.csr_array:
     """V of CA-Jaccard: reciprocal within the camera or among all others; no expansion by half sets (section 3.3)."""
-    same, other = _camera_rankings(features, cameras, config)
+    same, other = _camera_rankings(features, cameras, config, device)
     reciprocal = _reciprocal(same[:, : config.same_camera_k1 + 1]) + _reciprocal(
         other[:, : config.other_cameras_k1 + 1]
     )
@@ -113,58 +138,69 @@ def camera_aware_distributions(features: F32, cameras: I64, config: JaccardConfi
 
 def shared_neighbour_distances(distributions: sparse.csr_array, largest_kept: float = 1.0) -> sparse.csr_array:
     """The symmetric Jaccard distances between the rows of V that are below 1 and at most `largest_kept`."""
-    # 1 - s / (2 - s) <= kept, solved for the share s; the rows sum to 1, so the sum of maxima is 2 - s.
-    least_shared = max(2 * (1 - largest_kept) / (2 - largest_kept), 0.0)
-    upper = sparse.vstack(list(_shared_above_diagonal(distributions, least_shared)), format="csr")
-    # A sample shares all with itself. Adding shares, not distances, keeps the zeros among the latter stored.
-    shared: sparse.csr_array = upper + upper.T + sparse.eye_array(upper.shape[0], dtype=np.float32, format="csr")
-    shared.data = np.maximum(1 - shared.data / (2 - shared.data), 0)
-    return shared
-
-
-def _shared_above_diagonal(distributions: sparse.csr_array, least_shared: float) -> Iterator[sparse.csr_array]:
-    """Blocks of rows of the strictly upper triangle of sum(min(V_i, V_j)).
-
-    Each entry V_ic meets the entries below it in its column c: an inverted index, read from the own place on.
-    """
-    count = distributions.shape[0]
     by_column = distributions.tocsc()
-    place = sparse.csr_array(distributions)
-    place.data = np.arange(place.nnz)
-    position = place.tocsc()  # where each entry of the index stands among the entries in row order
-    after = np.empty(place.nnz, np.int64)  # for each entry in row order: where its column goes on after it
-    after[position.data] = np.arange(1, place.nnz + 1)
-    followers = by_column.indptr[1:].astype(np.int64)[distributions.indices] - after
-    pairs_before = np.concatenate([[0], np.cumsum(followers)])[distributions.indptr]
-    merging = sparse.eye_array(count, dtype=np.float32, format="csr")
+    # Each entry meets only those below it in its column, so that a pair is visited once.
+    order = sparse.csr_array((np.arange(by_column.nnz), distributions.indices, distributions.indptr)).tocsc().data
+    after = np.empty(by_column.nnz, np.int64)
+    after[order] = np.arange(1, by_column.nnz + 1)
+    upper = _shared(distributions, by_column, after, largest_kept)
+    # A sample shares all with itself. Adding shares, not distances, keeps the zeros among the latter stored.
+    return _distances(upper + upper.T + sparse.eye_array(upper.shape[0], dtype=np.float32, format="csr"))
+
+
+def distances_between(distributions: sparse.csr_array, others: sparse.csr_array) -> sparse.csr_array:
+    """Jaccard distances below 1 between the rows of V (Q, N) and those of `others` (G, N): (Q, G)."""
+    by_column = others.tocsc()
+    return _distances(_shared(distributions, by_column, by_column.indptr[distributions.indices].astype(np.int64)))
+
+
+def _distances(shared: sparse.csr_array) -> sparse.csr_array:
+    """From sum(min(V_i, V_j)); the rows sum to 1, so the sum of maxima is 2 less that."""
+    values = np.maximum(1 - shared.data / (2 - shared.data), 0)
+    return sparse.csr_array((values, shared.indices, shared.indptr), shape=shared.shape)
+
+
+def _shared(
+    distributions: sparse.csr_array, by_column: sparse.csc_array, meets_from: I64, largest_kept: float = 1.0
+) -> sparse.csr_array:
+    """sum(min(V_i, W_j)) of the rows of V and W, from an inverted index: W by column.
+
+    Entry e of V, in row order, meets the entries of W in its column from position `meets_from[e]` on.
+    """
+    least_shared = 2 * (1 - largest_kept) / (2 - largest_kept)
+    met_count = by_column.indptr[1:].astype(np.int64)[distributions.indices] - meets_from
+    pairs_before = np.concatenate([[0], np.cumsum(met_count)])[distributions.indptr]
+    merging = sparse.eye_array(by_column.shape[0], dtype=np.float32, format="csr")
+    blocks = []
     start = 0
-    while start < count:
+    while start < distributions.shape[0]:
         stop = int(np.searchsorted(pairs_before, pairs_before[start] + CHUNK_PAIRS, side="right")) - 1
-        stop = min(max(stop, start + 1), count)
+        stop = max(stop, start + 1)
         entries = slice(distributions.indptr[start], distributions.indptr[stop])
-        lengths = followers[entries]
-        offsets = np.cumsum(lengths) - lengths
-        met = np.arange(lengths.sum()) + np.repeat(after[entries] - offsets, lengths)
-        smaller = np.minimum(np.repeat(distributions.data[entries], lengths), by_column.data[met])
+        counts = met_count[entries]
+        first_pair = np.cumsum(counts) - counts
+        met = np.arange(counts.sum()) + np.repeat(meets_from[entries] - first_pair, counts)
+        smaller = np.minimum(np.repeat(distributions.data[entries], counts), by_column.data[met])
         ends = pairs_before[start : stop + 1] - pairs_before[start]
-        pairs = sparse.csr_array((smaller, by_column.indices[met], ends), shape=(stop - start, count))
+        pairs = sparse.csr_array((smaller, by_column.indices[met], ends), shape=(stop - start, by_column.shape[0]))
         # A product sums what a row says several times about one column without sorting it first.
         block = pairs @ merging
-        if least_shared:
+        if least_shared > 0:
             block.data[block.data < least_shared] = 0
             block.eliminate_zeros()
-        yield block
+        blocks.append(block)
         start = stop
+    return sparse.vstack(blocks, format="csr")
 
 
-def _camera_rankings(features: F32, cameras: I64, config: JaccardConfig) -> tuple[I64, I64]:
+def _camera_rankings(features: F32, cameras: I64, config: JaccardConfig, device: str) -> tuple[I64, I64]:
     """The nearest of the same camera, itself first, and the nearest of the others; `NOBODY` fills short lists."""
     same = np.full((len(features), max(config.same_camera_k1 + 1, config.same_camera_k2)), NOBODY)
     other = np.full((len(features), max(config.other_cameras_k1 + 1, config.other_cameras_k2)), NOBODY)
     for camera in np.unique(cameras):
         inside, outside = np.flatnonzero(cameras == camera), np.flatnonzero(cameras != camera)
-        near = inside[rank_all(features[inside], same.shape[1])]
-        far = outside[nearest(features[inside], features[outside], other.shape[1])]
+        near = inside[rank_all(features[inside], same.shape[1], device)]
+        far = outside[nearest(features[inside], features[outside], other.shape[1], device)]
         same[inside, : near.shape[1]], other[inside, : far.shape[1]] = near, far
     return same, other
 

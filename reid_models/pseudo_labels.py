@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from reid_models.jaccard import JaccardConfig, jaccard_distances
 
@@ -54,7 +55,7 @@ def associate_cameras(class_features: F32, class_cameras: I64, pairs_per_class: 
             accepted.append((a, b))
     rows, columns = np.array(accepted, np.int64).reshape(-1, 2).T
     edges = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
-    _, component = sparse.csgraph.connected_components(edges, directed=False)
+    _, component = connected_components(edges, directed=False)
     has_partner = np.bincount(np.concatenate([rows, columns]), minlength=count) > 0
     labels = np.full(count, OUTLIER, np.int64)
     labels[has_partner] = np.unique(component[has_partner], return_inverse=True)[1]
