@@ -36,7 +36,7 @@ class CentroidMemory(nn.Module):
         `features` (B, d) are normalised here, `labels` (B,) are rows of the memory, negative ones are ignored. "mean"
         takes the mean of a class's features (CCAFL, intra-camera stage); "each" one feature after the other in the
         order of the batch, normalised in between (ClusterContrast, Dai et al. 2022); "hard" only the feature least
-        similar to its centroid, the first of equals (the same paper's hard rule; CCAFL, inter-camera stage).
+        similar to its centroid, the first of equals (the hard rule of its code; CCAFL, inter-camera stage).
         """
         features, labels = _labelled(features, labels, self.centroids)
         turns = _turns(labels)

@@ -68,9 +68,9 @@ def domain_draws(
 ) -> Iterator[I64]:
     """`identity_draws` with the same number of identities from each domain, however large the domains are.
 
-    `domains` (N,) is the domain of each sample. Raises `ConfigurationError` if `identities` is no multiple of the
-    number of domains, or a domain has too few labels. CLIP-FGDI itself draws from the union of its domains without
-    balance.
+    `domains` (N,) is the domain of each sample; a label belongs to one domain. Raises `ConfigurationError` if
+    `identities` is no multiple of the number of domains, or a domain has too few labels. CLIP-FGDI itself draws from
+    the union of its domains without balance.
     """
     present = _present(domains, labels)
     if identities % len(present):

@@ -66,7 +66,7 @@ def adversarial_loss(
     2019), and z of the other classes of the same camera (1 + t) z + t, as MV-Softmax (Wang et al. 2020) does for hard
     negatives. Each positive j stands against the negatives alone, p_j = e^(s z_j) / (e^(s z_j) + sum over negatives of
     e^(s z_k)), and the loss is -(1 - epsilon) log p_own - epsilon * mean over positives of log p_j: the
-    clothes-adversarial loss of Gu et al. (2022, equation 6) with classes (camera, person) in place of clothes.
+    clothes-adversarial loss of Gu et al. (2022) with classes (camera, person) in place of clothes.
 
     Source: the authors' code. Their gradient of the weights is thrown away, so callers pass them detached. An image
     whose class has no component keeps its own class as the only positive; the authors drop such images beforehand.
@@ -79,8 +79,7 @@ def adversarial_loss(
     logits = config.scale * torch.where(
         own, _add_angle(cosine, config.margin), torch.where(rival, (1.0 + hardening) * cosine + hardening, cosine)
     )
-    # The lowest number instead of -inf: an image may be without any negative, and its gradient must stay a number.
-    rest = logits.masked_fill(positive, torch.finfo(logits.dtype).min).logsumexp(dim=1, keepdim=True)
+    rest = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1, keepdim=True)
     costs = functional.softplus(rest - logits)  # -log p_j
     shares = config.smoothing * positive / positive.sum(dim=1, keepdim=True) + (1.0 - config.smoothing) * own
     return (shares * costs).sum(dim=1).mean()

@@ -22,7 +22,7 @@ def image_text_loss(
 
 
 def prompt_contrastive_loss(images: Tensor, texts: Tensor, labels: Tensor) -> Tensor:
-    """L_i2t + L_t2i, which teach the prompts of stage 1 in CLIP-ReID (Li et al. 2023, equations 3 and 4), CCAFL, FGDI.
+    """L_i2t + L_t2i, which teach the prompts in stage 1 of CLIP-ReID (Li et al. 2023), in CCAFL and in CLIP-FGDI.
 
     `images` (B, D) are image features, `texts` (B, D) the features of each image's own prompt, `labels` (B,) its class.
     Every item of the batch with the same label is a positive, its own text among them, and the mean over positives
@@ -50,7 +50,7 @@ def distribution_matching_loss(
 ) -> Tensor:
     """KL(p || q) of the batch's similarities p against its matches q, the sum of both directions.
 
-    This is SDM of IRRA (Jiang & Ye 2023, equations 4 to 6): p is the softmax of the similarities over `temperature`,
+    This is SDM of IRRA (Jiang & Ye 2023): p is the softmax of the similarities over `temperature`,
     q the row of `is_match` (B, B) divided by its sum, `epsilon` stands inside the logarithm of q. `images` and `texts`
     (B, D) are unit vectors; `is_match[i, j]` says that text j shows the person of image i. CPCL's instance-level term
     is this one with matches by pair, image and pseudo-label. A row without a match is left out of its direction.

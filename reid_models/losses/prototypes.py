@@ -14,7 +14,7 @@ def memory_loss(features: Tensor, labels: Tensor, centroids: Tensor, temperature
     """-log of a feature's softmax share of its own centroid: L_cen and L_inter of CCAFL, each HCM term of CPCL.
 
     `features` (B, d), `labels` (B,), `centroids` (K, d). CCAFL uses temperature 0.05, CPCL's line 0.02. The loss of
-    ClusterContrast (Dai et al. 2022, equation 2).
+    ClusterContrast (Dai et al. 2022).
     """
     return _labelled_cross_entropy(features @ centroids.T / temperature, labels)
 
