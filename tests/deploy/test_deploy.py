@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 import pipeline.metrics  # noqa: F401  registers every metric
+from services.nightly.schedule import next_due
 from services.settings import load
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -104,3 +106,24 @@ def test_hadolint_finds_no_error_in_the_dockerfile() -> None:
 def test_the_image_holds_every_package_of_the_distribution() -> None:
     copied = set(re.findall(r"^COPY (\w+) \1$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE))
     assert copied == {"pipeline", "reid_models", "services"}
+
+
+def test_kubernetes_accepts_the_nightly_job() -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is missing")
+    validate.validate(yaml.safe_load((DEPLOY / "kubernetes/nightly.yaml").read_text()), "1.33", strict=True)
+
+
+def test_cron_and_kubernetes_start_a_single_night_with_options_that_exist() -> None:
+    from typer.main import get_command
+
+    from services.cli import app
+
+    command = get_command(app).commands["nightly"]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in parameter.opts}
+    job = yaml.safe_load((DEPLOY / "kubernetes/nightly.yaml").read_text())
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    cron = (DEPLOY / "nightly.cron").read_text().splitlines()[-1].split()
+    for words in (container["args"], cron[cron.index("nightly") :]):
+        assert words[0] == "nightly"
+        assert {"--once"} <= {word for word in words if word.startswith("-")} <= known
+    assert next_due(job["spec"]["schedule"], 0.0, UTC) == next_due(" ".join(cron[:5]), 0.0, UTC)
