@@ -10,14 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from reid_models import distributed
 from reid_models.datasets.sample import I64
-from reid_models.transforms import AugmentConfig, augment
+from reid_models.transforms import IMAGENET, AugmentConfig, augment, resize
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, the custom
-IMAGE_STD = (0.229, 0.224, 0.225)
 EXTRACTION_BATCH = 256
 
 
@@ -62,7 +59,7 @@ def clean_batches(images: npt.NDArray[np.uint8], size: tuple[int, int], device: 
     """All images in order and unchanged, as for serving."""
     for start in range(0, len(images), EXTRACTION_BATCH):
         yield (
-            normalise(resized(np.array(images[start : start + EXTRACTION_BATCH]), size))
+            IMAGENET(resized(np.array(images[start : start + EXTRACTION_BATCH]), size))
             .contiguous(memory_format=torch.channels_last)
             .to(device)
         )
@@ -71,23 +68,16 @@ def clean_batches(images: npt.NDArray[np.uint8], size: tuple[int, int], device: 
 def prepare(
     images: npt.NDArray[np.uint8], size: tuple[int, int], config: AugmentConfig, generator: torch.Generator
 ) -> Tensor:
-    """(B, H, W, 3) RGB bytes → (B, 3, height, width) augmented, normalised, channels last."""
-    return normalise(augment(resized(images, size), config, generator)).contiguous(memory_format=torch.channels_last)
+    """(B, H, W, 3) RGB bytes → (B, 3, height, width) augmented, normalised as for ImageNet, channels last.
+
+    A tower with another normalisation changes it itself (`PersonOptions`), in training as in serving.
+    """
+    return IMAGENET(augment(resized(images, size), config, generator)).contiguous(memory_format=torch.channels_last)
 
 
 def resized(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     """(B, H, W, 3) bytes → (B, 3, height, width) float32, 0 to 255."""
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    if tuple(batch.shape[2:]) != size:
-        batch = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return batch
-
-
-def normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) values 0 to 255 → zero mean, unit deviation."""
-    mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1) * 255.0
-    std = torch.tensor(IMAGE_STD).view(3, 1, 1) * 255.0
-    return (images - mean) / std
+    return resize(torch.from_numpy(images).permute(0, 3, 1, 2).float(), size)
 
 
 def _seed(*parts: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse.csgraph import connected_components
 
 from reid_models.jaccard import JaccardConfig, jaccard_distances
@@ -35,7 +36,9 @@ def cluster(distances: sparse.csr_array, epsilon: float, least_samples: int) -> 
     return np.asarray(labels, np.int64)
 
 
-def associate_cameras(class_features: F32, class_cameras: I64, pairs_per_class: float) -> I64:
+def associate_cameras(
+    class_features: F32, class_cameras: I64, pairs_per_class: float, is_exclusive: bool = False
+) -> I64:
     """Which classes of different cameras are one person: a component for each class (G,), -1 without partner.
 
     `class_features` (G, d) are unit rows, one for each intra-camera identity. Of all pairs across cameras the
@@ -43,16 +46,14 @@ def associate_cameras(class_features: F32, class_cameras: I64, pairs_per_class: 
     other's camera yet. Equal pairs go in the order of their classes. Components count up in the order of their first
     class. A chain (a-b, b-c) may join two classes of one camera all the same, as in CCAFL, whose rule this is
     (Tan et al., TCSVT 2025; taken from Precise-ICS, WACV 2021).
+
+    `is_exclusive`, our addition, refuses a pair whose components share a camera: a component then has at most one class
+    of each camera, as a person has, and a wrong pair cannot chain dozens of people together.
     """
     count = len(class_features)
     first, second = _most_similar_pairs(class_features, class_cameras, int(pairs_per_class * count))
-    taken: set[tuple[int, int]] = set()
-    accepted = []
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        ends = {(a, int(class_cameras[b])), (b, int(class_cameras[a]))}
-        if not ends & taken:
-            taken |= ends
-            accepted.append((a, b))
+    choose = _pairs_without_shared_cameras if is_exclusive else _pairs_with_one_partner
+    accepted = choose(list(zip(first.tolist(), second.tolist(), strict=True)), class_cameras.tolist())
     rows, columns = np.array(accepted, np.int64).reshape(-1, 2).T
     edges = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
     _, component = connected_components(edges, directed=False)
@@ -60,6 +61,32 @@ def associate_cameras(class_features: F32, class_cameras: I64, pairs_per_class: 
     labels = np.full(count, OUTLIER, np.int64)
     labels[has_partner] = np.unique(component[has_partner], return_inverse=True)[1]
     return labels
+
+
+def _pairs_with_one_partner(pairs: list[tuple[int, int]], cameras: list[int]) -> list[tuple[int, int]]:
+    """The pairs, best first, in which neither class has a partner in the other's camera yet."""
+    taken: set[tuple[int, int]] = set()
+    accepted = []
+    for a, b in pairs:
+        ends = {(a, cameras[b]), (b, cameras[a])}
+        if not ends & taken:
+            taken |= ends
+            accepted.append((a, b))
+    return accepted
+
+
+def _pairs_without_shared_cameras(pairs: list[tuple[int, int]], cameras: list[int]) -> list[tuple[int, int]]:
+    """The pairs, best first, that join two components without a camera in common."""
+    components = DisjointSet(range(len(cameras)))
+    seen_by = {place: {camera} for place, camera in enumerate(cameras)}  # of each component's root
+    accepted = []
+    for a, b in pairs:
+        one, other = seen_by[components[a]], seen_by[components[b]]
+        if one.isdisjoint(other):
+            components.merge(a, b)
+            seen_by[components[a]] = one | other
+            accepted.append((a, b))
+    return accepted
 
 
 def mine_outliers(

@@ -19,10 +19,10 @@ from reid_models.calibration import calibrate
 from reid_models.datasets.captions import read_captions
 from reid_models.datasets.described import DescribedPeople, Source
 from reid_models.datasets.sample import identities_of
-from reid_models.encoder import PersonEncoder
+from reid_models.encoder import PersonEncoder, sub_word_tokenizer
 from reid_models.inference import BundleEncoder, chosen_precision
-from reid_models.loader import IMAGE_MEAN, IMAGE_STD
 from reid_models.manifest import InputFormat, Manifest, Training
+from reid_models.transforms import IMAGENET
 from reid_models.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -31,26 +31,34 @@ SENTENCE_SEED = 5
 
 
 def assemble(
-    name: str, created: date, encoder: PersonEncoder, vocabulary: Vocabulary, training: Training, licence: str,
+    name: str, created: date, encoder: PersonEncoder, vocabulary: Vocabulary | None, training: Training, licence: str,
     size: tuple[int, int],
 ) -> Bundle:  # fmt: skip
-    """A bundle in memory, without scores and calibration. `size` is the input's (height, width) in pixels."""
-    input_format = InputFormat(height_px=size[0], width_px=size[1], mean=IMAGE_MEAN, std=IMAGE_STD)
+    """A bundle in memory, without scores and calibration. `size` is the input's (height, width) in pixels; a model
+    without a vocabulary reads by CLIP's own tokenizer.
+    """
+    words = None if vocabulary is None else vocabulary.words
+    tokenize = (
+        sub_word_tokenizer(encoder.context_length)
+        if vocabulary is None
+        else partial(vocabulary.encode, context_length=encoder.context_length)
+    )
+    input_format = InputFormat(height_px=size[0], width_px=size[1], mean=IMAGENET.mean, std=IMAGENET.std)
     manifest = Manifest(
-        digest=model_digest(stored_weights(encoder), encoder.architecture, input_format, vocabulary.words),
+        digest=model_digest(stored_weights(encoder), encoder.architecture, input_format, words),
         name=name,
         created=created.isoformat(),
         architecture=encoder.architecture,
         input=input_format,
         appearance_width=encoder.appearance_width,
         language_width=encoder.language_width,
-        vocabulary=vocabulary.words,
+        vocabulary=words,
         training=training,
         metrics={},
         calibration=None,
         licence=licence,
     )
-    return Bundle(manifest, encoder, partial(vocabulary.encode, context_length=encoder.context_length))
+    return Bundle(manifest, encoder, tokenize)
 
 
 def publish(folder: Path, bundle: Bundle, validation: Mapping[str, Source]) -> Manifest:

@@ -49,8 +49,8 @@ TOWER = "person_cnn_nano"
 SIZE = (64, 32)  # height, width: small, so that three seeds of every variant are affordable on a CPU
 EPOCHS, BATCHES = 24, 150
 IDENTITIES, IMAGES = 16, 4
-OPTIMISER = OptimiserConfig(1e-3, 0.02, "adamw", decays_vectors=False, schedule=Schedule(1.0, epochs=EPOCHS))
-LOADER = LoaderConfig(((0, SIZE),), AugmentConfig(erase_probability=0.3))
+OPTIMISER = OptimiserConfig(1.5e-3, 0.02, "adamw", decays_vectors=False, schedule=Schedule(2.0, epochs=EPOCHS))
+LOADER = LoaderConfig(((0, SIZE),))
 CCAFL = CcaflConfig(
     LOADER,
     identities_per_batch=IDENTITIES,
@@ -220,9 +220,12 @@ def run_variant(name: str, data: LaboratoryData, seed: int, work: Path) -> RunRe
         method = identity_method(encoder, images, tracks, seed)
     elif name == "no labels":
         method = Method(
-            encoder, {"all": Optimisation(OPTIMISER, [encoder.clip.visual, encoder.neck])}, [ClusterStage(encoder, images)]
+            encoder,
+            {"all": Optimisation(OPTIMISER, [encoder.clip.visual, encoder.neck])},
+            [ClusterStage(encoder, images)],
         )
     else:
+
         def tokenize(sentences: Sequence[str]) -> Tensor:
             return vocabulary.encode(sentences, encoder.context_length)
 

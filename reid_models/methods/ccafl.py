@@ -82,6 +82,9 @@ class CcaflConfig:
     adversarial_epochs: tuple[int, int] | None = (40, 50)  # from, to (exclusive); None: never
     adversarial: AdversarialConfig = field(default_factory=lambda: AdversarialConfig(margin=0.7))
     is_associated: bool = True  # False: every (camera, person) remains an identity of its own
+    is_camera_centred: bool = False  # association compares features less the mean of their camera
+    is_exclusive: bool = False  # a pseudo-identity has at most one class of each camera: no chains
+    intra_weight: float = 0.0  # of the losses of stage 2, kept up in stage 3
     encoder: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
             3.5e-4, 5e-4, bias_rate_factor=2.0,
@@ -207,8 +210,16 @@ class _ImageStage(Stage):
 class IntraCameraStage(_ImageStage):
     """Every camera for itself: a hybrid memory of its people, its own texts, triplets within it."""
 
+    def begin(self) -> None:
+        super().begin()
+        self._seen_by_camera: list[tuple[int, Tensor, Tensor]] = []
+
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
         features, means = self.class_features(epoch)
+        self.remember_cameras(features, means, rng)
+        return self.draw(rng)
+
+    def remember_cameras(self, features: Tensor, means: Tensor, rng: np.random.Generator) -> None:
         config = self.config
         self.memories: dict[int, HybridMemory] = {}
         self.members: dict[int, I64] = {}  # the classes of a camera
@@ -217,21 +228,24 @@ class IntraCameraStage(_ImageStage):
             slots = draw_slots(self.classes, members, config.instance_slots, rng)
             self.members[camera] = members
             self.memories[camera] = HybridMemory(means[members], features[slots], config.momentum)
-        return self.draw(rng)
 
     def losses(self, indices: I64, images: Tensor | None) -> Losses:
         appearance, projected = self.features_of(images)
         with torch.autocast(appearance.device.type, enabled=False):
-            parts = {"classifier": self.classifier_loss(appearance, indices)}
-            self._seen = []
-            cameras = self.data.cameras[indices]
-            for camera in np.unique(cameras).tolist():
-                rows = torch.from_numpy(np.flatnonzero(cameras == camera)).to(appearance.device)
-                places = np.searchsorted(self.members[camera], self.classes[indices][cameras == camera])
-                labels = torch.from_numpy(places).to(appearance.device)
-                for name, loss in self.camera_losses(camera, appearance[rows], projected[rows], labels).items():
-                    parts[name] = parts.get(name, torch.zeros((), device=loss.device)) + loss
-                self._seen.append((camera, appearance[rows].detach(), labels))
+            classifier = self.classifier_loss(appearance, indices)
+            return {"classifier": classifier, **self.intra_losses(appearance, projected, indices)}
+
+    def intra_losses(self, appearance: Tensor, projected: Tensor, indices: I64) -> dict[str, Tensor]:
+        """Each camera's terms on its part of the batch, summed over the cameras."""
+        parts: dict[str, Tensor] = {}
+        cameras = self.data.cameras[indices]
+        for camera in np.unique(cameras).tolist():
+            rows = torch.from_numpy(np.flatnonzero(cameras == camera)).to(appearance.device)
+            places = np.searchsorted(self.members[camera], self.classes[indices][cameras == camera])
+            labels = torch.from_numpy(places).to(appearance.device)
+            for name, loss in self.camera_losses(camera, appearance[rows], projected[rows], labels).items():
+                parts[name] = parts.get(name, torch.zeros((), device=loss.device)) + loss
+            self._seen_by_camera.append((camera, appearance[rows].detach(), labels))
         return parts
 
     def camera_losses(self, camera: int, appearance: Tensor, projected: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -250,11 +264,12 @@ class IntraCameraStage(_ImageStage):
         return parts
 
     def after_update(self) -> None:
-        for camera, features, labels in self._seen:
+        for camera, features, labels in self._seen_by_camera:
             self.memories[camera].update(features, labels)
+        self._seen_by_camera.clear()
 
 
-class InterCameraStage(_ImageStage):
+class InterCameraStage(IntraCameraStage):
     """Across cameras: pseudo-identities from association, a memory of hardest samples, and the adversary."""
 
     def __init__(
@@ -262,9 +277,15 @@ class InterCameraStage(_ImageStage):
     ) -> None:  # fmt: skip
         super().__init__("inter", config.inter_epochs, model, data, config, texts)
 
+    def begin(self) -> None:
+        super().begin()
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
         features, means = self.class_features(epoch)
-        self.components = self.associate(means)  # (G,) pseudo-identity of each class, -1: dropped this epoch
+        if self.config.intra_weight:
+            self.remember_cameras(features, means, rng)
+        self.components = self.associate(features)  # (G,) pseudo-identity of each class, -1: dropped this epoch
         labels = torch.from_numpy(self.components[self.classes]).to(features.device)
         count = int(self.components.max(initial=-1)) + 1
         self.memory = CentroidMemory(class_means(features, labels, count), self.config.momentum)
@@ -276,14 +297,18 @@ class InterCameraStage(_ImageStage):
         self.is_adversarial = window is not None and window[0] <= past < window[1]
         return self.draw(rng)
 
-    def associate(self, means: Tensor) -> I64:
-        if not self.config.is_associated:
-            return np.arange(len(means), dtype=np.int64)
-        components = associate_cameras(means.cpu().numpy(), self.class_cameras, self.config.pairs_per_class)
+    def associate(self, features: Tensor) -> I64:
+        config, count = self.config, len(self.class_cameras)
+        if not config.is_associated:
+            return np.arange(count, dtype=np.int64)
+        if config.is_camera_centred:
+            features = less_camera_means(features, torch.from_numpy(self.data.cameras).to(features.device))
+        means = class_means(features, torch.from_numpy(self.classes).to(features.device), count).cpu().numpy()
+        components = associate_cameras(means, self.class_cameras, config.pairs_per_class, config.is_exclusive)
         if components.max(initial=-1) < 1:
             raise ConfigurationError(
-                f"association left {components.max(initial=-1) + 1} pseudo-identities of {len(means)} classes, "
-                f"expected at least 2; raise pairs_per_class ({self.config.pairs_per_class}) or train longer in stage 2"
+                f"association left {components.max(initial=-1) + 1} pseudo-identities of {count} classes, "
+                f"expected at least 2; raise pairs_per_class ({config.pairs_per_class}) or train longer in stage 2"
             )
         return components
 
@@ -302,9 +327,12 @@ class InterCameraStage(_ImageStage):
             parts = {"classifier": self.classifier_loss(appearance, indices)}
             labels = torch.from_numpy(self.components[self.classes[indices]]).to(device)
             kept = labels >= 0
-            self._seen = (appearance[kept].detach(), labels[kept])
+            if config.intra_weight:
+                intra = self.intra_losses(appearance, projected, indices)
+                parts |= {f"intra_{name}": config.intra_weight * loss for name, loss in intra.items()}
             if not kept.any():
                 return parts
+            self._seen.append((appearance[kept].detach(), labels[kept]))
             appearance, projected, labels = appearance[kept], projected[kept], labels[kept]
             parts["memory"] = memory_loss(appearance, labels, self.memory.centroids, config.temperature)
             parts["triplet"] = batch_hard_triplet_loss(appearance, labels, MARGIN)
@@ -322,7 +350,10 @@ class InterCameraStage(_ImageStage):
         return parts
 
     def after_update(self) -> None:
-        self.memory.update(*self._seen, rule="hard")
+        super().after_update()
+        for features, labels in self._seen:
+            self.memory.update(features, labels, rule="hard")
+        self._seen.clear()
 
     def figures(self) -> Figures:
         linked = self.components >= 0
@@ -332,3 +363,11 @@ class InterCameraStage(_ImageStage):
 def draw_slots(classes: I64, members: I64, slots: int, rng: np.random.Generator) -> I64:
     """(M, slots) images of each class in `members`, drawn with replacement."""
     return np.stack([rng.choice(np.flatnonzero(classes == member), slots, replace=True) for member in members])
+
+
+def less_camera_means(features: Tensor, cameras: Tensor) -> Tensor:
+    """Unit features (N, d) without what all of a camera's have in common; `cameras` is (N,)."""
+    count = int(cameras.max()) + 1
+    sums = torch.zeros(count, features.shape[1], device=features.device).index_add_(0, cameras, features)
+    means = sums / torch.bincount(cameras, minlength=count).clamp(min=1)[:, None]
+    return functional.normalize(features - means[cameras], dim=1)
