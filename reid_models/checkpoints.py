@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.errors import ConfigurationError
 
 FORMAT = 1
+CHECKPOINT = "checkpoint.safetensors"
 HEADER = "sightline"
 MODULES, OPTIMISERS = "modules/", "optimisers/"
 

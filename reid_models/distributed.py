@@ -26,6 +26,12 @@ def join(device: str) -> None:
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
 
 
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()

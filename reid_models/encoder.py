@@ -20,7 +20,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.torchvision_cpu import install
 from reid_models.clip_towers import ends_in_map, pooled_width, resize_tower, tower_features
 from reid_models.neck import Neck, PoolingName, pooling_module
-from reid_models.transforms import normalise_each
+from reid_models.transforms import IMAGENET, NORMALISATIONS, NormalisationName, normalise_each, renormalised
 
 install()
 
@@ -40,6 +40,8 @@ class PersonOptions:
     pooling: PoolingName = "tower"  # of the last map; a ViT pools by its class token and knows only `tower`
     cameras: int = 0  # rows of a table of camera vectors (side information embedding, ViT only)
     instance_normalised: bool = False  # every image and channel to zero mean and unit deviation, whatever came before
+    # What the weights expect, by name; images arrive with that of ImageNet, which is the loader's
+    normalisation: NormalisationName = "imagenet"
 
 
 def with_options(architecture: Mapping[str, Any], options: PersonOptions) -> dict[str, Any]:
@@ -100,6 +102,7 @@ class PersonEncoder(nn.Module):
             self.camera_vectors = nn.Parameter(torch.empty(options.cameras, pooled_width(visual)))
             nn.init.trunc_normal_(self.camera_vectors, std=0.02)
         self.instance_normalised = options.instance_normalised
+        self.normalisation = NORMALISATIONS[options.normalisation]
         self.neck = Neck(pooled_width(visual))
 
     @property
@@ -124,6 +127,8 @@ class PersonEncoder(nn.Module):
         """(B, 3, H, W) normalised images → features. `cameras` (B,) numbers from 0: for a model with camera vectors."""
         if self.instance_normalised:
             images = normalise_each(images)
+        elif self.normalisation is not IMAGENET:
+            images = renormalised(images, IMAGENET, self.normalisation)
         tower = tower_features(self.clip.visual, images, self.pooling, self._vectors_of(cameras))
         appearance = self.neck(tower.pooled.to(self.neck.weight.dtype))
         return ImageFeatures(tower.penultimate, tower.pooled, appearance, tower.language)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigurationError
 from reid_models import distributed
-from reid_models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from reid_models.checkpoints import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from reid_models.datasets.sample import I64
 from reid_models.extraction import autocast
 from reid_models.loader import LoaderConfig, training_batches
@@ -109,7 +109,7 @@ def train(method: Method, config: TrainerConfig, run: Run) -> Figures:
     Raises `ConfigurationError` for a checkpoint of another configuration and for a loss that is no number.
     """
     distributed.join(config.device)
-    path = run.folder / "checkpoint.safetensors"
+    path = run.folder / CHECKPOINT
     done = _resume(method, config, run, path)
     figures: Figures = done.metrics
     total = sum(stage.epochs for stage in method.stages)

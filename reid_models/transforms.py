@@ -6,6 +6,7 @@ in; what it draws is moved to the images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,7 +45,8 @@ class Normalisation:
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-NORMALISATIONS = {"imagenet": IMAGENET, "clip": CLIP, "half": HALF}
+NormalisationName = Literal["imagenet", "clip", "half"]
+NORMALISATIONS: Mapping[NormalisationName, Normalisation] = {"imagenet": IMAGENET, "clip": CLIP, "half": HALF}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(images.shape[2:]) == size:
         return images
     return functional.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+
+
+def renormalised(images: Tensor, given: Normalisation, wanted: Normalisation) -> Tensor:
+    """(B, 3, H, W) with mean and deviation of `given` → with those of `wanted`."""
+    (old_mean, old_std), (mean, std) = given.of_bytes(images), wanted.of_bytes(images)
+    return images * (old_std / std).to(images.dtype) + ((old_mean - mean) / std).to(images.dtype)
 
 
 def normalise_each(images: Tensor) -> Tensor:
