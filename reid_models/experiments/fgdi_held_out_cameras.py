@@ -64,7 +64,12 @@ VARIANTS = {
     "sign of the released code": Guidance(sign=-1),
     "without invariant prompts": Guidance(invariant_texts=False),
     "without relevant prompts": Guidance(relevant_texts=False),
-    "without gradient reversal": Guidance(adversary=False),
+    "without gradient reversal": Guidance(adversary_weight=0.0),
+    # With so few steps the published 0.001 does not move a prompt, and the gradient of the guidance is a thousandth of
+    # that of the texts: both are also measured at a strength at which they act.
+    "reversal at full strength": Guidance(adversary_weight=1.0, reversal_strength=1.0),
+    "beta 0.9": Guidance(beta=0.9),
+    "beta 0.9, sign of the released code": Guidance(beta=0.9, sign=-1),
 }
 
 
