@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -58,18 +58,18 @@ LIGHT = ClipFgdiConfig(
     warm_up_epochs=WARM_UP,
     relevant_epochs=10,
 )
-VARIANTS = {
-    "identity and triplet only": Guidance(invariant_texts=False, relevant_texts=False),
-    "CLIP-FGDI": Guidance(),
-    "sign of the released code": Guidance(sign=-1),
-    "without invariant prompts": Guidance(invariant_texts=False),
-    "without relevant prompts": Guidance(relevant_texts=False),
-    "without gradient reversal": Guidance(adversary_weight=0.0),
+VARIANTS: dict[str, dict[str, Any]] = {  # what each changes in the configuration
+    "identity and triplet only": {"guidance": Guidance(invariant_texts=False, relevant_texts=False)},
+    "CLIP-FGDI": {},
+    "sign of the released code": {"guidance": Guidance(sign=-1)},
+    "without invariant prompts": {"guidance": Guidance(invariant_texts=False)},
+    "without relevant prompts": {"guidance": Guidance(relevant_texts=False)},
+    "without gradient reversal": {"adversary_weight": 0.0},
     # With so few steps the published 0.001 does not move a prompt, and the gradient of the guidance is a thousandth of
     # that of the texts: both are also measured at a strength at which they act.
-    "reversal at full strength": Guidance(adversary_weight=1.0, reversal_strength=1.0),
-    "beta 0.9": Guidance(beta=0.9),
-    "beta 0.9, sign of the released code": Guidance(beta=0.9, sign=-1),
+    "reversal at full strength": {"adversary_weight": 1.0, "reversal_strength": 1.0},
+    "beta 0.9": {"guidance": Guidance(beta=0.9)},
+    "beta 0.9, sign of the released code": {"guidance": Guidance(beta=0.9, sign=-1)},
 }
 
 
@@ -145,7 +145,7 @@ def run(
     variant: str, seed: int, data: LabelledSet, unseen: LabelledImages, config: ClipFgdiConfig, folder: Path
 ) -> RunResult:
     """Go on from the checkpoint in `folder`, if there is one, and score on the held-out cameras."""
-    method = build(data, seed, replace(config, guidance=VARIANTS[variant]))
+    method = build(data, seed, replace(config, **VARIANTS[variant]))
     figures: dict[str, float] = {}
 
     def report(stage: str, _: int, told: Figures) -> None:

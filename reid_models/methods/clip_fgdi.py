@@ -73,15 +73,12 @@ class Guidance:
 
     `invariant_texts` False: no cross-entropy against texts, and the guidance only pushes from the relevant text.
     `relevant_texts` False: no stage 2b and no guidance, as beta = 0. Both False: no prompts at all.
-    `adversary_weight` 0: invariant prompts learn without a reversed gradient.
     """
 
     beta: float = 0.1  # share of the guidance; the cross-entropy against texts has the rest
     sign: Literal[1, -1] = 1  # 1: the paper's direction, -1: the released code's
     invariant_texts: bool = True
     relevant_texts: bool = True
-    adversary_weight: float = 0.01  # omega
-    reversal_strength: float = 0.1  # epsilon; the prompts see omega * epsilon of the classifier's gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +91,8 @@ class ClipFgdiConfig:
     warm_up_epochs: int = 3
     relevant_epochs: int = 30
     guidance: Guidance = field(default_factory=Guidance)
+    adversary_weight: float = 0.01  # omega; 0: invariant prompts learn without a reversed gradient
+    reversal_strength: float = 0.1  # epsilon; the prompts see omega * epsilon of the classifier's gradient
     template: str = CLASS_TEMPLATE
     domain_template: str = DOMAIN_TEMPLATE
     is_instance_normalised: bool = True  # the encoder must be built so
@@ -192,7 +191,7 @@ class InvariantPromptStage(_DomainPromptStage):
     def __init__(
         self, texts: ClassTexts, classifier: DomainClassifier, data: LabelledSet, config: ClipFgdiConfig
     ) -> None:
-        self.weight, self.strength = config.guidance.adversary_weight, config.guidance.reversal_strength
+        self.weight, self.strength = config.adversary_weight, config.reversal_strength
         optimisers = ("invariant_prompts", "adversary") if self.weight else ("invariant_prompts",)
         super().__init__("invariant_prompts", optimisers, texts, classifier, data, config.prompts)
 

@@ -193,19 +193,19 @@ def prompt_gradients(config: ClipFgdiConfig) -> tuple[Tensor, InvariantPromptSta
 
 
 def test_the_adversarys_gradient_reaches_the_prompts_reversed_and_weakened() -> None:
-    without, _ = prompt_gradients(guided_by(adversary_weight=0.0))
+    without, _ = prompt_gradients(replace(TINY, adversary_weight=0.0))
     strong, weak = (
-        prompt_gradients(guided_by(adversary_weight=weight, reversal_strength=strength))[0] - without
+        prompt_gradients(replace(TINY, adversary_weight=weight, reversal_strength=strength))[0] - without
         for weight, strength in ((10.0, 1.0), (10.0, 0.1))
     )
-    backwards = prompt_gradients(guided_by(adversary_weight=10.0, reversal_strength=-1.0))[0] - without
+    backwards = prompt_gradients(replace(TINY, adversary_weight=10.0, reversal_strength=-1.0))[0] - without
     scale = strong.abs().max()
     torch.testing.assert_close(strong, -backwards, atol=1e-4 * scale, rtol=0)
     torch.testing.assert_close(weak, 0.1 * strong, atol=1e-3 * scale, rtol=0)
 
 
 def test_without_the_adversary_its_classifier_rests(tmp_path: Path) -> None:
-    config = guided_by(adversary_weight=0.0)
+    config = replace(TINY, adversary_weight=0.0)
     before, now = after(tmp_path, 3, config), after(tmp_path, 5, config)
     assert changed(before, now) == {"prompts.class_tokens"}
 
@@ -257,7 +257,7 @@ def test_published_settings_are_those_of_the_released_code() -> None:
     assert images.loader.sizes == ((0, (224, 224)),) and images.margin is None and images.identity_weight == 1
     assert (images.identities_per_batch, images.images_per_identity) == (32, 4)
     assert (VIT.warm_up_epochs, prompts.epochs, VIT.relevant_epochs, images.epochs) == (3, 120, 30, 60)
-    assert (prompts.batch, VIT.guidance.adversary_weight, VIT.guidance.reversal_strength) == (128, 0.01, 0.1)
+    assert (prompts.batch, VIT.adversary_weight, VIT.reversal_strength) == (128, 0.01, 0.1)
     assert (encoder.learning_rate, encoder.weight_decay, encoder.bias_rate_factor) == (5e-6, 1e-4, 2)
     assert encoder.schedule == Schedule(10, 0.1, milestones=(30, 50), whole_epochs=True)
     assert Guidance() == VIT.guidance and (VIT.guidance.beta, VIT.guidance.sign) == (0.1, 1)
