@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
-from services import cli_evaluate, cli_models, cli_nightly
+from services import cli_evaluate, cli_models, cli_nightly, cli_train
 from services.cli_evaluate import JsonOption
 from services.settings import Settings, load, shown
 
@@ -27,6 +27,7 @@ app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
 app.command("nightly")(cli_nightly.nightly)
+app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 
 console = Console()
 

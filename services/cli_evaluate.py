@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from services import cli_train
+
 app = typer.Typer(help="Measure on your own data: tables, or plain numbers with --json FILE.", no_args_is_help=True)
+app.command("recipe", epilog=cli_train.KEYS)(cli_train.evaluate)
 console = Console()
 
 VideoOption = Annotated[Path, typer.Option(help="A video file")]
