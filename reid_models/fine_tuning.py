@@ -1,7 +1,8 @@
 """A serving model learns from its site: CCAFL on the tracks of the archive, then a step back towards the old weights.
 
-What is learnt from tracks teaches appearance alone, and would slowly forget the sentences. The candidate is therefore
-the mean of the serving and the trained weights (Wortsman et al. 2022, WiSE-FT), which keeps most of both.
+Tracks teach appearance alone, and a model that learns from them slowly forgets its words. Two things hold them: a term
+that keeps language features near those of the serving model, and the candidate's weights, which are a weighted mean of
+serving and trained ones (Wortsman et al. 2022, WiSE-FT).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ from reid_models.datasets.sample import cameras_of, identities_of
 from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.datasets.training_sets import IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
 from reid_models.encoder import PersonEncoder
+from reid_models.language_keeper import KeepsLanguage, frozen_copy
 from reid_models.loader import LoaderConfig
 from reid_models.manifest import Training
 from reid_models.methods.ccafl import CcaflConfig, ccafl
@@ -40,14 +42,15 @@ class FineTuneConfig:
     seed: int = 0
     device: str = "cpu"
     prompt_epochs: int = 0  # of text prompts for every track; 0: none, and no text terms
-    intra_epochs: int = 2
-    inter_epochs: int = 6
+    intra_epochs: int = 1
+    inter_epochs: int = 4
     identities_per_batch: int = 16
     images_per_identity: int = 4
     most_batches_per_epoch: int = 200
-    learning_rate: float = 1e-4
+    learning_rate: float = 4e-4
     pairs_per_class: float = 1.5
-    old_share: float = 0.5  # weight of the serving model in the candidate
+    language_weight: float = 4.0  # of the term that keeps language features near the old ones
+    old_share: float = 0.25  # weight of the serving model in the candidate
 
 
 def fine_tune(
@@ -63,11 +66,14 @@ def fine_tune(
     `is_time_up` is asked after each epoch; what has been learnt by then is the candidate.
     """
     serving = load_bundle(bundle)
-    before = {name: tensor.clone() for name, tensor in serving.encoder.state_dict().items()}
+    learner = serving.encoder.to(config.device)
+    old = frozen_copy(learner)
     data, digest = _training_set(tracks, serving, work)
-    method = ccafl(
-        serving.encoder.to(config.device), serving.tokenize, data, _ccafl_config(config, serving, data), config.seed
-    )
+    method = ccafl(learner, serving.tokenize, data, _ccafl_config(config, serving, data), config.seed)
+    stages = [
+        stage if stage.images is None else KeepsLanguage(stage, learner, old, config.language_weight)
+        for stage in method.stages
+    ]
 
     def report(stage: str, epochs: int, _: Figures) -> None:
         if is_time_up():
@@ -75,14 +81,13 @@ def fine_tune(
 
     run = Run(work, {"bundle": serving.manifest.digest, **asdict(config)}, digest, report=report)
     try:
-        train(method, TrainerConfig(config.seed, config.device, _precision(config)), run)
+        train(replace(method, stages=stages), TrainerConfig(config.seed, config.device, _precision(config)), run)
     except _TimeIsUp as end:
         log.info("the time of the training was up %s", end)
-    encoder = serving.encoder.cpu().eval()
-    encoder.load_state_dict(mixed(before, encoder.state_dict(), config.old_share))
-    return _stored(
-        work / BUNDLE, serving, encoder, Training(description=_told(serving, tracks), data_digest=digest), made_on
-    )
+    encoder = learner.cpu().eval()
+    encoder.load_state_dict(mixed(old.cpu().state_dict(), encoder.state_dict(), config.old_share))
+    training = Training(description=_told(serving, tracks), data_digest=digest)
+    return _stored(work / BUNDLE, serving, encoder, training, made_on)
 
 
 def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> dict[str, Tensor]:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from reid_models.bundle import Bundle, load_bundle, save_bundle
+from reid_models.datasets.sample import read_image
 from reid_models.datasets.tracklets import Selection, TrackedSamples, TrackletRecord, read_tracklets
 from reid_models.fine_tuning import FineTuneConfig, fine_tune, mixed
+from reid_models.inference import load_encoder
 from reid_models.manifest import WEIGHTS, read_manifest
 
 TODAY = date(2026, 5, 1)
@@ -111,5 +113,16 @@ def test_a_mixed_state_lies_between_its_two_states(old_share: float) -> None:
         {"w": torch.tensor([1.0, -2.0]), "n": torch.tensor(7)},
     )
     between = mixed(old, new, old_share)
-    assert torch.allclose(between["w"], torch.tensor([1.0 - old_share, -2.0 + 4.0 * old_share]))
+    assert torch.allclose(between["w"], torch.tensor([1.0 - old_share, -2.0 + 4.0 * old_share]), atol=1e-5)
     assert between["n"] == 7
+
+
+def test_what_keeps_the_language_keeps_it(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:
+    def drift(weight: float) -> float:
+        config = replace(CONFIG, language_weight=weight, inter_epochs=4, old_share=0.0, learning_rate=2e-3)
+        tuned = fine_tune(serving, tracks, tmp_path / str(weight), config, TODAY)
+        images = [read_image(sample) for sample in tracks.samples]
+        before, after = (load_encoder(folder, "cpu").embed_images(images).language for folder in (serving, tuned))
+        return float(1.0 - np.einsum("nd,nd->n", before, after).mean())
+
+    assert drift(20.0) < 0.5 * drift(0.0)

@@ -56,6 +56,8 @@ def test_help_names_every_command_and_loads_no_heavy_library(tmp_path: Path) -> 
         "doctor",
         "settings",
         "simulate",
+        "models",
+        "nightly",
     ):
         assert command in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -141,6 +146,22 @@ def test_a_dry_run_says_what_would_be_learnt_from_and_writes_no_report(tmp_path:
     assert done.exit_code == 0, done.output
     assert "last 3 days" in done.output and "would be skipped" in done.output
     assert not (tmp_path / "nightly").exists()
+
+
+def test_a_schedule_keeps_running_shows_metrics_of_the_last_night_and_ends_on_request(tmp_path: Path) -> None:
+    sightline(tmp_path, "nightly")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["nightly", "--schedule", "0 0 1 1 *", "--data-dir", str(tmp_path), "--metrics-port", str(port)]
+    command = [sys.executable, "-m", "services.cli", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as running:
+        assert running.stderr is not None
+        assert any("next night begins" in line for line in running.stderr)
+        shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        running.terminate()
+    assert 'sightline_night_outcome{outcome="skipped"} 1.0' in shown
+    assert running.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
