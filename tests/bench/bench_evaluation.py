@@ -19,10 +19,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from reid_models.evaluation import score_image_features
+from reid_models.evaluation import F32, I64, score_image_features
 
 QUERIES, GALLERY, DIMENSION, PEOPLE, CAMERAS = 3_368, 19_732, 512, 751, 6
 ROUNDS = 3
+SAMPLED = 8  # torchreid, which is slow, scores every eighth query
 
 
 def main(out: Path) -> None:
@@ -36,7 +37,7 @@ def main(out: Path) -> None:
     labels = (ids, cameras, gallery_ids, gallery_cameras)
 
     before_mb = _peak_mb()
-    scores = score_image_features(query, gallery, *labels)
+    score_image_features(query, gallery, *labels)
     grown_mb = _peak_mb() - before_mb
 
     works: dict[str, Callable[[], object]] = {
@@ -45,13 +46,14 @@ def main(out: Path) -> None:
     }
     peer = _torchreid_rank()
     if peer is not None:
-        _, found = peer.evaluate_py(1 - query @ gallery.T, ids, gallery_ids, cameras, gallery_cameras, 50, False)
-        assert abs(found - scores.mean_average_precision) < 1e-4, (found, scores)
-        works["torchreid"] = lambda: peer.evaluate_py(
-            1 - query @ gallery.T, ids, gallery_ids, cameras, gallery_cameras, 50, False
-        )
+        works["torchreid"] = lambda: _peer_scores(peer, query, gallery, labels)
+        ours = score_image_features(query[::SAMPLED], gallery, ids[::SAMPLED], cameras[::SAMPLED], *labels[2:])
+        theirs = _peer_scores(peer, query, gallery, labels)
+        assert abs(theirs - ours.mean_average_precision) < 1e-4, (theirs, ours)
     rounds = [{name: _seconds(work) for name, work in works.items()} for _ in range(ROUNDS)]
     best_s = {name: min(each[name] for each in rounds) for name in works}
+    if peer is not None:
+        best_s["torchreid"] *= SAMPLED
     result = {
         "seconds": best_s,
         "ours_over_product": best_s["ours"] / best_s["product"],
@@ -61,8 +63,8 @@ def main(out: Path) -> None:
     }
     out.write_text(json.dumps(result, indent=1) + "\n")
     table = Table("ours / product", "torchreid / ours", "memory / whole matrix", title="evaluation")
-    theirs = "not installed" if peer is None else f"{result['torchreid_over_ours']:.1f}"
-    table.add_row(f"{result['ours_over_product']:.2f}", theirs, f"{grown_mb / result['whole_matrix_mb']:.2f}")
+    slower = "not installed" if peer is None else f"{result['torchreid_over_ours']:.1f}"
+    table.add_row(f"{result['ours_over_product']:.2f}", slower, f"{grown_mb / result['whole_matrix_mb']:.2f}")
     Console().print(table)
 
 
@@ -79,6 +81,16 @@ def _torchreid_rank() -> ModuleType | None:
     sys.modules["torchreid"] = None  # type: ignore[assignment]
     spec.loader.exec_module(module)
     return module
+
+
+def _peer_scores(peer: ModuleType, query: F32, gallery: F32, labels: tuple[I64, I64, I64, I64]) -> float:
+    """Mean average precision of the sampled queries."""
+    ids, cameras, gallery_ids, gallery_cameras = labels
+    distances = 1 - query[::SAMPLED] @ gallery.T
+    _, found = peer.evaluate_py(
+        distances, ids[::SAMPLED], gallery_ids, cameras[::SAMPLED], gallery_cameras, 50, use_metric_cuhk03=False
+    )
+    return float(found)
 
 
 def _peak_mb() -> float:
