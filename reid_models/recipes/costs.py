@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reid_models.encoder import ImageFeatures, PersonEncoder
+from reid_models.encoder import ImageFeatures
 from reid_models.extraction import autocast
 from reid_models.loader import LoaderConfig, prepare
 from reid_models.recipes.towers import Towers
@@ -72,7 +72,7 @@ def _measure(towers: Towers, loader: LoaderConfig, images: int, device: torch.de
 
     encoder.train()
     with autocast(device, precision):
-        image_bytes, sentence_bytes = _kept_bytes(encoder, image_pass), _kept_bytes(encoder, sentence_pass)
+        image_bytes, sentence_bytes = kept_bytes(encoder, image_pass), kept_bytes(encoder, sentence_pass)
         costs = Costs(
             image_step_s=timed(lambda: _step(image_pass)) / images,
             image_pass_s=timed(lambda: _without_gradient(image_pass)) / images,
@@ -110,9 +110,9 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return min(found[1:])
 
 
-def _kept_bytes(encoder: PersonEncoder, forwards: Callable[[], Tensor]) -> int:
+def kept_bytes(module: nn.Module, forwards: Callable[[], Tensor]) -> int:
     """Storage that autograd holds on to until the way back, weights left out."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in encoder.parameters()}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     kept: dict[int, int] = {}
 
     def hold(tensor: Tensor) -> Tensor:
