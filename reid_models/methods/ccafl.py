@@ -43,7 +43,7 @@ from reid_models.loader import LoaderConfig
 from reid_models.losses.adversarial import AdversarialConfig, adversarial_loss, class_loss
 from reid_models.losses.metric import batch_hard_triplet_loss, identity_loss, memory_triplet_loss
 from reid_models.losses.prototypes import icdl_loss, memory_loss
-from reid_models.memory import CentroidMemory, HybridMemory, class_means
+from reid_models.memory import CentroidMemory, HybridMemory, UpdateRule, class_means
 from reid_models.prompt_stage import (
     ClassTexts,
     PromptSamples,
@@ -75,6 +75,7 @@ class CcaflConfig:
     inter_epochs: int = 75
     temperature: float = 0.05
     momentum: float = 0.1  # weight of the old prototype
+    inter_update: UpdateRule = "hard"  # which features of a batch move the prototypes of stage 3
     instance_slots: int = 32
     centroid_share: float = 0.6  # lambda: 1 is the centroid term alone
     pairs_per_class: float = 1.7  # r: how many pairs of classes are looked at
@@ -91,6 +92,7 @@ class CcaflConfig:
             schedule=Schedule(10, 0.01, milestones=(40, 50), whole_epochs=True),
         )
     )  # fmt: skip
+    prompts: OptimiserConfig = field(default_factory=lambda: prompt_optimiser(60))
     classifier: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(3.5e-4, 5e-4))
     device: str = "cpu"
     precision: str = "bfloat16"
@@ -147,7 +149,7 @@ def ccafl(
     if config.warm_up_epochs:
         stages.append(IntraCameraStage("warm_up", config.warm_up_epochs, model, data, config, None))
     if texts is not None:
-        optimisers["prompts"] = Optimisation(prompt_optimiser(config.prompt_epochs), [texts.learner])
+        optimisers["prompts"] = Optimisation(config.prompts, [texts.learner])
         samples = PromptSamples(data.images, data.intra_camera_identities, data.cameras)
         size = config.loader.size_at(0)
         prompt_config = PromptStageConfig(config.prompt_epochs, size, device=config.device, precision=config.precision)
@@ -352,7 +354,7 @@ class InterCameraStage(IntraCameraStage):
     def after_update(self) -> None:
         super().after_update()
         for features, labels in self._seen:
-            self.memory.update(features, labels, rule="hard")
+            self.memory.update(features, labels, self.config.inter_update)
         self._seen.clear()
 
     def figures(self) -> Figures:
