@@ -370,6 +370,6 @@ def draw_slots(classes: I64, members: I64, slots: int, rng: np.random.Generator)
 def less_camera_means(features: Tensor, cameras: Tensor) -> Tensor:
     """Unit features (N, d) without what all of a camera's have in common; `cameras` is (N,)."""
     count = int(cameras.max()) + 1
-    sums = torch.zeros(count, features.shape[1], device=features.device).index_add_(0, cameras, features)
+    sums = features.new_zeros(count, features.shape[1]).index_add_(0, cameras, features)
     means = sums / torch.bincount(cameras, minlength=count).clamp(min=1)[:, None]
     return functional.normalize(features - means[cameras], dim=1)
