@@ -49,7 +49,7 @@ class FineTuneConfig:
     most_batches_per_epoch: int = 200
     learning_rate: float = 4e-4
     pairs_per_class: float = 1.5
-    language_weight: float = 4.0  # of the term that keeps language features near the old ones
+    language_weight: float = 8.0  # of the term that keeps language features near the old ones
     old_share: float = 0.25  # weight of the serving model in the candidate
 
 
