@@ -145,7 +145,7 @@ def shared_neighbour_distances(distributions: sparse.csr_array, largest_kept: fl
     after[order] = np.arange(1, by_column.nnz + 1)
     upper = _shared(distributions, by_column, after, largest_kept)
     # A sample shares all with itself. Adding shares, not distances, keeps the zeros among the latter stored.
-    return _distances(upper + upper.T + sparse.eye_array(upper.shape[0], dtype=np.float32, format="csr"))
+    return _distances(upper + upper.T + _identity(upper.shape[0]))
 
 
 def distances_between(distributions: sparse.csr_array, others: sparse.csr_array) -> sparse.csr_array:
@@ -170,7 +170,7 @@ def _shared(
     least_shared = 2 * (1 - largest_kept) / (2 - largest_kept)
     met_count = by_column.indptr[1:].astype(np.int64)[distributions.indices] - meets_from
     pairs_before = np.concatenate([[0], np.cumsum(met_count)])[distributions.indptr]
-    merging = sparse.eye_array(by_column.shape[0], dtype=np.float32, format="csr")
+    merging = _identity(by_column.shape[0])
     blocks = []
     start = 0
     while start < distributions.shape[0]:
@@ -181,7 +181,7 @@ def _shared(
         first_pair = np.cumsum(counts) - counts
         met = np.arange(counts.sum()) + np.repeat(meets_from[entries] - first_pair, counts)
         smaller = np.minimum(np.repeat(distributions.data[entries], counts), by_column.data[met])
-        ends = pairs_before[start : stop + 1] - pairs_before[start]
+        ends = (pairs_before[start : stop + 1] - pairs_before[start]).astype(np.int32)
         pairs = sparse.csr_array((smaller, by_column.indices[met], ends), shape=(stop - start, by_column.shape[0]))
         # A product sums what a row says several times about one column without sorting it first.
         block = pairs @ merging
@@ -190,7 +190,7 @@ def _shared(
             block.eliminate_zeros()
         blocks.append(block)
         start = stop
-    return sparse.vstack(blocks, format="csr")
+    return sparse.csr_array(sparse.vstack(blocks, format="csr"))
 
 
 def _camera_rankings(features: F32, cameras: I64, config: JaccardConfig, device: str) -> tuple[I64, I64]:
@@ -213,9 +213,14 @@ def _reciprocal(ranking: I64) -> sparse.csr_array:
 
 def _membership(ranking: I64, dtype: npt.DTypeLike) -> sparse.csr_array:
     present = ranking != NOBODY
-    ends = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
-    columns = ranking[present]
+    # SciPy keeps the width of these indices through all that follows; int64 would take twice the memory.
+    ends = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int32)
+    columns = ranking[present].astype(np.int32)
     return sparse.csr_array((np.ones(len(columns), dtype), columns, ends), shape=(len(ranking), len(ranking)))
+
+
+def _identity(count: int) -> sparse.csr_array:
+    return _membership(np.arange(count)[:, None], np.float32)
 
 
 def _weighted(features: F32, neighbours: sparse.csr_array, scale: F32 | None) -> sparse.csr_array:
