@@ -125,6 +125,15 @@ def test_a_chain_through_other_cameras_may_join_two_classes_of_one_camera() -> N
     assert associate_cameras(features, np.array([0, 1, 2, 0]), 0.75).tolist() == [0, 0, 0, 0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(class_cameras, st.integers(0, 2**31))
+def test_an_exclusive_component_has_at_most_one_class_of_each_camera(cameras: list[int], seed: int) -> None:
+    features = unit_clusters(4, len(cameras), seed)
+    components = associate_cameras(features, np.array(cameras), 3.0, is_exclusive=True)
+    seen = [pair for pair in zip(components.tolist(), cameras, strict=True) if pair[0] >= 0]
+    assert len(set(seen)) == len(seen)
+
+
 def naive_mining(labels_a: I64, labels_b: I64, features_a: F32, pairs: list[tuple[int, int]]) -> list[int]:
     mined = labels_a.tolist()
     for outlier in np.flatnonzero(labels_a == -1):
