@@ -16,6 +16,7 @@ from reid_models.datasets.captions import read_attributes, read_captions
 from reid_models.datasets.market1501 import read_query_and_gallery
 from reid_models.datasets.sample import I64, Caption, ImageSample, cameras_of, identities_of, read_image
 from reid_models.evaluation import score_images, score_texts
+from reid_models.re_ranking import ReRankingConfig, re_ranked_similarity
 
 
 class ScoredEncoder(Protocol):
@@ -49,6 +50,7 @@ class TextReport:
     """
 
     mean_average_precision: float
+    mean_inverse_negative_penalty: float
     rank_1: float
     rank_5: float
     rank_10: float
@@ -109,9 +111,11 @@ def embed_set(encoder: ScoredEncoder, data: Path) -> EmbeddedSet:
     )
 
 
-def image_report(embedded: EmbeddedSet) -> ImageReport:
+def image_report(embedded: EmbeddedSet, re_ranking: ReRankingConfig | None = None) -> ImageReport:
+    """By the cosine or, with `re_ranking`, by shared neighbours, which is to be reported apart."""
+    query, gallery = embedded.query.appearance, embedded.gallery.appearance
     scores = score_images(
-        embedded.query.appearance @ embedded.gallery.appearance.T,
+        query @ gallery.T if re_ranking is None else re_ranked_similarity(query, gallery, re_ranking),
         embedded.query_identities,
         embedded.query_cameras,
         embedded.gallery_identities,
@@ -143,6 +147,7 @@ def text_report(encoder: ScoredEncoder, embedded: EmbeddedSet, captions: Sequenc
     by_person = score_texts(texts @ means.T, described, people)
     return TextReport(
         mean_average_precision=by_image.mean_average_precision,
+        mean_inverse_negative_penalty=by_image.mean_inverse_negative_penalty,
         rank_1=by_image.rank(1),
         rank_5=by_image.rank(5),
         rank_10=by_image.rank(10),

@@ -61,12 +61,15 @@ def detector(
 def images(
     data: DataOption,
     model: ModelOption = "sightline-small",
+    re_ranking: Annotated[
+        bool, typer.Option("--re-ranking", help="Also after k-reciprocal re-ranking, which reads the whole gallery")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Image to image: mAP and rank-k across cameras."""
+    """Image to image: mAP, mINP and rank-k across cameras."""
     from services.evaluation import commands
 
-    commands.images(data, model).show(console, json_file)
+    commands.images(data, model, re_ranking).show(console, json_file)
 
 
 @app.command("text")
@@ -76,7 +79,7 @@ def text(
     model: ModelOption = "sightline-small",
     json_file: JsonOption = None,
 ) -> None:
-    """Sentence to image: rank-k and mAP."""
+    """Sentence to image: rank-k, mAP and mINP."""
     from services.evaluation import commands
 
     commands.text(data, captions, model).show(console, json_file)

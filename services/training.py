@@ -40,10 +40,10 @@ class TrainingOrder:
 
 def train(order: TrainingOrder, out: Path | None, stop_after_epochs: int | None, today: date, console: Console) -> None:
     """Train, evaluate, keep; prints the scores beside what others published."""
+    name, recipe, file = _ready(order)
     from reid_models import distributed
     from reid_models.recipes.run import RESULTS, open_experiment, run_experiment
 
-    name, recipe, file = opened(order)
     folder = out or default_folder(name, recipe)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
@@ -70,10 +70,10 @@ def evaluate(order: TrainingOrder, out: Path | None, re_ranking: tuple[int, int,
     Mapping[str, float]
 ):  # fmt: skip
     """Score a trained run once more; `re_ranking` is k1, k2 and the share of the original distance."""
+    name, recipe, file = _ready(order)
     from reid_models.re_ranking import ReRankingConfig
     from reid_models.recipes.run import evaluate_run, open_experiment
 
-    name, recipe, file = opened(order)
     folder = out or default_folder(name, recipe)
     experiment = open_experiment(name, recipe, file, folder)
     metrics = evaluate_run(experiment, folder, None if re_ranking is None else ReRankingConfig(*re_ranking))
@@ -83,9 +83,9 @@ def evaluate(order: TrainingOrder, out: Path | None, re_ranking: tuple[int, int,
 
 def plan(order: TrainingOrder, console: Console) -> None:
     """Say what a training would be, and what is missing for it."""
+    _, recipe, file = opened(order)
     from reid_models.recipes.plan import make_plan
 
-    _, recipe, file = opened(order)
     with console.status("Measuring a few batches…"):
         found = make_plan(recipe, file)
     show_plan(found, console)
@@ -93,8 +93,8 @@ def plan(order: TrainingOrder, console: Console) -> None:
 
 def opened(order: TrainingOrder) -> tuple[str, Recipe, YamlFile]:
     """Name, recipe with this machine's paths, and file. Raises `ConfigurationError` as reading a recipe does."""
-    from reid_models.recipes.run import with_located_sources
     from reid_models.recipes.schema import find_recipe, load_recipe
+    from reid_models.recipes.sources import with_located_sources
 
     path = find_recipe(order.recipe)
     overrides: dict[str, Any] = {
@@ -104,6 +104,15 @@ def opened(order: TrainingOrder) -> tuple[str, Recipe, YamlFile]:
         overrides["encoder"] = {"source": order.encoder}
     recipe, file = load_recipe(path, overrides)
     return path.stem, with_located_sources(_with_data(recipe, order), order.data_dir), file
+
+
+def _ready(order: TrainingOrder) -> tuple[str, Recipe, YamlFile]:
+    """As `opened`, with data. What is missing is told before torch is loaded, which takes seconds."""
+    from reid_models.recipes.sources import require_files
+
+    name, recipe, file = opened(order)
+    require_files(recipe)
+    return name, recipe, file
 
 
 def default_folder(name: str, recipe: Recipe) -> Path:

@@ -21,9 +21,8 @@ from reid_models.methods.small import AppearanceStage
 from reid_models.prompt_stage import PromptStage
 from reid_models.recipes.costs import Costs, measure_costs
 from reid_models.recipes.methods import METHODS, Built, Ingredients, method_config
-from reid_models.recipes.run import sources_of
 from reid_models.recipes.schema import Recipe
-from reid_models.recipes.sources import TrainingSamples, missing_files, read_training
+from reid_models.recipes.sources import TrainingSamples, missing_files, read_training, sources_of
 from reid_models.recipes.stand_in import Sizes, grey_images, published_sizes, sizes_of, stand_in_samples
 from reid_models.recipes.towers import missing_weights, untrained_towers
 from reid_models.trainer import Stage

@@ -25,8 +25,8 @@ from reid_models.re_ranking import ReRankingConfig
 from reid_models.recipes.evaluation import ImageTest, TestSetting, TextTest, evaluate, evaluate_re_ranked, read_tests
 from reid_models.recipes.images import kept_images
 from reid_models.recipes.methods import METHODS, Built, Ingredients, method_config
-from reid_models.recipes.schema import Recipe, SourceRecipe, as_yaml
-from reid_models.recipes.sources import TrainingSamples, located, missing_files, read_training
+from reid_models.recipes.schema import Recipe, as_yaml
+from reid_models.recipes.sources import TrainingSamples, read_training
 from reid_models.recipes.towers import is_scratch, open_towers
 from reid_models.tracking import TrackedRun, open_tracker
 from reid_models.trainer import Figures, Run, TrainerConfig, train
@@ -64,17 +64,6 @@ class Outcome:
     no_bundle_because: str | None
 
 
-def with_located_sources(recipe: Recipe, data_dir: Path) -> Recipe:
-    """The recipe with paths that are those of this machine."""
-    data = recipe.data.model_copy(update={"train": tuple(located(source, data_dir) for source in recipe.data.train)})
-    tests = tuple(located(source, data_dir) for source in recipe.evaluation.data)
-    return recipe.model_copy(update={"data": data, "evaluation": recipe.evaluation.model_copy(update={"data": tests})})
-
-
-def sources_of(recipe: Recipe) -> tuple[SourceRecipe, ...]:
-    return (*recipe.data.train, *recipe.evaluation.data)
-
-
 def open_experiment(name: str, recipe: Recipe, file: YamlFile | None, folder: Path) -> Experiment:
     """Read data, open towers, build the method; `recipe` has located sources. What is cheap to find wrong comes first.
 
@@ -82,12 +71,6 @@ def open_experiment(name: str, recipe: Recipe, file: YamlFile | None, folder: Pa
     """
     device = chosen_device(recipe.device)
     config = method_config(recipe, file, device.type)
-    missing = missing_files(sources_of(recipe))
-    if missing:
-        raise ConfigurationError(
-            f"{', '.join(map(str, missing))}: nothing is there; put the data sets there, name their folder with "
-            "--data-dir, or one of them with --data READER=PATH (`--dry-run` works without them)"
-        )
     distributed.join(device.type)
     data, tests = read_training(recipe.data, recipe.method), read_tests(recipe)
     towers = open_towers(recipe.encoder, data.captions, recipe.seed)

@@ -13,11 +13,11 @@ from reid_models.datasets.captions import read_captions, read_same_frame_caption
 from reid_models.datasets.described import DescribedPeople, Source, read_described_people
 from reid_models.datasets.labels import relabelled, require_trainable
 from reid_models.datasets.readers import READERS, read_images_of, read_texts_of
-from reid_models.datasets.sample import DISTRACTOR, I64, Caption, ImageSample, cameras_of
+from reid_models.datasets.sample import I64, Caption, ImageSample, cameras_of
 from reid_models.datasets.text_sets import flattened
 from reid_models.datasets.totals import require_published_totals
 from reid_models.datasets.training_sets import digest_of_samples
-from reid_models.recipes.schema import DataRecipe, MethodName, SourceRecipe
+from reid_models.recipes.schema import DataRecipe, MethodName, Recipe, SourceRecipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,16 +46,31 @@ class _Part:
     image_of_caption: I64 | None = None
 
 
-def located(source: SourceRecipe, data_dir: Path) -> SourceRecipe:
-    """With paths that do not depend on `data_dir` any more. An absolute path stays."""
-    changes = {name: data_dir / path for name in ("path", "captions", "attributes") if (path := getattr(source, name))}
-    return source.model_copy(update=changes)
+def with_located_sources(recipe: Recipe, data_dir: Path) -> Recipe:
+    """The recipe with paths that are those of this machine. An absolute path stays."""
+    data = recipe.data.model_copy(update={"train": tuple(_located(source, data_dir) for source in recipe.data.train)})
+    tests = tuple(_located(source, data_dir) for source in recipe.evaluation.data)
+    return recipe.model_copy(update={"data": data, "evaluation": recipe.evaluation.model_copy(update={"data": tests})})
+
+
+def sources_of(recipe: Recipe) -> tuple[SourceRecipe, ...]:
+    return (*recipe.data.train, *recipe.evaluation.data)
 
 
 def missing_files(sources: Sequence[SourceRecipe]) -> list[Path]:
     """The paths of located sources at which there is nothing."""
     paths = [path for source in sources for path in (source.path, source.captions, source.attributes) if path]
     return [path for path in dict.fromkeys(paths) if not path.exists()]
+
+
+def require_files(recipe: Recipe) -> None:
+    """Raises `ConfigurationError` that names everything that is missing, with the ways to mend it."""
+    missing = missing_files(sources_of(recipe))
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(map(str, missing))}: nothing is there; put the data sets there, name their folder with "
+            "--data-dir, or one of them with --data READER=PATH (`--dry-run` works without them)"
+        )
 
 
 def read_training(data: DataRecipe, method: MethodName) -> TrainingSamples:
@@ -97,6 +112,11 @@ def captions_of(source: SourceRecipe, split: str, samples: Sequence[ImageSample]
         f"{source.captions} has no sentence of split {split!r} about the {len(shown)} images of {source.path}; do they "
         "belong together?"
     )
+
+
+def _located(source: SourceRecipe, data_dir: Path) -> SourceRecipe:
+    changes = {name: data_dir / path for name in ("path", "captions", "attributes") if (path := getattr(source, name))}
+    return source.model_copy(update=changes)
 
 
 def _described(data: DataRecipe) -> TrainingSamples:
@@ -146,8 +166,3 @@ def _joined(labels: Sequence[I64]) -> I64:
     """One numbering after the other."""
     starts = np.cumsum([0, *(int(own.max()) + 1 for own in labels)])
     return np.concatenate([own + start for own, start in zip(labels, starts, strict=False)]).astype(np.int64)
-
-
-def people_in(samples: Sequence[ImageSample]) -> int:
-    """Distractors are no people."""
-    return len({sample.identity for sample in samples} - {DISTRACTOR})

@@ -67,13 +67,18 @@ def detection(
     return Report(f"{video.name}: {model.name if model else detector}", asdict(score))
 
 
-def images(data: Path, model: str) -> Report:
-    from reid_models.benchmarks import evaluate_images
+def images(data: Path, model: str, re_ranked: bool = False) -> Report:
+    from reid_models.benchmarks import embed_set, image_report
     from reid_models.inference import load_encoder
+    from reid_models.re_ranking import ReRankingConfig
 
     with _progress("Embedding") as progress:
-        encoder = _ToldEncoder(load_encoder(model), _images_in(data), progress)
-        return Report(f"{data.name}: {model}, image to image", asdict(evaluate_images(encoder, data)))
+        embedded = embed_set(_ToldEncoder(load_encoder(model), _images_in(data), progress), data)
+    figures: dict[str, Any] = asdict(image_report(embedded))
+    if re_ranked:
+        found = asdict(image_report(embedded, ReRankingConfig()))
+        figures |= {f"re_ranked_{name}": value for name, value in found.items() if isinstance(value, float)}
+    return Report(f"{data.name}: {model}, image to image", figures)
 
 
 def text(data: Path, captions: Path, model: str) -> Report:

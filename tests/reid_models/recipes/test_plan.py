@@ -9,8 +9,8 @@ from torch import nn
 
 from reid_models.recipes import costs
 from reid_models.recipes.plan import Plan, make_plan
-from reid_models.recipes.run import with_located_sources
 from reid_models.recipes.schema import find_recipe, load_recipe
+from reid_models.recipes.sources import with_located_sources
 from reid_models.recipes.towers import missing_weights
 
 TINY = {"source": "scratch/tiny_vit", "pooling": "tower", "image_size": (64, 32)}

@@ -25,7 +25,7 @@ from reid_models.recipes.run import (
     run_experiment,
 )
 from reid_models.recipes.schema import load_recipe
-from reid_models.recipes.sources import read_training
+from reid_models.recipes.sources import read_training, require_files, with_located_sources
 
 TODAY = date(2026, 1, 2)
 IMAGE_FIGURES = {
@@ -120,10 +120,11 @@ def test_several_sources_are_told_apart_and_the_scores_of_several_sets_are_avera
     assert sorted(set(data.domains.tolist())) == [0, 1]
 
 
-def test_missing_data_are_all_named_before_anything_is_loaded(write: Any, tmp_path: Path) -> None:
-    train = [{"reader": "market1501", "path": str(tmp_path / name)} for name in ("one", "two")]
-    with pytest.raises(ConfigurationError, match=r"one, .*two: nothing is there; .*--data-dir"):
-        experiment(write("ccafl", data={"train": train}), tmp_path / "run")
+def test_missing_data_are_all_named_at_once(write: Any, tmp_path: Path) -> None:
+    train = [{"reader": "market1501", "path": name} for name in ("one", "two")]
+    recipe, _ = load_recipe(write("ccafl", data={"train": train}))
+    with pytest.raises(ConfigurationError, match=r"sets/one, sets/two: nothing is there; .*--data-dir"):
+        require_files(with_located_sources(recipe, Path("sets")))
 
 
 def test_a_data_set_that_is_not_whole_is_refused_unless_it_is_said_to_be_a_part(write: Any, tmp_path: Path) -> None:
