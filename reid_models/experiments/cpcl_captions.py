@@ -64,11 +64,14 @@ LIGHT = CpclConfig(
 )
 VARIANTS = {
     "InfoNCE": info_nce(LIGHT),
+    # No sample has so many neighbours, so nothing is clustered: what matching does without pseudo-labels.
+    "distribution matching of pairs": replace(LIGHT, has_prototypes=False, least_samples=1_000_000),
     "CPCL": LIGHT,
     "CPCL without PMM": replace(LIGHT, has_prototypes=False),
     "CPCL with resting prototypes": replace(LIGHT, momentum=1.0),
     "CPCL without HCM": replace(LIGHT, has_hybrid_matching=False),
     "CPCL without cross-modal prototype terms": replace(LIGHT, cross_weight=0.0),
+    "CPCL without prototype terms within a kind": replace(LIGHT, own_weight=0.0),
     "CPCL without OPLM": replace(LIGHT, has_outlier_mining=False),
     "CPCL, image clusters only": replace(LIGHT, clusters="images"),
 }
@@ -143,12 +146,13 @@ def run(variant: str, seed: int, data: CaptionData, out: Path) -> RunResult:
         log.info("%s, seed %d: epoch %d", variant, seed, epoch)
 
     trainer = TrainerConfig(seed, gradient_norm=5.0)
-    warm_up = Run(out / f"warm-up-{seed}", data_digest=data.digest)
+    settings = {"settings": repr(LIGHT)}  # a warm-up with others is refused
+    warm_up = Run(out / f"warm-up-{seed}", settings, data.digest)
     started = time.monotonic()
     train(method, replace(trainer, stop_after_epochs=LIGHT.warm_up_epochs), warm_up)
     with TemporaryDirectory() as folder:
         shutil.copy(warm_up.folder / "checkpoint.safetensors", folder)
-        train(method, trainer, Run(Path(folder), data_digest=data.digest, report=report))
+        train(method, trainer, Run(Path(folder), settings, data.digest, report=report))
     minutes = (time.monotonic() - started) / 60
     return RunResult(variant, seed, scores(encoder, data), figures, minutes)
 

@@ -14,6 +14,7 @@ nothing we decided:
 - the base configuration (sizes, optimiser, temperature, token masking, clustering) is that of IRRA and ICPG;
 - two pairs are one person for the instance matching where their images or their captions share a cluster; an outlier
   matches nothing but its own image;
+- biases are not decayed, as in IRRA, and nor are scales;
 - the first `warm_up_epochs` are plain symmetric InfoNCE, which needs no clusters: those of untrained features mislead;
 - features are extracted without augmentation and masking, and labels belong to places in the data set, not in a batch.
 
