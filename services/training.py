@@ -49,8 +49,11 @@ def train(order: TrainingOrder, out: Path | None, stop_after_epochs: int | None,
     try:
         experiment = open_experiment(name, recipe, file, folder)
         outcome = run_experiment(experiment, folder, today, stop_after_epochs)
+        is_main = distributed.is_main()
     finally:
         distributed.leave()
+    if not is_main:
+        return
     if outcome.metrics is None:
         console.print(
             f"Stopped after {outcome.epochs_done} of {outcome.epochs} epochs; the same command without "
