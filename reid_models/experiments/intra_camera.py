@@ -3,7 +3,7 @@
 Every variant has the same tower from scratch, the same images, and the same number of batches of the same size. The
 trainer sees an `IntraCameraSet`; true identities are used here alone, to score and to say how pure an association was.
 
-    python -m reid_models.experiments.intra_camera --data market1501-split.zip --out results.json --seeds 3
+    python -m reid_models.experiments.intra_camera --data market1501-split.zip --out results.json
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,36 +22,47 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import ConfigurationError
-from reid_models.datasets.market1501 import read_query_and_gallery, read_train
-from reid_models.datasets.sample import I64, cameras_of, identities_of
-from reid_models.datasets.training_sets import U8, decoded_images, intra_camera_set
+from reid_models.datasets.sample import I64
+from reid_models.datasets.training_sets import U8, intra_camera_set
 from reid_models.encoder import PersonEncoder, channels_last, person_cnn_architecture
-from reid_models.evaluation import RankingScores, score_images
 from reid_models.experiments.runs import Results, RunResult
+from reid_models.experiments.true_images import (
+    SIZE,
+    LaboratoryData,
+    TrueImages,
+    broken_tracks,
+    read,
+    score,
+    tracks_of,
+    true_identities_of_classes,
+)
+from reid_models.experiments.yardsticks import (
+    BATCHES,
+    EPOCHS,
+    IDENTITIES,
+    IMAGES,
+    LOADER,
+    OPTIMISER,
+    ClusterStage,
+    IdentityStage,
+    OracleStage,
+    ScoredStage,
+)
 from reid_models.extraction import extract
-from reid_models.jaccard import JaccardConfig, jaccard_distances
-from reid_models.loader import LoaderConfig
 from reid_models.losses.adversarial import AdversarialConfig
-from reid_models.losses.metric import batch_hard_triplet_loss, identity_loss
-from reid_models.losses.prototypes import memory_loss
-from reid_models.memory import CentroidMemory, class_means
 from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, ccafl
 from reid_models.prompt_stage import prompt_optimiser
 from reid_models.prompts import CLASS_TEMPLATE
-from reid_models.pseudo_labels import cluster
-from reid_models.samplers import identity_draws
-from reid_models.schedules import Optimisation, OptimiserConfig, Schedule
-from reid_models.trainer import Figures, Losses, Method, Run, Stage, TrainerConfig, train
+from reid_models.schedules import Optimisation, OptimiserConfig
+from reid_models.track_linking import LinkingConfig, link_tracks
+from reid_models.trainer import Figures, Method, Run, TrainerConfig, train
 from reid_models.vocabulary import learn_vocabulary
 
 log = logging.getLogger(__name__)
 
 TOWER = "person_cnn_nano"
-SIZE = (64, 32)  # height, width: small, so that three seeds of every variant are affordable on a CPU
-EPOCHS, BATCHES = 24, 150
-IDENTITIES, IMAGES = 16, 4
-OPTIMISER = OptimiserConfig(1.5e-3, 0.02, "adamw", decays_vectors=False, schedule=Schedule(2.0, epochs=EPOCHS))
-LOADER = LoaderConfig(((0, SIZE),))
+CONTEXT_LENGTH = 16  # tokens of a prompt
+VOCABULARY = learn_vocabulary([], 1, kept=[CLASS_TEMPLATE])
 WARM_UP, INTRA = 7, 2  # epochs; the rest of `EPOCHS` is the inter-camera stage
 LIGHT = CcaflConfig(
     LOADER,
@@ -77,133 +88,6 @@ LIGHT = CcaflConfig(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrueImages:
-    """Images with the truth about them."""
-
-    images: U8
-    identities: I64
-    cameras: I64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LaboratoryData:
-    """Training images, and people whom no variant was trained on."""
-
-    train: TrueImages
-    query: TrueImages
-    gallery: TrueImages
-
-
-def read(data: Path, cache: Path | None = None) -> LaboratoryData:
-    test = read_query_and_gallery(data)
-    return LaboratoryData(
-        *(
-            TrueImages(decoded_images(samples, SIZE, cache), identities_of(samples), cameras_of(samples))
-            for samples in (read_train(data), test.query, test.gallery)
-        )
-    )
-
-
-def score(model: nn.Module, encode: Callable[[Tensor], Tensor], data: LaboratoryData) -> RankingScores:
-    query, gallery = (
-        functional.normalize(extract(model, encode, part.images, SIZE), dim=1).numpy()
-        for part in (data.query, data.gallery)
-    )
-    return score_images(
-        query @ gallery.T, data.query.identities, data.query.cameras, data.gallery.identities, data.gallery.cameras
-    )
-
-
-class IdentityStage(Stage):
-    """The supervised yardstick: identity loss behind the neck, batch-hard triplet loss before it (Luo et al. 2019)."""
-
-    name, optimisers = "identity", ("all",)
-
-    def __init__(self, encoder: PersonEncoder, classifier: nn.Linear, images: U8, labels: I64) -> None:
-        self.epochs, self.images, self.loader = EPOCHS, images, LOADER
-        self.encoder, self.classifier, self.labels = encoder, classifier, labels
-
-    def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
-        return list(identity_draws(self.labels, IDENTITIES, IMAGES, BATCHES, rng))
-
-    def losses(self, indices: I64, images: Tensor | None) -> Losses:
-        assert images is not None
-        features = self.encoder(images)
-        labels = torch.from_numpy(self.labels[indices])
-        logits = self.classifier(features.appearance)
-        with torch.autocast("cpu", enabled=False):
-            return {
-                "identity": identity_loss(logits.float(), labels),
-                "triplet": batch_hard_triplet_loss(features.pooled.float(), labels, 0.3),
-            }
-
-
-class ClusterStage(Stage):
-    """No labels at all: clusters of the present features, learnt against their centroids (Dai et al. 2022)."""
-
-    name, optimisers = "cluster", ("all",)
-
-    def __init__(self, encoder: PersonEncoder, images: U8) -> None:
-        self.epochs, self.images, self.loader, self.encoder = EPOCHS, images, LOADER, encoder
-        self.all_images = images
-
-    def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
-        features = extract(self.encoder, self.unit_features, self.all_images, SIZE)
-        self.labels = cluster(jaccard_distances(features.numpy(), JaccardConfig(), largest_kept=0.6), 0.6, 4)
-        count = int(self.labels.max()) + 1
-        self.memory = CentroidMemory(class_means(features, torch.from_numpy(self.labels), count), 0.1)
-        return list(identity_draws(self.labels, IDENTITIES, IMAGES, BATCHES, rng))
-
-    def unit_features(self, images: Tensor) -> Tensor:
-        return functional.normalize(self.encoder(images).appearance.float(), dim=1)
-
-    def losses(self, indices: I64, images: Tensor | None) -> Losses:
-        assert images is not None
-        features = self.unit_features(images)
-        labels = torch.from_numpy(self.labels[indices])
-        self._seen = features.detach(), labels
-        return {"memory": memory_loss(features, labels, self.memory.centroids, 0.05)}
-
-    def after_update(self) -> None:
-        self.memory.update(*self._seen, rule="hard")
-
-    def figures(self) -> Figures:
-        return {"clusters": float(self.labels.max() + 1), "outliers": float((self.labels < 0).mean())}
-
-
-class ScoredStage(InterCameraStage):
-    """Stage 3 of CCAFL, watched: how many of the pairs of classes that it joins are one person, and how many of those
-    that are one person it joins. `truth` (G,) stays out of every loss.
-    """
-
-    def __init__(self, stage: InterCameraStage, truth: I64) -> None:
-        super().__init__(stage.model, stage.data, stage.config, stage.texts)
-        self.truth = truth
-
-    def figures(self) -> Figures:
-        joined = (self.components[:, None] == self.components) & (self.components >= 0)
-        right = self.truth[:, None] == self.truth
-        joined, right = np.triu(joined, 1), np.triu(right, 1)
-        both = float((joined & right).sum())
-        pairs = {"pair_precision": both / max(joined.sum(), 1), "pair_recall": both / right.sum()}
-        return {**super().figures(), **pairs}
-
-
-class OracleStage(ScoredStage):
-    """The same with the true association: what is lost to wrong links, and what to the losses."""
-
-    def associate(self, features: Tensor) -> I64:
-        return self.truth
-
-
-def true_identities_of_classes(classes: I64, identities: I64) -> I64:
-    """(G,) the identity of each class, renumbered from 0."""
-    truth = np.zeros(int(classes.max()) + 1, np.int64)
-    truth[classes] = np.unique(identities, return_inverse=True)[1]
-    return truth
-
-
 def identity_method(encoder: PersonEncoder, images: U8, labels: I64, seed: int) -> Method:
     torch.manual_seed(seed)
     classifier = nn.Linear(encoder.appearance_width, int(labels.max()) + 1, bias=False)
@@ -211,21 +95,6 @@ def identity_method(encoder: PersonEncoder, images: U8, labels: I64, seed: int) 
     modules = nn.ModuleDict({"encoder": encoder, "classifier": classifier})
     optimiser = Optimisation(OPTIMISER, [encoder.clip.visual, encoder.neck, classifier])
     return Method(modules, {"all": optimiser}, [IdentityStage(encoder, classifier, images, labels)])
-
-
-def broken_tracks(identities: I64, cameras: I64, share: float, rng: np.random.Generator) -> I64:
-    """What a tracker makes of people: a number (N,) for each (camera, person), `share` of them in two pieces.
-
-    Images of a person in a camera must stand in the order of time, as sorted names of Market-1501 do: the first half
-    becomes one piece, the rest the other.
-    """
-    _, tracks = np.unique(np.stack([cameras, identities]), axis=1, return_inverse=True)
-    tracks = tracks.reshape(-1)
-    count = int(tracks.max()) + 1
-    for fresh, track in enumerate(rng.permutation(count)[: round(share * count)], start=count):
-        members = np.flatnonzero(tracks == track)
-        tracks[members[len(members) // 2 :]] = fresh
-    return np.unique(tracks, return_inverse=True)[1]
 
 
 def same(config: CcaflConfig) -> CcaflConfig:
@@ -246,8 +115,11 @@ VARIANTS: Mapping[str, Callable[[CcaflConfig], CcaflConfig]] = {
     ORACLE: same,
     "20 % of tracks broken": same,
     "50 % of tracks broken": same,
+    "20 % broken, linked again": same,
+    "50 % broken, linked again": same,
 }
 BROKEN = {name: int(name.split(" ")[0]) / 100 for name in VARIANTS if "broken" in name}
+LINKED = tuple(name for name in VARIANTS if "linked again" in name)
 
 
 def run_variant(name: str, data: LaboratoryData, seed: int, work: Path) -> RunResult:
@@ -255,7 +127,12 @@ def run_variant(name: str, data: LaboratoryData, seed: int, work: Path) -> RunRe
     began = time.monotonic()
     torch.manual_seed(seed)
     method, encoder = build(name, data, seed)
+    config = TrainerConfig(seed, gradient_norm=5.0)
+    folder = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
     figures: dict[str, float] = {}
+    if name in LINKED:
+        train(method, replace(config, stop_after_epochs=WARM_UP), Run(folder / "warm-up"))
+        method, figures = linked_method(name, data, seed, encoder)
 
     def evaluate() -> Figures:
         scores = score(method.modules, lambda images: encoder(images).appearance, data)
@@ -265,8 +142,6 @@ def run_variant(name: str, data: LaboratoryData, seed: int, work: Path) -> RunRe
         log.info("%s, seed %d, %s %d: %s", name, seed, stage, epoch, {k: round(v, 3) for k, v in told.items()})
         figures.update(told)
 
-    config = TrainerConfig(seed, gradient_norm=5.0)
-    folder = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
     scores = train(method, config, Run(folder, {"variant": name}, evaluate=evaluate, report=report))
     return RunResult(name, seed, dict(scores), figures, (time.monotonic() - began) / 60)
 
@@ -276,10 +151,7 @@ def build(name: str, data: LaboratoryData, seed: int) -> tuple[Method, PersonEnc
     known = (FULL, UNION, UNLABELLED, *VARIANTS)
     if name not in known:
         raise ConfigurationError(f"there is no variant {name!r}; the known ones: {'; '.join(known)}")
-    vocabulary = learn_vocabulary([], 1, kept=[CLASS_TEMPLATE])
-    architecture = person_cnn_architecture(TOWER, SIZE, vocabulary.size) | {"embed_dim": 128}
-    architecture["text_cfg"] |= {"context_length": 16, "width": 128, "layers": 1}
-    encoder = channels_last(PersonEncoder(architecture))
+    encoder = channels_last(PersonEncoder(architecture_of(VOCABULARY.size)))
     true = data.train
     tracks = broken_tracks(true.identities, true.cameras, BROKEN.get(name, 0.0), np.random.default_rng(seed))
     if name == FULL:
@@ -290,15 +162,56 @@ def build(name: str, data: LaboratoryData, seed: int) -> tuple[Method, PersonEnc
         optimiser = Optimisation(OPTIMISER, [encoder.clip.visual, encoder.neck])
         return Method(encoder, {"all": optimiser}, [ClusterStage(encoder, true.images)]), encoder
 
-    def tokenize(sentences: Sequence[str]) -> Tensor:
-        return vocabulary.encode(sentences, encoder.context_length)
+    return ccafl_method(name, true, tracks, seed, encoder, VARIANTS[name](LIGHT)), encoder
 
+
+def architecture_of(words: int) -> dict[str, Any]:
+    """The tower, with a text tower just large enough for prompts."""
+    architecture = person_cnn_architecture(TOWER, SIZE, words) | {"embed_dim": 128}
+    architecture["text_cfg"] |= {"context_length": CONTEXT_LENGTH, "width": 128, "layers": 1}
+    return architecture
+
+
+def tokenize(sentences: Sequence[str]) -> Tensor:
+    return VOCABULARY.encode(sentences, CONTEXT_LENGTH)
+
+
+def ccafl_method(
+    name: str, true: TrueImages, tracks: I64, seed: int, encoder: PersonEncoder, config: CcaflConfig
+) -> Method:
+    """CCAFL on `tracks`, with its last stage watched."""
     seen = intra_camera_set(true.images, true.cameras, tracks)
-    method = ccafl(encoder, tokenize, seen, VARIANTS[name](LIGHT), seed)
+    method = ccafl(encoder, tokenize, seen, config, seed)
     truth = true_identities_of_classes(seen.intra_camera_identities, true.identities)
     kind = OracleStage if name == ORACLE else ScoredStage
     stages = [kind(stage, truth) if isinstance(stage, InterCameraStage) else stage for stage in method.stages]
-    return replace(method, stages=stages), encoder
+    return replace(method, stages=stages)
+
+
+def linked_method(
+    name: str, data: LaboratoryData, seed: int, encoder: PersonEncoder
+) -> tuple[Method, dict[str, float]]:
+    """The rest of the course behind a warm-up on broken tracks, whose features put the pieces together; and how well.
+
+    Figures: the share of links that are right, and of broken tracks that are whole again.
+    """
+    true = data.train
+    tracks = broken_tracks(true.identities, true.cameras, BROKEN[name], np.random.default_rng(seed))
+    features = extract(
+        encoder, lambda images: functional.normalize(encoder(images).appearance.float()), true.images, SIZE
+    )
+    pieces = tracks_of(features.numpy(), tracks, true)
+    group = link_tracks(pieces, LinkingConfig())
+    identity = np.zeros(len(group), np.int64)
+    identity[tracks] = true.identities
+    linked, right = (
+        np.triu((of[:, None] == of) & (pieces.cameras[:, None] == pieces.cameras), 1) for of in (group, identity)
+    )
+    both = float((linked & right).sum())
+    figures = {"link_precision": both / max(int(linked.sum()), 1), "link_recall": both / max(int(right.sum()), 1)}
+    method = ccafl_method(name, true, group[tracks], seed, encoder, replace(LIGHT, warm_up_epochs=0))
+    method.optimisers["encoder"].epochs_used = WARM_UP
+    return method, figures
 
 
 def main(

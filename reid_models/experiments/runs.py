@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ class Results:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps([asdict(run) for run in self.runs], indent=1), encoding="utf-8")
-        os.replace(unfinished, self._path)
+        unfinished.replace(self._path)
 
     def table(self, scores: Sequence[str], percent: bool = True) -> str:
         """Markdown: one row for each variant in order of appearance, mean ± standard deviation over seeds."""
