@@ -15,14 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from torch import nn
 
 from pipeline.errors import ConfigurationError
+from pipeline.torchvision_cpu import install
 from reid_models.bundle import Bundle, model_digest, stored_weights
 from reid_models.clip_towers import image_size_of
 from reid_models.encoder import PersonEncoder, PersonOptions, sub_word_tokenizer, with_options
 from reid_models.manifest import InputFormat, Manifest, Training
+
+install()
+
+import open_clip  # noqa: E402  (torchvision must be importable first)
 
 HUB = "hf-hub:"
 DEFAULT_OPTIONS = PersonOptions()

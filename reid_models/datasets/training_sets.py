@@ -74,9 +74,14 @@ def intra_camera_set(images: U8, cameras: I64, intra_camera_identities: I64) -> 
 def pair_set(samples: Sequence[ImageSample], images: U8, captions: Sequence[Caption]) -> PairSet:
     """The captioned images among `samples`, each with its own sentences. Identities are dropped here.
 
-    Raises `ConfigurationError` for a caption about an image that is not there.
+    Raises `ConfigurationError` for a caption about an image that is not there, or images of one name.
     """
     place_of = {sample.file_name: place for place, sample in enumerate(samples)}
+    if len(place_of) < len(samples):
+        raise ConfigurationError(
+            f"{len(samples) - len(place_of)} of {len(samples)} images share their file name with another, so captions "
+            "cannot be given to images by name; expected different names, as in Market-1501"
+        )
     missing = sorted({caption.image for caption in captions} - place_of.keys())
     if missing:
         raise ConfigurationError(

@@ -57,6 +57,7 @@ from reid_models.pseudo_labels import associate_cameras
 from reid_models.samplers import identity_draws
 from reid_models.schedules import Optimisation, OptimiserConfig, Schedule
 from reid_models.trainer import Figures, Losses, Method, Stage
+from reid_models.transforms import AugmentConfig
 
 MARGIN = 0.3  # of both triplets, on unit features
 
@@ -98,7 +99,12 @@ class CcaflConfig:
     precision: str = "bfloat16"
 
 
-MARKET1501 = CcaflConfig(LoaderConfig(((0, (256, 128)),)))
+SIZE = (256, 128)  # height, width
+PUBLISHED_CHANGES = AugmentConfig(
+    pad_share=10 / SIZE[0], pad_value=0.0, jitter_strength=0.0, blur_probability=0.0, erase_area=(0.02, 0.4),
+    erase_fill="mean",
+)  # fmt: skip
+MARKET1501 = CcaflConfig(LoaderConfig(((0, SIZE),), PUBLISHED_CHANGES))
 DUKEMTMC = replace(
     MARKET1501, pairs_per_class=1.5, text_from_epoch=40, adversarial_epochs=(40, 60),
     adversarial=AdversarialConfig(margin=0.3),
