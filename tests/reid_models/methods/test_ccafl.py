@@ -102,9 +102,7 @@ def test_what_is_trained_on_has_no_field_for_true_identities() -> None:
 
 def test_each_stage_changes_its_own_parameters_only(tmp_path: Path) -> None:
     states = [after(tmp_path, epochs) for epochs in (1, 2, 3, None)]
-    warm_to_prompts, prompts_to_intra, intra_to_inter = (
-        changed(before, now) for before, now in pairwise(states)
-    )
+    warm_to_prompts, prompts_to_intra, intra_to_inter = (changed(before, now) for before, now in pairwise(states))
     assert warm_to_prompts == {"modules/prompts.class_tokens"}
     for moved in (prompts_to_intra, intra_to_inter):
         assert "modules/classifier.weight" in moved and any("clip.visual" in name for name in moved)
