@@ -1,32 +1,37 @@
 """A serving model learns from its site: CCAFL on the tracks of the archive, then a step back towards the old weights.
 
 Tracks teach appearance alone, and a model that learns from them slowly forgets its words. Two things hold them: a term
-that keeps language features near those of the serving model, and the candidate's weights, which are a weighted mean of
-serving and trained ones (Wortsman et al. 2022, WiSE-FT).
+that keeps language features near what the serving model says of a person on the whole (`language_keeper`), and the
+candidate's weights, which are a weighted mean of serving and trained ones (Wortsman et al. 2022, WiSE-FT).
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional
 
 from reid_models.bundle import Bundle, load_bundle, model_digest, save_bundle, stored_weights
-from reid_models.datasets.sample import cameras_of, identities_of
+from reid_models.datasets.sample import I64, cameras_of, identities_of
 from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.datasets.training_sets import IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
 from reid_models.encoder import PersonEncoder
-from reid_models.language_keeper import KeepsLanguage, frozen_copy
+from reid_models.extraction import extract
+from reid_models.language_keeper import KeepsLanguage, LanguageWeights
 from reid_models.loader import LoaderConfig
+from reid_models.losses.adversarial import AdversarialConfig
 from reid_models.manifest import Training
-from reid_models.methods.ccafl import CcaflConfig, ccafl
+from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, IntraCameraStage, ccafl
 from reid_models.schedules import OptimiserConfig, Schedule
 from reid_models.trainer import Figures, Run, TrainerConfig, train
 
@@ -48,9 +53,9 @@ class FineTuneConfig:
     images_per_identity: int = 4
     most_batches_per_epoch: int = 200
     learning_rate: float = 4e-4
-    pairs_per_class: float = 1.5
-    language_weight: float = 8.0  # of the term that keeps language features near the old ones
-    old_share: float = 0.25  # weight of the serving model in the candidate
+    pairs_per_class: float = 8.0  # how many pairs of classes association looks at; it accepts far fewer
+    language: LanguageWeights = field(default_factory=LanguageWeights)  # of the terms that hold language features
+    old_share: float = 0.5  # weight of the serving model in the candidate
 
 
 def fine_tune(
@@ -67,11 +72,14 @@ def fine_tune(
     """
     serving = load_bundle(bundle)
     learner = serving.encoder.to(config.device)
-    old = frozen_copy(learner)
+    old_weights = copy.deepcopy(learner.state_dict())
     data, digest = _training_set(tracks, serving, work)
     method = ccafl(learner, serving.tokenize, data, _ccafl_config(config, serving, data), config.seed)
+    old_language = _language(learner, data, config)
     stages = [
-        stage if stage.images is None else KeepsLanguage(stage, learner, old, config.language_weight)
+        KeepsLanguage(stage, learner, old_language, partial(people_of, stage), config.language)
+        if isinstance(stage, IntraCameraStage)
+        else stage
         for stage in method.stages
     ]
 
@@ -85,7 +93,7 @@ def fine_tune(
     except _TimeIsUp as end:
         log.info("the time of the training was up %s", end)
     encoder = learner.cpu().eval()
-    encoder.load_state_dict(mixed(old.cpu().state_dict(), encoder.state_dict(), config.old_share))
+    encoder.load_state_dict(mixed(old_weights, encoder.state_dict(), config.old_share))
     training = Training(description=_told(serving, tracks), data_digest=digest)
     return _stored(work / BUNDLE, serving, encoder, training, made_on)
 
@@ -98,6 +106,15 @@ def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> d
     }
 
 
+def people_of(stage: IntraCameraStage) -> I64:
+    """(N,) whom the stage at present takes for one person; a class without partner is a person of its own."""
+    people = np.arange(len(stage.class_cameras), dtype=np.int64)
+    if isinstance(stage, InterCameraStage):
+        linked = stage.components >= 0
+        people[linked] = len(people) + stage.components[linked]
+    return people[stage.classes]
+
+
 class _TimeIsUp(Exception):
     """No error, but the only way out of the loop."""
 
@@ -107,6 +124,16 @@ def _training_set(tracks: TrackedSamples, serving: Bundle, work: Path) -> tuple[
     images = decoded_images(tracks.samples, size, work / "images")
     data = intra_camera_set(images, cameras_of(tracks.samples), identities_of(tracks.samples))
     return data, digest_of_samples(tracks.samples)
+
+
+def _language(encoder: PersonEncoder, data: IntraCameraSet, config: FineTuneConfig) -> Tensor:
+    """(N, L) unit language features of all images by the encoder as it is now."""
+
+    def encode(images: Tensor) -> Tensor:
+        return functional.normalize(encoder(images).language.float(), dim=1)
+
+    size = (data.images.shape[1], data.images.shape[2])
+    return extract(encoder, encode, data.images, size, config.device, _precision(config))
 
 
 def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet) -> CcaflConfig:
@@ -121,9 +148,16 @@ def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet)
         prompt_epochs=config.prompt_epochs,
         intra_epochs=config.intra_epochs,
         inter_epochs=config.inter_epochs,
+        momentum=0.5,
+        inter_update="mean",
+        instance_slots=8,
         pairs_per_class=config.pairs_per_class,
+        is_camera_centred=True,
+        is_exclusive=True,
         text_from_epoch=config.intra_epochs,
-        adversarial_epochs=None,  # it comes late in the published course, and this one is short
+        adversarial_epochs=(config.intra_epochs, epochs),  # late in the published course, but this one is short
+        adversarial=AdversarialConfig(margin=0.3),
+        classifier=OptimiserConfig(1e-3, 5e-4),
         encoder=OptimiserConfig(config.learning_rate, 5e-4, schedule=Schedule(1, 0.1, epochs=epochs, floor=0.01)),
         device=config.device,
         precision=_precision(config),

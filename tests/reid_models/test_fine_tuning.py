@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,13 +14,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from reid_models.bundle import Bundle, load_bundle, save_bundle
-from reid_models.datasets.sample import read_image
+from reid_models.datasets.sample import I64, read_image
 from reid_models.datasets.tracklets import Selection, TrackedSamples, TrackletRecord, read_tracklets
-from reid_models.fine_tuning import FineTuneConfig, fine_tune, mixed
+from reid_models.datasets.training_sets import intra_camera_set
+from reid_models.fine_tuning import FineTuneConfig, fine_tune, mixed, people_of
 from reid_models.inference import load_encoder
+from reid_models.language_keeper import LanguageWeights, distance_loss, relation_loss, shared_by_person
+from reid_models.loader import LoaderConfig
 from reid_models.manifest import WEIGHTS, read_manifest
+from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, IntraCameraStage, ccafl
 
 TODAY = date(2026, 5, 1)
 CONFIG = FineTuneConfig(intra_epochs=1, inter_epochs=2, identities_per_batch=4, images_per_identity=2)
@@ -118,11 +124,55 @@ def test_a_mixed_state_lies_between_its_two_states(old_share: float) -> None:
 
 
 def test_what_keeps_the_language_keeps_it(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:
-    def drift(weight: float) -> float:
-        config = replace(CONFIG, language_weight=weight, inter_epochs=4, old_share=0.0, learning_rate=2e-3)
-        tuned = fine_tune(serving, tracks, tmp_path / str(weight), config, TODAY)
+    def drift(weights: LanguageWeights) -> float:
+        config = replace(CONFIG, language=weights, inter_epochs=4, old_share=0.0, learning_rate=2e-3)
+        tuned = fine_tune(serving, tracks, tmp_path / str(weights.distance), config, TODAY)
         images = [read_image(sample) for sample in tracks.samples]
         before, after = (load_encoder(folder, "cpu").embed_images(images).language for folder in (serving, tuned))
         return float(1.0 - np.einsum("nd,nd->n", before, after).mean())
 
-    assert drift(20.0) < 0.5 * drift(0.0)
+    assert drift(LanguageWeights()) < 0.5 * drift(LanguageWeights(0.0, 0.0))
+
+
+unit_rows = st.integers(0, 2**32 - 1).map(
+    lambda seed: functional.normalize(torch.randn(9, 5, generator=torch.Generator().manual_seed(seed)), dim=1)
+)
+
+
+@given(unit_rows, st.lists(st.integers(0, 3), min_size=9, max_size=9))
+def test_all_images_of_a_person_share_the_direction_of_their_sum(features: torch.Tensor, people: list[int]) -> None:
+    shared = shared_by_person(features, np.array(people, np.int64) * 7)
+    for row, person in zip(shared, people, strict=True):
+        total = features[[other == person for other in people]].sum(dim=0)
+        assert torch.allclose(row, total / total.norm(), atol=1e-5)
+
+
+@given(unit_rows, unit_rows)
+def test_language_losses_are_least_at_the_targets(features: torch.Tensor, targets: torch.Tensor) -> None:
+    for loss in (distance_loss, relation_loss):
+        assert loss(features, targets) >= loss(targets, targets) - 1e-6
+        assert loss(targets, targets) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_relation_counts_who_is_whom_and_not_what_all_have_in_common() -> None:
+    """Two people far from a common direction: exchanged they are as near to their targets' mean, but they are wrong."""
+    targets = functional.normalize(torch.tensor([[5.0, 1.0], [5.0, -1.0]]), dim=1)
+    assert distance_loss(targets.flip(0), targets) < 0.1
+    assert relation_loss(targets.flip(0), targets) > 0.5
+
+
+def test_images_count_as_one_person_where_classes_are_linked_and_a_lone_class_is_a_person(tiny_bundle: Bundle) -> None:
+    classes = np.array([0, 0, 1, 2, 3, 3], np.int64)
+    data = intra_camera_set(np.zeros((6, 64, 32, 3), np.uint8), np.array([0, 0, 0, 1, 1, 1], np.int64), classes)
+    config = CcaflConfig(LoaderConfig(((0, (64, 32)),)), prompt_epochs=0)
+    intra, inter = ccafl(copy.deepcopy(tiny_bundle.encoder), tiny_bundle.tokenize, data, config).stages
+    assert isinstance(intra, IntraCameraStage) and isinstance(inter, InterCameraStage)
+    inter.components = np.array([0, -1, -1, 0], np.int64)
+    assert same_people(people_of(intra)) == same_people(classes)
+    assert same_people(people_of(inter)) == same_people(np.array([0, 0, 1, 2, 0, 0]))
+
+
+def same_people(labels: I64) -> list[list[bool]]:
+    """The partition that labels make, whatever they are called."""
+    rows: list[list[bool]] = (labels[:, None] == labels).tolist()
+    return rows
