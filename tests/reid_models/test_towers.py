@@ -17,7 +17,7 @@ from reid_models.towers import PersonCnn, fold_batch_norms
     [
         ("person_cnn_small", (112, 56), 7.5e6, 8e6, 0.28),
         ("person_cnn_light", (112, 56), 2.7e6, 2.9e6, 0.10),
-        ("person_cnn_nano", (64, 32), 1.15e6, 1.25e6, 0.013),
+        ("person_cnn_nano", (64, 32), 0.85e6, 0.95e6, 0.011),
         ("person_cnn_tiny", (64, 32), 0.05e6, 0.15e6, 0.0029),
     ],
 )
