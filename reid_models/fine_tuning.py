@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,6 +28,7 @@ from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.datasets.training_sets import IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
 from reid_models.encoder import PersonEncoder
 from reid_models.extraction import extract
+from reid_models.inference import chosen_precision
 from reid_models.language_keeper import KeepsLanguage, LanguageWeights
 from reid_models.loader import LoaderConfig
 from reid_models.losses.adversarial import AdversarialConfig
@@ -53,7 +55,7 @@ class FineTuneConfig:
     images_per_identity: int = 4
     most_batches_per_epoch: int = 200
     learning_rate: float = 4e-4
-    pairs_per_class: float = 8.0  # how many pairs of classes association looks at; it accepts far fewer
+    pairs_per_class: float = 2.0  # which association looks at; more link people who passed one camera only
     language: LanguageWeights = field(default_factory=LanguageWeights)  # of the terms that hold language features
     old_share: float = 0.5  # weight of the serving model in the candidate
 
@@ -133,7 +135,7 @@ def _language(encoder: PersonEncoder, data: IntraCameraSet, config: FineTuneConf
         return functional.normalize(encoder(images).language.float(), dim=1)
 
     size = (data.images.shape[1], data.images.shape[2])
-    return extract(encoder, encode, data.images, size, config.device, _precision(config))
+    return extract(encoder, encode, data.images, size, config.device, "float32")
 
 
 def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet) -> CcaflConfig:
@@ -165,7 +167,7 @@ def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet)
 
 
 def _precision(config: FineTuneConfig) -> Literal["bfloat16", "float32"]:
-    return "bfloat16" if config.device != "cpu" else "float32"
+    return "bfloat16" if chosen_precision(torch.device(config.device)) is torch.bfloat16 else "float32"
 
 
 def _told(serving: Bundle, tracks: TrackedSamples) -> str:

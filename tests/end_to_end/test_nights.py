@@ -20,18 +20,20 @@ from reid_models.datasets.tracklets import TrackedSamples
 from reid_models.fine_tuning import FineTuneConfig, fine_tune
 from reid_models.inference import load_encoder
 from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
-from reid_models.probe import examine, find_probe
+from reid_models.probe import find_probe
 from reid_models.registry import Registry
 from services.nightly.night import NightConfig, NightTools, run_night
-from services.nightly.report import Outcome
+from services.nightly.report import NightReport, Outcome
 from tests.fakes import HandClock, crop
 
 NOW = 1_780_000_000.0
 DAY_S = 86400.0
-NIGHTS, PEOPLE_A_DAY, PROBE_PEOPLE = 2, 30, 30
+NIGHT_SEEDS, PROBE_SEED = (1201, 1202), 1300  # nothing was developed on them
+PEOPLE_A_DAY = 50
+PROBE_PEOPLE = 100  # fewer tell one point of text rank-1 from chance even less
 # What each camera of this site does to red, green and blue: evening lamp, daylight tube, a greenish one.
 CASTS = np.array([(1.09, 0.91, 0.79), (0.79, 0.94, 1.11), (0.89, 1.06, 0.87)])
-TRAINING = FineTuneConfig(identities_per_batch=8)
+TRAINING = FineTuneConfig()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -85,36 +87,39 @@ def learn(bundle: Path, tracks: TrackedSamples, work: Path) -> Path:
     return fine_tune(bundle, tracks, work, TRAINING, datetime.fromtimestamp(NOW, UTC).date())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the first night is refused: image mAP 0.524 to 0.614, but text rank-1 0.725 to 0.656; the training must "
-    "learn to hold its words better, not the gate to look away",
-)
 def test_night_after_night_quality_rises_on_a_site_whose_look_is_foreign(tmp_path: Path) -> None:
     upgrade(url := f"sqlite:///{tmp_path / 'sightline.db'}")
     store, blobs, clock = SqlStore(url), FsBlobs(str(tmp_path / "blobs")), HandClock(NOW)
-    probe = find_probe(simulate(tmp_path / "probe", 300, PROBE_PEOPLE, 2, held_out=1.0), None)
+    probe = find_probe(simulate(tmp_path / "probe", PROBE_SEED, PROBE_PEOPLE, 2, held_out=1.0), None)
     registry = Registry(tmp_path / "models")
     tools = NightTools(
         store, blobs, registry, learn, lambda bundle: load_encoder(bundle, "cpu"), clock, tmp_path / "nightly"
     )
     config = NightConfig(days=1.0, training=repr(TRAINING), probe=probe)
-    figures = [examine(load_encoder(DEFAULT_BUNDLE, "cpu"), probe).figures]
-    for night in range(NIGHTS):
-        archive(store, blobs, simulate(tmp_path / f"day-{night}", 201 + night, PEOPLE_A_DAY, 4, held_out=0.0), night)
+    figures = []  # of the serving model, before the first night and after each
+    for night, seed in enumerate(NIGHT_SEEDS):
+        archive(store, blobs, simulate(tmp_path / f"day-{night}", seed, PEOPLE_A_DAY, 4, held_out=0.0), night)
         report = run_night(tools, config)
         assert report.outcome is Outcome.PROMOTED, report.reasons
         assert report.survey is not None and report.survey.cameras == 3
-        figures.append(examine(load_encoder(registry.serving(), "cpu"), probe).figures)
+        before, after = probe_figures(report)
+        assert figures[-1:] in ([], [before]), "a night begins with what the last one promoted"
+        figures += [after] if figures else [before, after]
         clock.sleep(DAY_S)
-    images = [figure.image_mean_average_precision or 0.0 for figure in figures]
-    texts = [figure.text_rank_1 or 0.0 for figure in figures]
+    images, texts = np.array(figures).T
     assert np.all(np.diff(images) >= config.gates.least_gain), images
     assert np.all(np.diff(texts) >= -config.gates.largest_text_loss), texts
     reports = sorted((tmp_path / "nightly" / "reports").glob("*.json"))
-    assert [json.loads(path.read_text())["outcome"] for path in reports] == ["promoted"] * NIGHTS
-    for _ in range(NIGHTS):
+    assert [json.loads(path.read_text())["outcome"] for path in reports] == ["promoted"] * len(NIGHT_SEEDS)
+    for _ in NIGHT_SEEDS:
         registry.rollback(clock.now(), "back to the beginning")
     assert read_manifest(registry.serving()) == read_manifest(DEFAULT_BUNDLE)
     store.close()
+
+
+def probe_figures(report: NightReport) -> list[tuple[float, float]]:
+    """Image mAP and text rank-1 on the probe set, of the serving model and of the candidate."""
+    rows = {row.subject: row for row in report.gates}
+    image, text = rows["probe image mAP"], rows["probe text rank-1"]
+    assert image.candidate is not None and text.candidate is not None
+    return [(image.serving, text.serving), (image.candidate, text.candidate)]
