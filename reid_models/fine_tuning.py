@@ -33,7 +33,7 @@ from reid_models.language_keeper import KeepsLanguage, LanguageWeights
 from reid_models.loader import LoaderConfig
 from reid_models.losses.adversarial import AdversarialConfig
 from reid_models.manifest import Training
-from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, IntraCameraStage, ccafl
+from reid_models.methods.ccafl import CcaflConfig, CcaflStage, InterCameraStage, ccafl
 from reid_models.schedules import OptimiserConfig, Schedule
 from reid_models.trainer import Figures, Run, TrainerConfig, train
 
@@ -80,7 +80,7 @@ def fine_tune(
     old_language = _language(learner, data, config)
     stages = [
         KeepsLanguage(stage, learner, old_language, partial(people_of, stage), config.language)
-        if isinstance(stage, IntraCameraStage)
+        if isinstance(stage, CcaflStage)
         else stage
         for stage in method.stages
     ]
@@ -108,7 +108,7 @@ def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> d
     }
 
 
-def people_of(stage: IntraCameraStage) -> I64:
+def people_of(stage: CcaflStage) -> I64:
     """(N,) whom the stage at present takes for one person; a class without partner is a person of its own."""
     people = np.arange(len(stage.class_cameras), dtype=np.int64)
     if isinstance(stage, InterCameraStage):

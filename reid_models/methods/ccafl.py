@@ -86,7 +86,6 @@ class CcaflConfig:
     is_associated: bool = True  # False: every (camera, person) remains an identity of its own
     is_camera_centred: bool = False  # association compares features less the mean of their camera
     is_exclusive: bool = False  # a pseudo-identity has at most one class of each camera: no chains
-    intra_weight: float = 0.0  # of the losses of stage 2, kept up in stage 3
     encoder: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
             3.5e-4, 5e-4, bias_rate_factor=2.0,
@@ -167,7 +166,7 @@ def ccafl(
     return Method(model, optimisers, stages)
 
 
-class _ImageStage(Stage):
+class CcaflStage(Stage):
     """What both image stages share: P×K batches over (camera, person) classes, and the classifier's lesson."""
 
     optimisers = ("encoder", "classifier")
@@ -194,13 +193,15 @@ class _ImageStage(Stage):
             )
         )
 
-    def class_features(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Unit features of all images (N, P), and their unit means by class (G, P)."""
+    def features(self, epoch: int) -> Tensor:
+        """Unit features of all images (N, P)."""
         config = self.config
         size = config.loader.size_at(epoch)
-        features = extract(self.model, self.model.appearance, self.data.images, size, config.device, config.precision)
-        labels = torch.from_numpy(self.classes).to(features.device)
-        return features, class_means(features, labels, len(self.class_cameras))
+        return extract(self.model, self.model.appearance, self.data.images, size, config.device, config.precision)
+
+    def means_of_classes(self, features: Tensor) -> Tensor:
+        """Unit means (G, P) of features (N, P) by (camera, person)."""
+        return class_means(features, torch.from_numpy(self.classes).to(features.device), len(self.class_cameras))
 
     def features_of(self, images: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B, P) unit appearance and (B, L) projected features of the whole batch, as float32."""
@@ -215,7 +216,7 @@ class _ImageStage(Stage):
         return class_loss(appearance.detach(), self.model.classifier.weight, labels)
 
 
-class IntraCameraStage(_ImageStage):
+class IntraCameraStage(CcaflStage):
     """Every camera for itself: a hybrid memory of its people, its own texts, triplets within it."""
 
     def begin(self) -> None:
@@ -223,12 +224,9 @@ class IntraCameraStage(_ImageStage):
         self._seen_by_camera: list[tuple[int, Tensor, Tensor]] = []
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
-        features, means = self.class_features(epoch)
-        self.remember_cameras(features, means, rng)
-        return self.draw(rng)
-
-    def remember_cameras(self, features: Tensor, means: Tensor, rng: np.random.Generator) -> None:
         config = self.config
+        features = self.features(epoch)
+        means = self.means_of_classes(features)
         self.memories: dict[int, HybridMemory] = {}
         self.members: dict[int, I64] = {}  # the classes of a camera
         for camera in np.unique(self.class_cameras).tolist():
@@ -236,6 +234,7 @@ class IntraCameraStage(_ImageStage):
             slots = draw_slots(self.classes, members, config.instance_slots, rng)
             self.members[camera] = members
             self.memories[camera] = HybridMemory(means[members], features[slots], config.momentum)
+        return self.draw(rng)
 
     def losses(self, indices: I64, images: Tensor | None) -> Losses:
         appearance, projected = self.features_of(images)
@@ -277,7 +276,7 @@ class IntraCameraStage(_ImageStage):
         self._seen_by_camera.clear()
 
 
-class InterCameraStage(IntraCameraStage):
+class InterCameraStage(CcaflStage):
     """Across cameras: pseudo-identities from association, a memory of hardest samples, and the adversary."""
 
     def __init__(
@@ -290,9 +289,7 @@ class InterCameraStage(IntraCameraStage):
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
-        features, means = self.class_features(epoch)
-        if self.config.intra_weight:
-            self.remember_cameras(features, means, rng)
+        features = self.features(epoch)
         self.components = self.associate(features)  # (G,) pseudo-identity of each class, -1: dropped this epoch
         labels = torch.from_numpy(self.components[self.classes]).to(features.device)
         count = int(self.components.max(initial=-1)) + 1
@@ -311,7 +308,7 @@ class InterCameraStage(IntraCameraStage):
             return np.arange(count, dtype=np.int64)
         if config.is_camera_centred:
             features = less_camera_means(features, torch.from_numpy(self.data.cameras).to(features.device))
-        means = class_means(features, torch.from_numpy(self.classes).to(features.device), count).cpu().numpy()
+        means = self.means_of_classes(features).cpu().numpy()
         components = associate_cameras(means, self.class_cameras, config.pairs_per_class, config.is_exclusive)
         if components.max(initial=-1) < 1:
             raise ConfigurationError(
@@ -335,9 +332,6 @@ class InterCameraStage(IntraCameraStage):
             parts = {"classifier": self.classifier_loss(appearance, indices)}
             labels = torch.from_numpy(self.components[self.classes[indices]]).to(device)
             kept = labels >= 0
-            if config.intra_weight:
-                intra = self.intra_losses(appearance, projected, indices)
-                parts |= {f"intra_{name}": config.intra_weight * loss for name, loss in intra.items()}
             if not kept.any():
                 return parts
             self._seen.append((appearance[kept].detach(), labels[kept]))
@@ -358,7 +352,6 @@ class InterCameraStage(IntraCameraStage):
         return parts
 
     def after_update(self) -> None:
-        super().after_update()
         for features, labels in self._seen:
             self.memory.update(features, labels, self.config.inter_update)
         self._seen.clear()

@@ -15,7 +15,7 @@ from pipeline.yaml_files import YamlFile
 from reid_models.encoder import parameter_count
 from reid_models.identity_stage import IdentityStage
 from reid_models.inference import chosen_device
-from reid_models.methods.ccafl import InterCameraStage, IntraCameraStage
+from reid_models.methods.ccafl import CcaflStage, InterCameraStage, IntraCameraStage
 from reid_models.methods.cpcl import CpclStage
 from reid_models.methods.small import AppearanceStage
 from reid_models.prompt_stage import PromptStage
@@ -118,7 +118,7 @@ def _stage_plan(stage: Stage, data: TrainingSamples, costs: Costs) -> StagePlan:
     step_s = max(costs.image_step_s, costs.image_preparation_s)
     if isinstance(stage, PromptStage):
         kind, passes, step_s = "prompts", images, costs.prompt_step_s
-    elif isinstance(stage, IntraCameraStage | InterCameraStage):
+    elif isinstance(stage, CcaflStage):
         passes = images * stage.epochs
     elif isinstance(stage, CpclStage):
         clusterings = stage.epochs - stage.config.warm_up_epochs if _clusters(stage) else 0
@@ -133,7 +133,7 @@ def _steps(stage: Stage) -> int:
     """Batches of an epoch; those that are drawn after clustering are counted without it."""
     if isinstance(stage, PromptStage):
         return -(-len(stage.samples.classes) // stage.config.batch)
-    if isinstance(stage, IntraCameraStage | InterCameraStage):
+    if isinstance(stage, CcaflStage):
         return stage.config.batches_per_epoch
     if isinstance(stage, CpclStage):
         return len(stage.token_ids) // stage.config.batch
@@ -143,7 +143,7 @@ def _steps(stage: Stage) -> int:
 def _batch(stage: Stage) -> int:
     if isinstance(stage, PromptStage | CpclStage):
         return stage.config.batch
-    assert isinstance(stage, IdentityStage | IntraCameraStage | InterCameraStage | AppearanceStage)
+    assert isinstance(stage, IdentityStage | CcaflStage | AppearanceStage)
     return stage.config.identities_per_batch * stage.config.images_per_identity
 
 

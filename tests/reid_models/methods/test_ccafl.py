@@ -32,7 +32,7 @@ from reid_models.methods.ccafl import (
 )
 from reid_models.prompt_stage import prompt_optimiser
 from reid_models.schedules import OptimiserConfig, Schedule
-from reid_models.trainer import Figures, Losses, Method, Run, TrainerConfig, train
+from reid_models.trainer import Figures, Method, Run, TrainerConfig, train
 from tests.reid_models.labelled_people import LOADER, TOKENIZE, tiny_encoder
 
 PEOPLE, CAMERAS, SHOTS = 6, 3, 4
@@ -275,7 +275,7 @@ def test_published_settings(config: CcaflConfig, expected: Sequence[object]) -> 
     assert found == expected
     assert (config.prompt_epochs, config.intra_epochs, config.inter_epochs, config.warm_up_epochs) == (60, 5, 75, 0)
     assert (config.temperature, config.momentum, config.instance_slots) == (0.05, 0.1, 32)
-    assert not (config.is_exclusive or config.is_camera_centred or config.intra_weight)
+    assert not (config.is_exclusive or config.is_camera_centred)
     assert config.inter_update == "hard" and config.batches_per_epoch == 200
     assert config.adversarial == AdversarialConfig(config.adversarial.margin, 16.0, 0.2, 0.8)
     encoder = config.encoder
@@ -295,17 +295,6 @@ def test_an_association_of_nothing_says_what_to_change() -> None:
     stage = inter_stage(replace(TINY, pairs_per_class=0.01))
     with pytest.raises(ConfigurationError, match=r"0 pseudo-identities of 18 classes.*raise pairs_per_class \(0\.01\)"):
         stage.batches(0, np.random.default_rng(0))
-
-
-def losses_of(stage: IntraCameraStage, seed: int) -> Losses:
-    (indices, *_) = stage.batches(0, np.random.default_rng(seed))
-    return stage.losses(indices, torch.randn(len(indices), 3, 32, 32, generator=torch.Generator().manual_seed(seed)))
-
-
-def test_intra_camera_terms_can_go_on_in_the_inter_camera_stage() -> None:
-    parts = losses_of(inter_stage(replace(TINY, intra_weight=0.5)), 0)
-    assert {"intra_icdl", "intra_triplet", "intra_triplet_memory", "memory"} <= parts.keys()
-    assert not {name for name in losses_of(inter_stage(), 0) if name.startswith("intra_")}
 
 
 def test_the_text_term_of_a_camera_compares_with_its_own_people_only() -> None:
