@@ -44,7 +44,7 @@ from reid_models.experiments.yardsticks import (
     LOADER,
     OPTIMISER,
     ClusterStage,
-    IdentityStage,
+    LabelStage,
     OracleStage,
     ScoredStage,
 )
@@ -94,7 +94,7 @@ def identity_method(encoder: PersonEncoder, images: U8, labels: I64, seed: int) 
     nn.init.normal_(classifier.weight, std=0.001)
     modules = nn.ModuleDict({"encoder": encoder, "classifier": classifier})
     optimiser = Optimisation(OPTIMISER, [encoder.clip.visual, encoder.neck, classifier])
-    return Method(modules, {"all": optimiser}, [IdentityStage(encoder, classifier, images, labels)])
+    return Method(modules, {"all": optimiser}, [LabelStage(encoder, classifier, images, labels)])
 
 
 def same(config: CcaflConfig) -> CcaflConfig:

@@ -31,7 +31,7 @@ OPTIMISER = OptimiserConfig(1.5e-3, 0.02, "adamw", decays_vectors=False, schedul
 LOADER = LoaderConfig(((0, SIZE),))
 
 
-class IdentityStage(Stage):
+class LabelStage(Stage):
     """The supervised yardstick: identity loss behind the neck, batch-hard triplet loss before it (Luo et al. 2019)."""
 
     name, optimisers = "identity", ("all",)
