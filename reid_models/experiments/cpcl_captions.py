@@ -5,7 +5,7 @@ coded attributes of the person. The trainer sees a `PairSet`; true identities ar
 how pure the clusters were. Both towers start from random weights, every variant has the same budget.
 
     python -m reid_models.experiments.cpcl_captions --data market1501-split.zip --captions market1501-captions.json \
-        --attributes market1501-attributes.json --out results --seeds 3
+        --attributes market1501-attributes.json --out results
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import torch
 import typer
 from torch import nn
 
-from pipeline.errors import ConfigurationError
 from reid_models.benchmarks import made_sentences, mean_by_identity
 from reid_models.datasets.attribute_sentences import attribute_sentence
 from reid_models.datasets.captions import read_attributes, read_captions, read_same_frame_captions
@@ -33,7 +32,7 @@ from reid_models.datasets.sample import F32, I64, Caption, ImageSample, identiti
 from reid_models.datasets.training_sets import U8, PairSet, decoded_images, digest_of_samples, pair_set
 from reid_models.encoder import PersonEncoder, channels_last, person_cnn_architecture
 from reid_models.evaluation import score_texts
-from reid_models.experiments.runs import Results, RunResult
+from reid_models.experiments.runs import Results, RunResult, chosen
 from reid_models.extraction import extract, extract_texts
 from reid_models.loader import LoaderConfig
 from reid_models.methods.cpcl import CpclConfig, CpclStage, PseudoLabels, cpcl, info_nce
@@ -206,22 +205,20 @@ def main(
     captions: Annotated[Path, typer.Option(help="JSON of captions")],
     attributes: Annotated[Path, typer.Option(help="JSON of coded attributes")],
     out: Annotated[Path, typer.Option(help="Folder for results and decoded images; a run that is there is kept")],
-    seeds: Annotated[int, typer.Option(help="How many times each variant is trained")] = 3,
-    variants: Annotated[list[str], typer.Option(help=f"Of {', '.join(VARIANTS)}")] = list(VARIANTS),  # noqa: B006
+    variant: Annotated[list[str] | None, typer.Option(help="May be repeated [default: all]")] = None,
+    seed: Annotated[list[int], typer.Option(help="May be repeated")] = [0, 1, 2],  # noqa: B006
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
 ) -> None:
     """Train every variant with every seed that is missing, and print the table."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    unknown = sorted(set(variants) - VARIANTS.keys())
-    if unknown:
-        raise ConfigurationError(f"unknown variant {unknown[0]!r}; known: {', '.join(VARIANTS)}")
+    variants = chosen(variant, list(VARIANTS))
     torch.set_num_threads(threads)
     results = Results(out / "cpcl_captions.json")
     read_data = read(data, captions, attributes, out / "images")
-    for seed in range(seeds):
-        for variant in variants:
-            if not results.has(variant, seed):
-                results.add(run(variant, seed, read_data, out))
+    for number in seed:
+        for name in variants:
+            if not results.has(name, number):
+                results.add(run(name, number, read_data, out))
     typer.echo(results.table(SCORES))
 
 

@@ -21,11 +21,10 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import ConfigurationError
 from reid_models.datasets.sample import I64
 from reid_models.datasets.training_sets import U8, intra_camera_set
 from reid_models.encoder import PersonEncoder, channels_last, person_cnn_architecture
-from reid_models.experiments.runs import Results, RunResult
+from reid_models.experiments.runs import Results, RunResult, chosen
 from reid_models.experiments.true_images import (
     SIZE,
     LaboratoryData,
@@ -147,10 +146,7 @@ def run_variant(name: str, data: LaboratoryData, seed: int, work: Path) -> RunRe
 
 
 def build(name: str, data: LaboratoryData, seed: int) -> tuple[Method, PersonEncoder]:
-    """A variant's method over a fresh encoder. Raises `ConfigurationError` for an unknown name."""
-    known = (FULL, UNION, UNLABELLED, *VARIANTS)
-    if name not in known:
-        raise ConfigurationError(f"there is no variant {name!r}; the known ones: {'; '.join(known)}")
+    """A variant's method over a fresh encoder."""
     encoder = channels_last(PersonEncoder(architecture_of(VOCABULARY.size)))
     true = data.train
     tracks = broken_tracks(true.identities, true.cameras, BROKEN.get(name, 0.0), np.random.default_rng(seed))
@@ -223,10 +219,11 @@ def main(
     """Run every variant with every seed and print the table."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("reid_models.trainer").setLevel(logging.WARNING)
+    names = chosen(variant, (FULL, UNION, UNLABELLED, *VARIANTS))
     torch.set_num_threads(1)
     read_data = read(data, out.parent / "cache")
     for number in seed:
-        for name in variant or (FULL, UNION, UNLABELLED, *VARIANTS):
+        for name in names:
             results = Results(out)
             if not results.has(name, number):
                 results.add(run_variant(name, read_data, number, out.with_suffix("")))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -48,8 +50,21 @@ class Results:
             runs = [run for run in self.runs if run.variant == variant]
             cells = []
             for score in scores:
-                values = factor * np.array([run.scores[score] for run in runs])
-                spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-                cells.append(f"{values.mean():.1f}{spread}")
+                cells.append(spread([factor * run.scores[score] for run in runs]))
             lines.append(f"| {variant} | {len(runs)} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, the latter for two or more."""
+    if not values:
+        return "—"
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+
+
+def chosen(asked: Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
+    """The variants asked for, or all. Raises `ConfigurationError` for one that there is not."""
+    unknown = sorted(set(asked or ()) - set(known))
+    if unknown:
+        raise ConfigurationError(f"there is no variant {unknown[0]!r}; the known ones: {'; '.join(known)}")
+    return asked or known

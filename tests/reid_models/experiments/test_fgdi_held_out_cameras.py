@@ -62,14 +62,15 @@ def test_every_variant_of_a_seed_is_run_once_and_shown(tmp_path: Path) -> None:
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {variant}" for variant in variants]
 
 
-def test_gains_are_taken_within_a_seed(tmp_path: Path) -> None:
-    results = Results(tmp_path / "results.json")
+def test_gains_are_taken_within_a_seed_and_a_pair(tmp_path: Path) -> None:
+    here, there = Results(tmp_path / "here.json"), Results(tmp_path / "there.json")
     first, second = list(VARIANTS)[:2]
-    for seed, plain in ((0, 0.2), (1, 0.4)):
-        for variant, score in ((first, plain), (second, plain + 0.05)):
-            results.add(RunResult(variant, seed, {"map": score, "rank_1": 0.5}, {}, 1.0))
-    last = experiment.table({PAIRS[2]: results}).splitlines()[-1]
-    assert last == "| CLIP-FGDI | 2 | 35.0 ± 14.1 | 50.0 ± 0.0 | 35.0 ± 14.1 | 5.0 ± 0.0 |"
+    for results, seed, plain in ((here, 0, 0.2), (here, 1, 0.4), (there, 2, 0.6)):
+        results.add(RunResult(first, seed, {"map": plain, "rank_1": 0.5}, {}, 1.0))
+        results.add(RunResult(second, seed, {"map": plain + 0.05, "rank_1": 0.5 + 0.01 * seed}, {}, 1.0))
+    there.add(RunResult(second, 3, {"map": 0.0, "rank_1": 0.0}, {}, 1.0))  # without the plain run beside it
+    last = experiment.table({PAIRS[0]: here, PAIRS[2]: there}).splitlines()[-1]
+    assert last == "| CLIP-FGDI | 4 | 35.0 ± 14.1 | 32.5 ± 46.0 | 5.0 ± 0.0 | 1.0 ± 1.0 |"
 
 
 def test_held_out_cameras_alone_are_scored() -> None:
@@ -78,5 +79,7 @@ def test_held_out_cameras_alone_are_scored() -> None:
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="unknown variant 'x'; known: identity and triplet only, CLIP-FGDI"):
-        experiment.main(tmp_path, tmp_path, variants=["x"])
+    with pytest.raises(
+        ConfigurationError, match="no variant 'x'; the known ones: identity and triplet only; CLIP-FGDI"
+    ):
+        experiment.main(tmp_path, tmp_path, variant=["x"])

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigurationError
 from reid_models.datasets.described import Source
 from reid_models.datasets.market1501 import read_train
 from reid_models.experiments import intra_camera, yardsticks
-from reid_models.experiments.intra_camera import FULL, LINKED, UNION, UNLABELLED, VARIANTS, build, run_variant
+from reid_models.experiments.intra_camera import FULL, LINKED, UNION, UNLABELLED, VARIANTS, run_variant
 from reid_models.experiments.runs import Results, RunResult
 from reid_models.experiments.true_images import LaboratoryData, broken_tracks, read, seconds_of
 from reid_models.experiments.yardsticks import ScoredStage
@@ -50,9 +50,9 @@ def test_every_variant_trains_and_is_scored(name: str, data: LaboratoryData, tmp
     assert ("link_precision" in result.figures) == (name in LINKED)
 
 
-def test_an_unknown_variant_is_answered_with_the_known_ones(data: LaboratoryData) -> None:
+def test_an_unknown_variant_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"no variant 'best'; the known ones: {FULL}; {UNION}; {UNLABELLED}"):
-        build("best", data, 0)
+        intra_camera.main(tmp_path, tmp_path / "results.json", ["best"])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=60), st.floats(0, 1))
