@@ -23,18 +23,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from reid_models.bundle import Bundle, load_bundle, model_digest, save_bundle, stored_weights
-from reid_models.datasets.sample import I64, cameras_of, identities_of
+from reid_models.datasets.sample import F32, I64, cameras_of, identities_of
 from reid_models.datasets.tracklets import TrackedSamples
-from reid_models.datasets.training_sets import IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
-from reid_models.encoder import PersonEncoder
+from reid_models.datasets.training_sets import U8, IntraCameraSet, decoded_images, digest_of_samples, intra_camera_set
+from reid_models.encoder import ImageFeatures, PersonEncoder
 from reid_models.extraction import extract
 from reid_models.inference import chosen_precision
 from reid_models.language_keeper import KeepsLanguage, LanguageWeights
 from reid_models.loader import LoaderConfig
 from reid_models.losses.adversarial import AdversarialConfig
-from reid_models.manifest import Training
+from reid_models.manifest import InputFormat, Training
 from reid_models.methods.ccafl import CcaflConfig, CcaflStage, InterCameraStage, ccafl
 from reid_models.schedules import OptimiserConfig, Schedule
+from reid_models.track_linking import LinkingConfig, link_tracks, tracks_of
 from reid_models.trainer import Figures, Run, TrainerConfig, train
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class FineTuneConfig:
     most_batches_per_epoch: int = 200
     learning_rate: float = 4e-4
     pairs_per_class: float = 2.0  # which association looks at; more link people who passed one camera only
+    linking: LinkingConfig | None = field(default_factory=LinkingConfig)  # of pieces of broken tracks; None: never
     language: LanguageWeights = field(default_factory=LanguageWeights)  # of the terms that hold language features
     old_share: float = 0.5  # weight of the serving model in the candidate
 
@@ -75,9 +77,10 @@ def fine_tune(
     serving = load_bundle(bundle)
     learner = serving.encoder.to(config.device)
     old_weights = copy.deepcopy(learner.state_dict())
-    data, digest = _training_set(tracks, serving, work)
+    data = _training_set(tracks, learner, serving.manifest.input, config, work)
+    digest = digest_of_samples(tracks.samples)
     method = ccafl(learner, serving.tokenize, data, _ccafl_config(config, serving, data), config.seed)
-    old_language = _language(learner, data, config)
+    old_language = _features(learner, lambda found: found.language, data.images, config)
     stages = [
         KeepsLanguage(stage, learner, old_language, partial(people_of, stage), config.language)
         if isinstance(stage, CcaflStage)
@@ -108,6 +111,17 @@ def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> d
     }
 
 
+def linked_labels(tracks: TrackedSamples, features: F32, config: LinkingConfig) -> I64:
+    """(N,) the track of each crop, numbered from 0, where pieces that look like one person's are one track.
+
+    `features` are unit vectors (N, d).
+    """
+    labels = np.unique(identities_of(tracks.samples), return_inverse=True)[1].reshape(-1)
+    cameras = cameras_of(tracks.samples)
+    pieces = tracks_of(features, labels, cameras, tracks.track_started_at, tracks.track_ended_at)
+    return link_tracks(pieces, config)[labels]
+
+
 def people_of(stage: CcaflStage) -> I64:
     """(N,) whom the stage at present takes for one person; a class without partner is a person of its own."""
     people = np.arange(len(stage.class_cameras), dtype=np.int64)
@@ -121,21 +135,28 @@ class _TimeIsUp(Exception):
     """No error, but the only way out of the loop."""
 
 
-def _training_set(tracks: TrackedSamples, serving: Bundle, work: Path) -> tuple[IntraCameraSet, str]:
-    size = (serving.manifest.input.height_px, serving.manifest.input.width_px)
-    images = decoded_images(tracks.samples, size, work / "images")
-    data = intra_camera_set(images, cameras_of(tracks.samples), identities_of(tracks.samples))
-    return data, digest_of_samples(tracks.samples)
+def _training_set(
+    tracks: TrackedSamples, encoder: PersonEncoder, size: InputFormat, config: FineTuneConfig, work: Path
+) -> IntraCameraSet:
+    """A track is an identity of its camera, pieces of a broken one as far as the serving model puts them together."""
+    images = decoded_images(tracks.samples, (size.height_px, size.width_px), work / "images")
+    labels = identities_of(tracks.samples)
+    if config.linking is not None:
+        features = _features(encoder, lambda found: found.appearance, images, config).numpy()
+        labels = linked_labels(tracks, features, config.linking)
+        log.info("%d tracks behind the linking of pieces", labels.max() + 1)
+    return intra_camera_set(images, cameras_of(tracks.samples), labels)
 
 
-def _language(encoder: PersonEncoder, data: IntraCameraSet, config: FineTuneConfig) -> Tensor:
-    """(N, L) unit language features of all images by the encoder as it is now."""
+def _features(
+    encoder: PersonEncoder, kind: Callable[[ImageFeatures], Tensor], images: U8, config: FineTuneConfig
+) -> Tensor:
+    """(N, d) unit features of all images by the encoder as it is now."""
 
-    def encode(images: Tensor) -> Tensor:
-        return functional.normalize(encoder(images).language.float(), dim=1)
+    def encode(batch: Tensor) -> Tensor:
+        return functional.normalize(kind(encoder(batch)).float(), dim=1)
 
-    size = (data.images.shape[1], data.images.shape[2])
-    return extract(encoder, encode, data.images, size, config.device, "float32")
+    return extract(encoder, encode, images, (images.shape[1], images.shape[2]), config.device, "float32")
 
 
 def _ccafl_config(config: FineTuneConfig, serving: Bundle, data: IntraCameraSet) -> CcaflConfig:

@@ -37,6 +37,19 @@ class Tracks:
     ended_at: F64  # (T,)
 
 
+def tracks_of(features: F32, labels: I64, cameras: I64, seen_from: F64, seen_until: F64) -> Tracks:
+    """The tracks numbered by `labels` (N,), from their images: features (N, d), and when each was seen, in seconds."""
+    count = int(labels.max()) + 1
+    sums = np.zeros((count, features.shape[1]), np.float32)
+    np.add.at(sums, labels, features)
+    camera_of = np.zeros(count, np.int64)
+    camera_of[labels] = cameras
+    started_at, ended_at = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(started_at, labels, seen_from)
+    np.maximum.at(ended_at, labels, seen_until)
+    return Tracks(sums, camera_of, started_at, ended_at)
+
+
 def link_tracks(tracks: Tracks, config: LinkingConfig) -> I64:
     """(T,) numbers from 0; pieces of one person within a camera share one.
 

@@ -32,7 +32,6 @@ from reid_models.experiments.true_images import (
     broken_tracks,
     read,
     score,
-    tracks_of,
     true_identities_of_classes,
 )
 from reid_models.experiments.yardsticks import (
@@ -53,7 +52,7 @@ from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, ccafl
 from reid_models.prompt_stage import prompt_optimiser
 from reid_models.prompts import CLASS_TEMPLATE
 from reid_models.schedules import Optimisation, OptimiserConfig
-from reid_models.track_linking import LinkingConfig, link_tracks
+from reid_models.track_linking import LinkingConfig, link_tracks, tracks_of
 from reid_models.trainer import Figures, Method, Run, TrainerConfig, train
 from reid_models.vocabulary import learn_vocabulary
 
@@ -196,7 +195,7 @@ def linked_method(
     features = extract(
         encoder, lambda images: functional.normalize(encoder(images).appearance.float()), true.images, SIZE
     )
-    pieces = tracks_of(features.numpy(), tracks, true)
+    pieces = tracks_of(features.numpy(), tracks, true.cameras, true.seen_at, true.seen_at)
     group = link_tracks(pieces, LinkingConfig())
     identity = np.zeros(len(group), np.int64)
     identity[tracks] = true.identities

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_models.datasets.market1501 import read_query_and_gallery, read_train
-from reid_models.datasets.sample import F32, I64, ImageSample, cameras_of, identities_of
+from reid_models.datasets.sample import I64, ImageSample, cameras_of, identities_of
 from reid_models.datasets.training_sets import U8, decoded_images
 from reid_models.evaluation import RankingScores, score_images
 from reid_models.extraction import extract
-from reid_models.track_linking import Tracks
 
 F64 = npt.NDArray[np.float64]
 
@@ -91,16 +90,3 @@ def true_identities_of_classes(classes: I64, identities: I64) -> I64:
     truth = np.zeros(int(classes.max()) + 1, np.int64)
     truth[classes] = np.unique(identities, return_inverse=True)[1]
     return truth
-
-
-def tracks_of(features: F32, tracks: I64, true: TrueImages) -> Tracks:
-    """Every track as the sum of its images, from its first to its last."""
-    count = int(tracks.max()) + 1
-    sums = np.zeros((count, features.shape[1]), np.float32)
-    np.add.at(sums, tracks, features)
-    cameras = np.zeros(count, np.int64)
-    cameras[tracks] = true.cameras
-    started_at, ended_at = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(started_at, tracks, true.seen_at)
-    np.maximum.at(ended_at, tracks, true.seen_at)
-    return Tracks(sums, cameras, started_at, ended_at)

@@ -17,15 +17,16 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from reid_models.bundle import Bundle, load_bundle, save_bundle
-from reid_models.datasets.sample import I64, read_image
+from reid_models.datasets.sample import I64, identities_of, read_image
 from reid_models.datasets.tracklets import Selection, TrackedSamples, TrackletRecord, read_tracklets
 from reid_models.datasets.training_sets import intra_camera_set
-from reid_models.fine_tuning import FineTuneConfig, fine_tune, mixed, people_of
+from reid_models.fine_tuning import FineTuneConfig, fine_tune, linked_labels, mixed, people_of
 from reid_models.inference import load_encoder
 from reid_models.language_keeper import LanguageWeights, distance_loss, relation_loss, shared_by_person
 from reid_models.loader import LoaderConfig
 from reid_models.manifest import WEIGHTS, read_manifest
 from reid_models.methods.ccafl import CcaflConfig, InterCameraStage, IntraCameraStage, ccafl
+from reid_models.track_linking import LinkingConfig
 
 TODAY = date(2026, 5, 1)
 CONFIG = FineTuneConfig(intra_epochs=1, inter_epochs=2, identities_per_batch=4, images_per_identity=2)
@@ -70,6 +71,22 @@ def test_the_text_tower_does_not_learn_from_tracks(serving: Path, tracks: Tracke
     after = load_file(fine_tune(serving, tracks, tmp_path, CONFIG, TODAY) / WEIGHTS)
     changed = {name for name, tensor in load_file(serving / WEIGHTS).items() if not torch.equal(tensor, after[name])}
     assert changed and not any(name.startswith("clip.text") for name in changed)
+
+
+def test_pieces_of_a_broken_track_teach_as_one_person(tracks: TrackedSamples) -> None:
+    """Of the six at each camera the last two are pieces of one; the first two stand side by side, which says how alike
+    strangers are."""
+    people = identities_of(tracks.samples) - 1
+    looks = np.eye(12)[np.where(people % 6 == 5, people - 1, people)]
+    beside = replace(
+        tracks,
+        track_started_at=np.where(people % 6 < 2, 0.0, tracks.track_started_at),
+        track_ended_at=np.where(people % 6 < 2, 4.0, tracks.track_ended_at),
+    )
+    labels = linked_labels(beside, (looks + 0.1).astype(np.float32), LinkingConfig())
+    expected = np.where(people % 6 == 5, people - 1, people)
+    assert labels.max() + 1 == 10
+    assert np.array_equal(labels[:, None] == labels, expected[:, None] == expected)
 
 
 class Stopped(BaseException):
