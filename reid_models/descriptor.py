@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from reid_models.datasets.sample import I64
 from reid_models.datasets.training_sets import U8
 from reid_models.evaluation import Metric
 from reid_models.extraction import extract
@@ -15,15 +16,21 @@ from reid_models.trainer import Method
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Descriptor:
-    """`describe` takes normalised images (B, 3, H, W) to vectors (B, D) that are meant for `metric` alone."""
+    """`describe` takes normalised images (B, 3, H, W) to vectors (B, D) that are meant for `metric` alone.
+
+    Over an encoder with camera vectors it also takes the images' cameras (B,).
+    """
 
     model: nn.Module
-    describe: Callable[[Tensor], Tensor]
+    describe: Callable[..., Tensor]
     metric: Metric
 
-    def of_images(self, images: U8, size: tuple[int, int], device: str = "cpu", precision: str = "bfloat16") -> Tensor:
-        """(N, D) float32 of all images, unchanged, at (height, width) `size`."""
-        return extract(self.model, self.describe, images, size, device, precision)
+    def of_images(
+        self, images: U8, size: tuple[int, int], device: str = "cpu", precision: str = "bfloat16",
+        cameras: I64 | None = None,
+    ) -> Tensor:  # fmt: skip
+        """(N, D) float32 of all images, unchanged, at (height, width) `size`; `cameras` (N,) from 0."""
+        return extract(self.model, self.describe, images, size, device, precision, cameras)
 
 
 @dataclass(frozen=True, slots=True)

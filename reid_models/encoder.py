@@ -124,7 +124,10 @@ class PersonEncoder(nn.Module):
         return embedding
 
     def forward(self, images: Tensor, cameras: Tensor | None = None) -> ImageFeatures:
-        """(B, 3, H, W) normalised images → features. `cameras` (B,) numbers from 0: for a model with camera vectors."""
+        """(B, 3, H, W) normalised images → features.
+
+        `cameras` (B,) numbers from 0: for a model with camera vectors, which sees images of no known camera without.
+        """
         if self.instance_normalised:
             images = normalise_each(images)
         elif self.normalisation is not IMAGENET:
@@ -163,13 +166,11 @@ class PersonEncoder(nn.Module):
         return scale.clamp(max=100.0)
 
     def _vectors_of(self, cameras: Tensor | None) -> Tensor | None:
-        if (cameras is None) != (self.camera_vectors is None):
-            known = 0 if self.camera_vectors is None else len(self.camera_vectors)
-            given = "none were" if cameras is None else "some were"
-            raise ValueError(
-                f"the model knows {known} cameras, but of the images {given} given; expected both or neither"
-            )
-        return None if self.camera_vectors is None else self.camera_vectors[cameras]
+        if cameras is None:
+            return None
+        if self.camera_vectors is None:
+            raise ValueError("the model has no camera vectors, but cameras of the images were given; expected none")
+        return self.camera_vectors[cameras]
 
 
 def person_cnn_architecture(tower: str, image_size: tuple[int, int], vocabulary_size: int) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,32 @@ from reid_models.loader import EXTRACTION_BATCH, clean_batches
 @torch.no_grad()
 def extract(
     model: nn.Module,
-    encode: Callable[[Tensor], Tensor],
+    encode: Callable[..., Tensor],
     images: npt.NDArray[np.uint8],
     size: tuple[int, int],
     device: str = "cpu",
     precision: str = "bfloat16",
+    cameras: I64 | None = None,
 ) -> Tensor:
     """`encode` of every image at (height, width) `size`: (N, D) float32 on the device, the row is the image's place.
+
+    `encode` takes a batch of images and, where `cameras` (N,) are given, theirs.
 
     `model` is put into evaluation mode while it works. Several processes divide the images among them.
     """
     was_training = model.training
     model.eval()
     place = torch.device(device)
-    own = images if distributed.world_size() == 1 else images[_own_rows(len(images))]
+    rows = None if distributed.world_size() == 1 else _own_rows(len(images))
+    own = images if rows is None else images[rows]
+    beside: Iterable[tuple[Tensor, ...]] = repeat(())
+    if cameras is not None:
+        numbers = torch.from_numpy(cameras if rows is None else cameras[rows]).to(place)
+        beside = ((part,) for part in numbers.split(EXTRACTION_BATCH))
     features = []
-    for batch in clean_batches(own, size, place):
+    for batch, known in zip(clean_batches(own, size, place), beside, strict=False):
         with autocast(place, precision):
-            features.append(encode(batch).float())
+            features.append(encode(batch, *known).float())
     model.train(was_training)
     return distributed.gathered(torch.cat(features))[: len(images)]
 

@@ -57,7 +57,7 @@ class FineTuneConfig:
     most_batches_per_epoch: int = 200
     learning_rate: float = 4e-4
     pairs_per_class: float = 2.0  # which association looks at; more link people who passed one camera only
-    # Pieces of broken tracks; None: never. A site whose look is foreign is the usual case, so better too few than wrong.
+    # Of pieces of broken tracks; None: never. Models meet sites that look foreign, so better too few than wrong ones.
     linking: LinkingConfig | None = field(default_factory=lambda: LinkingConfig(5.0, 0.002))
     language: LanguageWeights = field(default_factory=LanguageWeights)  # of the terms that hold language features
     old_share: float = 0.5  # weight of the serving model in the candidate

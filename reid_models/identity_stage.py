@@ -73,7 +73,9 @@ class IdentityStage(Stage):
 
     def losses(self, indices: I64, images: Tensor | None) -> Losses:
         assert images is not None
-        features = _whole_batch(self.encoder(images))
+        cameras = self.data.cameras
+        numbers = None if cameras is None else self.on_device(cameras[indices])
+        features = _whole_batch(self.encoder(images, numbers))
         labels = self.on_device(self.data.identities[indices])
         margin = self.config.margin
         with torch.autocast(labels.device.type, enabled=False):
@@ -99,8 +101,8 @@ class IdentityStage(Stage):
 def concatenated_descriptor(encoder: PersonEncoder, metric: Metric) -> Descriptor:
     """Pooled and projected features side by side, before the necks."""
 
-    def describe(images: Tensor) -> Tensor:
-        features = encoder(images)
+    def describe(images: Tensor, cameras: Tensor | None = None) -> Tensor:
+        features = encoder(images, cameras)
         return torch.cat([features.pooled.float(), features.language.float()], dim=1)
 
     return Descriptor(encoder, describe, metric)

@@ -28,6 +28,7 @@ class LabelledSet:
     images: U8  # (N, H, W, 3) RGB, in memory or mapped from a file
     identities: I64  # (N,)
     domains: I64  # (N,)
+    cameras: I64 | None = None  # (N,) from 0, for an encoder with camera vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,9 @@ The equations follow the authors' released code. Deviations:
 - no GradScaler: bfloat16 needs none;
 - `warm_up_epochs` (0 as published) of stage 2 without texts come first for towers without pretrained weights, whose
   features a prompt could not describe; they use the optimiser and the schedule of stage 2;
-- the table of camera vectors (SIE) is not offered: a `LabelledSet` has no cameras.
+- an encoder with camera vectors (SIE) learns one for each camera; theirs may also know the view, for vehicles.
+
+Prompts describe features without camera vectors, as in the authors' code.
 """
 
 from __future__ import annotations

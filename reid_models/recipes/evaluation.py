@@ -129,11 +129,25 @@ def _score_images(built: Built, test: ImageTest, setting: TestSetting) -> Rankin
 
 
 def _described(built: Built, test: ImageTest, setting: TestSetting) -> tuple[F32, F32]:
+    vectors = built.towers.encoder.camera_vectors
     query, gallery = (
-        built.descriptor.of_images(_pictures(part, setting), setting.size, setting.device, setting.precision)
+        built.descriptor.of_images(
+            _pictures(part, setting), setting.size, setting.device, setting.precision,
+            None if vectors is None else _known_cameras(part, len(vectors)),
+        )
         for part in (test.query, test.gallery)
-    )
+    )  # fmt: skip
     return query.cpu().numpy(), gallery.cpu().numpy()
+
+
+def _known_cameras(samples: Sequence[ImageSample], known: int) -> I64:
+    cameras = cameras_of(samples)
+    if cameras.max(initial=-1) >= known:
+        raise ConfigurationError(
+            f"the test has a camera number {cameras.max()}, but the encoder learnt vectors of {known} cameras; "
+            "evaluate on the cameras that it was trained on, or train without encoder.cameras"
+        )
+    return cameras
 
 
 def _labels(test: ImageTest) -> tuple[I64, I64, I64, I64]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import Tensor
 from torch.nn import functional
@@ -157,7 +158,11 @@ METHODS: Mapping[MethodName, MethodKind] = {
 
 
 def _labelled(given: Ingredients) -> LabelledSet:
-    return LabelledSet(given.images, given.data.identities, given.data.domains)
+    data, known = given.data, given.recipe.encoder.cameras
+    found = len(np.unique(data.cameras))
+    if known and found != known:
+        raise ConfigurationError(f"encoder.cameras is {known}, but the training images come from {found} cameras")
+    return LabelledSet(given.images, data.identities, data.domains, data.cameras if known else None)
 
 
 def _appearance(encoder: PersonEncoder) -> Descriptor:

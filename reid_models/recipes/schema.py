@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import ConfigurationError
 from pipeline.yaml_files import YamlFile, explain, read_yaml
@@ -36,6 +36,7 @@ class EncoderRecipe(_Part):
     stride: Positive | None = None  # pixels between tokens, or between places of a ResNet's last map
     pooling: Literal["tower", "average", "generalised_mean"] = "tower"
     normalisation: Literal["imagenet", "clip", "half", "instance"] = "imagenet"
+    cameras: Natural = 0  # of the training set, each with a vector of its own (SIE; clip_reid with a ViT only)
 
 
 class SourceRecipe(_Part):
@@ -97,6 +98,15 @@ class Recipe(_Part):
     accumulation: Positive = 1  # batches for each step of the optimisers
     gradient_norm: Annotated[float, Field(gt=0)] | None = None  # longer gradients are shortened to this
     tracking: str | None = None  # tensorboard:FOLDER or mlflow:ADDRESS
+
+    @model_validator(mode="after")
+    def _camera_vectors_have_their_method(self) -> Recipe:
+        if self.encoder.cameras and (self.method != "clip_reid" or len(self.data.train) > 1):
+            raise ValueError(
+                f"encoder.cameras is {self.encoder.cameras} with method {self.method} and {len(self.data.train)} "
+                "training sets; camera vectors are for clip_reid on one data set, leave them out"
+            )
+        return self
 
 
 def shipped_recipes() -> dict[str, Path]:

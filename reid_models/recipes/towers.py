@@ -135,6 +135,7 @@ def _options(recipe: EncoderRecipe) -> PersonOptions:
         image_size=recipe.image_size,
         stride=recipe.stride,
         pooling=recipe.pooling,
+        cameras=recipe.cameras,
         instance_normalised=recipe.normalisation == "instance",
         normalisation="imagenet" if recipe.normalisation == "instance" else recipe.normalisation,
     )

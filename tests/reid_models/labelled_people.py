@@ -35,12 +35,12 @@ def tokenize(sentences: Sequence[str]) -> torch.Tensor:
 TOKENIZE: Tokenize = tokenize
 
 
-def tiny_encoder(tower: str = "person_cnn", instance_normalised: bool = False) -> PersonEncoder:
+def tiny_encoder(tower: str = "person_cnn", options: PersonOptions | None = None) -> PersonEncoder:
     """The same weights every time."""
     torch.manual_seed(0)
     text = {"context_length": CONTEXT_LENGTH, "vocab_size": VOCABULARY.size, "width": 32, "heads": 2, "layers": 2}
     architecture = {"embed_dim": 24, "vision_cfg": TOWERS[tower], "text_cfg": text}
-    return PersonEncoder(with_options(architecture, PersonOptions(instance_normalised=instance_normalised)))
+    return PersonEncoder(with_options(architecture, options or PersonOptions()))
 
 
 def labelled_people(identities: int = 8, images: int = 6, domains: int = 2) -> LabelledSet:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from reid_models.descriptor import Descriptor
+from reid_models.loader import EXTRACTION_BATCH
 
 
 def test_images_are_described_in_their_order() -> None:
@@ -15,3 +16,10 @@ def test_images_are_described_in_their_order() -> None:
     alone = descriptor.of_images(images[3:4], (4, 2), precision="float32")
     assert whole.shape == (5, 24)
     torch.testing.assert_close(whole[3:4], alone)
+
+
+def test_every_image_comes_with_its_camera() -> None:
+    count = EXTRACTION_BATCH + 3
+    descriptor = Descriptor(torch.nn.Identity(), lambda images, cameras: cameras[:, None], "cosine")
+    images, cameras = np.zeros((count, 4, 2, 3), np.uint8), np.arange(count)
+    assert descriptor.of_images(images, (4, 2), cameras=cameras).flatten().tolist() == cameras.tolist()

@@ -141,11 +141,16 @@ def test_a_camera_vector_moves_the_class_token_of_its_images_only() -> None:
     assert not torch.allclose(features[0], features[2], atol=1e-4)
 
 
-def test_cameras_are_given_exactly_to_the_models_that_know_them() -> None:
+def test_an_image_of_no_known_camera_is_seen_as_without_camera_vectors() -> None:
+    encoder, images = made("vit", cameras=3), torch.rand(2, 3, 64, 32)
+    with torch.no_grad():
+        plain = PersonEncoder(architecture_of("vit"), encoder.clip).eval()(images)
+        assert torch.equal(encoder(images).language, plain.language)
+
+
+def test_cameras_are_refused_by_models_that_know_none() -> None:
     images, cameras = torch.rand(2, 3, 64, 32), torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="knows 3 cameras"):
-        made("vit", cameras=3)(images)
-    with pytest.raises(ValueError, match="knows 0"):
+    with pytest.raises(ValueError, match="no camera vectors"):
         made("vit")(images, cameras)
     with pytest.raises(ConfigurationError, match="only a ViT"):
         made("resnet", cameras=3)

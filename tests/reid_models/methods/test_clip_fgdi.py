@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.errors import ConfigurationError
 from reid_models.datasets.training_sets import LabelledSet
 from reid_models.descriptor import DescribingMethod
+from reid_models.encoder import PersonOptions
 from reid_models.identity_stage import IdentityStageConfig
 from reid_models.methods.clip_fgdi import (
     VIT,
@@ -46,7 +47,7 @@ def one_thread() -> None:
 
 
 def tiny_fgdi(config: ClipFgdiConfig = TINY, tower: str = "person_cnn") -> DescribingMethod:
-    return clip_fgdi(tiny_encoder(tower, instance_normalised=True), TOKENIZE, labelled_people(), config)
+    return clip_fgdi(tiny_encoder(tower, PersonOptions(instance_normalised=True)), TOKENIZE, labelled_people(), config)
 
 
 def guided_by(**switches: object) -> ClipFgdiConfig:
@@ -265,7 +266,7 @@ def test_published_settings_are_those_of_the_released_code() -> None:
 
 def test_mistakes_of_configuration_and_data_are_named() -> None:
     data = labelled_people()
-    encoder = tiny_encoder(instance_normalised=True)
+    encoder = tiny_encoder(options=PersonOptions(instance_normalised=True))
     with pytest.raises(ConfigurationError, match=r"beta is 1\.5"):
         tiny_fgdi(guided_by(beta=1.5))
     with pytest.raises(ConfigurationError, match="sign of the guidance 0"):

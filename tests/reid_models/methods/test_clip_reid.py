@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.errors import ConfigurationError
 from reid_models.datasets.training_sets import LabelledSet
+from reid_models.encoder import PersonOptions
 from reid_models.identity_stage import IdentityStage, IdentityStageConfig
 from reid_models.losses.metric import identity_loss
 from reid_models.methods.clip_reid import RN50, VIT, ClipReidConfig, TextGuidedStage, clip_reid
@@ -72,6 +73,26 @@ def test_only_prompts_change_in_stage_1_and_everything_but_prompts_and_text_in_s
     assert any("clip.visual" in name for name in moved) and "modules/encoder.neck.weight" in moved
     shifts = ("modules/encoder.neck.bias", "modules/heads.language.bias")
     assert not moved & set(shifts) and all((states[2][name] == 0).all() for name in shifts)
+
+
+def test_camera_vectors_learn_in_stage_2_and_are_seen_in_descriptions(tmp_path: Path) -> None:
+    encoder, people = tiny_encoder("vit", PersonOptions(cameras=3)), labelled_people()
+    data = replace(people, cameras=np.arange(len(people.images)) % 3)
+    method = clip_reid(encoder, TOKENIZE, data, replace(TINY, warm_up_epochs=0))
+    vectors = []
+
+    def look(stage: str, epoch: int, _: Figures) -> None:
+        assert encoder.camera_vectors is not None
+        vectors.append(encoder.camera_vectors.detach().clone())
+
+    train(method, TRAINER, Run(tmp_path, report=look))
+    assert torch.equal(vectors[0], vectors[1])  # prompts
+    assert (vectors[1] != vectors[-1]).any(dim=1).all()
+    here, there = (
+        method.descriptor.of_images(data.images, SIZE, precision="float32", cameras=np.full(48, camera))
+        for camera in (0, 1)
+    )
+    assert not torch.allclose(here, there)
 
 
 def test_an_interrupted_run_ends_bit_equal(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from reid_models.recipes.methods import METHODS, method_config
 from reid_models.recipes.schema import Recipe, find_recipe, load_recipe, shipped_recipes
 
 PARTS = {  # what the recipes of one kind have in common: source, size, stride, pooling, normalisation
+    "clip_reid_vit_sie_olp": ("ViT-B-16/openai", (256, 128), 12, "tower", "half"),
     "clip_reid_vit": ("ViT-B-16/openai", (256, 128), 16, "tower", "half"),
     "clip_reid_rn50": ("RN50/openai", (256, 128), 16, "average", "imagenet"),
     "ccafl": ("RN50/openai", (256, 128), 16, "generalised_mean", "imagenet"),
@@ -21,6 +22,9 @@ FIGURES = {  # mAP and rank 1; of text search rank 1, 5, 10, mAP, mINP; of CCAFL
     "clip_reid_vit_market1501": (89.6, 95.5),
     "clip_reid_vit_dukemtmc": (82.5, 90.0),
     "clip_reid_vit_msmt17": (73.4, 88.7),
+    "clip_reid_vit_sie_olp_market1501": (90.5, 95.4),
+    "clip_reid_vit_sie_olp_dukemtmc": (83.1, 90.8),
+    "clip_reid_vit_sie_olp_msmt17": (75.8, 89.7),
     "clip_reid_rn50_market1501": (89.8, 95.7),
     "clip_reid_rn50_dukemtmc": (80.7, 90.0),
     "clip_reid_rn50_msmt17": (63.0, 84.4),
@@ -105,7 +109,7 @@ def test_ccafl_has_the_settings_of_its_data_set(name: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["market1501", "dukemtmc", "msmt17"])
-@pytest.mark.parametrize("tower", ["vit", "rn50"])
+@pytest.mark.parametrize("tower", ["vit", "vit_sie_olp", "rn50"])
 def test_clip_reid_is_the_published_configuration(tower: str, data: str) -> None:
     recipe, config = shipped(f"clip_reid_{tower}_{data}")
     row = (
@@ -117,8 +121,10 @@ def test_clip_reid_is_the_published_configuration(tower: str, data: str) -> None
         == {
             "vit": (120, 60, 0.25, "adam", 5e-6, 1e-4, 2, 10, 0.1, (30, 50), True, 16, 4, 64, 1234),
             "rn50": (60, 120, 1.0, "adam", 3.5e-4, 5e-4, 2, 10, 0.01, (40, 70), True, 16, 4, 64, 1234),
-        }[tower]
+        }[tower.split("_")[0]]
     )
+    cameras = {"market1501": 6, "dukemtmc": 8, "msmt17": 15}[data] if tower == "vit_sie_olp" else 0
+    assert recipe.encoder.cameras == cameras
     assert (config.images.margin, config.text_weight, config.warm_up_epochs) == (0.3, 1, 0)
     assert [source.reader for source in recipe.data.train] == [data]
 

@@ -57,6 +57,17 @@ def test_every_method_trains_to_a_result_that_is_found_again(method: str, write:
     assert evaluate_run(experiment(path, folder), folder, None) == pytest.approx(outcome.metrics)
 
 
+@pytest.mark.parametrize("cameras", [1, 2, 3])
+def test_camera_vectors_need_the_number_of_cameras_and_serve_the_test(cameras: int, write: Any, tmp_path: Path) -> None:
+    path = write("clip_reid", encoder={"cameras": cameras})
+    if cameras == 2:
+        metrics = trained(path, tmp_path / "run").metrics
+        assert metrics is not None and metrics["mean_average_precision"] > 0
+    else:
+        with pytest.raises(ConfigurationError, match=f"cameras is {cameras}, but the training images come from 2"):
+            trained(path, tmp_path / "run")
+
+
 def test_a_bundle_is_kept_where_the_text_side_has_learnt(write: Any, tmp_path: Path) -> None:
     outcome = trained(write("cpcl"), tmp_path / "run")
     assert outcome.bundle == tmp_path / "run" / BUNDLE

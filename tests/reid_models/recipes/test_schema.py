@@ -69,6 +69,10 @@ def test_a_setting_of_another_type_is_told_with_its_line(write: Any) -> None:
         ({"data": {"train": [{"reader": "mars", "path": "x"}]}}, "data set 'mars' is unknown; expected one of market"),
         ({"data": {"train": []}}, "at least 1 item"),
         ({"base": "vit"}, "base 'vit' of ccafl is unknown; expected one of market1501, dukemtmc, msmt17"),
+        (
+            {"encoder": {"cameras": 2}},
+            "cameras is 2 with method ccafl .* camera vectors are for clip_reid",
+        ),
         ({"precision": "float16"}, "'bfloat16' or 'float32'"),
     ],
 )
