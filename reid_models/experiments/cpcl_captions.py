@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from torch import nn
+from torch import Tensor, nn
 
 from reid_models.benchmarks import made_sentences, mean_by_identity
 from reid_models.datasets.attribute_sentences import attribute_sentence
@@ -61,6 +61,7 @@ LIGHT = CpclConfig(
     mask_token=UNKNOWN,
     encoder=OptimiserConfig(1e-3, 0.02, "adamw", decays_vectors=False, schedule=Schedule(1.0, epochs=EPOCHS)),
 )
+ORACLE = "CPCL with true clusters"
 VARIANTS = {
     "InfoNCE": info_nce(LIGHT),
     # No sample has so many neighbours, so nothing is clustered: what matching does without pseudo-labels.
@@ -73,6 +74,7 @@ VARIANTS = {
     "CPCL without prototype terms within a kind": replace(LIGHT, own_weight=0.0),
     "CPCL without OPLM": replace(LIGHT, has_outlier_mining=False),
     "CPCL, image clusters only": replace(LIGHT, clusters="images"),
+    ORACLE: replace(LIGHT, has_outlier_mining=False),  # there are no outliers
 }
 
 
@@ -136,6 +138,9 @@ def run(variant: str, seed: int, data: CaptionData, out: Path) -> RunResult:
     method = cpcl(encoder, lambda texts: data.vocabulary.encode(texts, CONTEXT_LENGTH), data.pairs, config)
     (stage,) = method.stages
     assert isinstance(stage, CpclStage)
+    if variant == ORACLE:
+        stage = TrueClusters(encoder, stage.token_ids, data, config)
+        method = replace(method, stages=[stage])
     figures: dict[str, float] = {}
 
     def report(_: str, epoch: int, told: Figures) -> None:
@@ -154,6 +159,22 @@ def run(variant: str, seed: int, data: CaptionData, out: Path) -> RunResult:
         train(method, trainer, Run(Path(folder), settings, data.digest, report=report))
     minutes = (time.monotonic() - started) / 60
     return RunResult(variant, seed, scores(encoder, data), figures, minutes)
+
+
+class TrueClusters(CpclStage):
+    """What is lost to wrong clusters, and what to the losses."""
+
+    def __init__(self, encoder: PersonEncoder, token_ids: Tensor, data: CaptionData, config: CpclConfig) -> None:
+        super().__init__(encoder, token_ids, data.pairs, config)
+        images, captions = (relabelled_from_zero(of) for of in (data.image_identities, data.caption_identities))
+        self.truth = PseudoLabels(images, captions)
+
+    def label(self, images: F32, texts: F32) -> PseudoLabels:
+        return self.truth
+
+
+def relabelled_from_zero(identities: I64) -> I64:
+    return np.unique(identities, return_inverse=True)[1].reshape(-1)
 
 
 def scores(encoder: PersonEncoder, data: CaptionData) -> dict[str, float]:

@@ -153,9 +153,13 @@ class CpclStage(Stage):
         size = config.loader.size_at(epoch)
         images = extract(self.encoder, self._embed_images, data.images, size, config.device, config.precision)
         texts = extract_texts(self.encoder, self._embed_texts, self.token_ids, config.device, config.precision)
-        self.labels = pseudo_labels(images.cpu().numpy(), texts.cpu().numpy(), data.image_of_caption, config)
+        self.labels = self.label(images.cpu().numpy(), texts.cpu().numpy())
         if config.has_prototypes:
             self.memories = self._memory(images, self.labels.images), self._memory(texts, self.labels.captions)
+
+    def label(self, images: F32, texts: F32) -> PseudoLabels:
+        """From unit features of all images (N, L) and of all captions (M, L)."""
+        return pseudo_labels(images, texts, self.data.image_of_caption, self.config)
 
     def _memory(self, features: Tensor, labels: I64) -> CentroidMemory:
         means = class_means(features, _on(features, labels), int(labels.max(initial=-1)) + 1)

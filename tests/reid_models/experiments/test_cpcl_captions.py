@@ -11,7 +11,7 @@ import torch
 
 from reid_models.datasets.described import Source
 from reid_models.experiments import cpcl_captions
-from reid_models.experiments.cpcl_captions import LIGHT, SCORES, VARIANTS, purity, read, run
+from reid_models.experiments.cpcl_captions import LIGHT, ORACLE, SCORES, VARIANTS, purity, read, run
 from reid_models.methods.cpcl import PseudoLabels
 from reid_models.pseudo_labels import JaccardConfig
 
@@ -28,7 +28,7 @@ def test_variants_go_on_from_one_warm_up(miniature: Source, tmp_path: Path, monk
     torch.set_num_threads(1)
     short = {"epochs": 2, "warm_up_epochs": 1, "batch": 16, "jaccard": JaccardConfig(k1=4, k2=2), "least_samples": 2}
     monkeypatch.setattr(cpcl_captions, "LIGHT", replace(LIGHT, **short))  # type: ignore[arg-type]
-    for variant in ("InfoNCE", "CPCL"):
+    for variant in ("InfoNCE", "CPCL", ORACLE):
         monkeypatch.setitem(VARIANTS, variant, replace(VARIANTS[variant], **short))  # type: ignore[arg-type]
     data = read(miniature.images, miniature.captions, miniature.attributes, tmp_path)
     baseline = run("InfoNCE", 0, data, tmp_path)
@@ -39,6 +39,8 @@ def test_variants_go_on_from_one_warm_up(miniature: Source, tmp_path: Path, monk
     assert result.figures["image_clusters"] > 0
     assert 0 < result.figures["image_pair_precision"] <= 1
     assert "image_clusters" not in baseline.figures
+    told = run(ORACLE, 0, data, tmp_path).figures
+    assert [told[f"{kind}_pair_{of}"] for kind in ("image", "text") for of in ("precision", "recall")] == [1.0] * 4
 
 
 def test_purity_counts_pairs_and_leaves_outliers_out(miniature: Source, tmp_path: Path) -> None:
