@@ -1,4 +1,4 @@
-"""From image bytes to a batch on the device; the next batch is made while the present one is learnt from."""
+"""From image bytes to a batch on the device; for a GPU the next one is made while the present one is learnt from."""
 
 from __future__ import annotations
 
@@ -46,6 +46,9 @@ def training_batches(
         indices = distributed.share(batches[place])
         return prepare(np.asarray(images[indices]), size, config.augment, generator)
 
+    if device.type == "cpu":  # a second thread would take turns with the first on the same cores
+        yield from map(make, range(len(batches)))
+        return
     with ThreadPoolExecutor(1, "loader") as pool:
         waiting = pool.submit(make, 0) if batches else None
         for place in range(len(batches)):
