@@ -167,7 +167,8 @@ def _shared(
 
     Entry e of V, in row order, meets the entries of W in its column from position `meets_from[e]` on.
     """
-    least_shared = 2 * (1 - largest_kept) / (2 - largest_kept)
+    # A little less, so that rounding cannot drop a pair whose distance is `largest_kept` itself.
+    least_shared = 2 * (1 - largest_kept) / (2 - largest_kept) * (1 - 1e-5)
     met_count = by_column.indptr[1:].astype(np.int64)[distributions.indices] - meets_from
     pairs_before = np.concatenate([[0], np.cumsum(met_count)])[distributions.indptr]
     merging = _identity(by_column.shape[0])

@@ -77,7 +77,6 @@ class Optimisation:
             [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()],
             betas=config.betas,
             eps=config.epsilon,
-            fused=True,  # one pass over the memory instead of six
         )
 
     def set_rate(self, epoch_share: float) -> float:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
@@ -44,6 +44,7 @@ def test_clusters_equal_those_of_dense_distances(
 
 
 @settings(max_examples=30, deadline=None)
+@example(people=1, count=52, epsilon=0.5, seed=27)  # has a distance of 0.5
 @given(st.integers(1, 8), st.integers(2, 80), st.floats(0.2, 0.8), st.integers(0, 99))
 def test_distances_above_epsilon_may_be_dropped(people: int, count: int, epsilon: float, seed: int) -> None:
     features, config = unit_clusters(people, count, seed), JaccardConfig(k1=8, k2=3)
