@@ -13,12 +13,12 @@ from pipeline.adapters.store import SqlStore
 from reid_models.probe import find_probe
 from services.nightly.night import NightConfig, NightTools
 from tests.services.nightly.small_nights import (
-    COLOURS,
     Archive,
     filled,
     picture,
     tools_of,
 )
+from tests.small_site import COLOURS
 
 
 @pytest.fixture(scope="module")

@@ -21,17 +21,10 @@ from reid_models.registry import Registry
 from services.nightly.archive import NightRules
 from services.nightly.night import NightConfig, NightTools, run_night
 from tests.fakes import HandClock, crop, jpeg
+from tests.small_site import COLOURS
 
 NOW = 1_700_000_000.0
 SHIPPED = read_manifest(DEFAULT_BUNDLE).digest
-COLOURS = {
-    "red": (200, 30, 40),
-    "green": (30, 160, 60),
-    "blue": (40, 60, 200),
-    "yellow": (230, 210, 40),
-    "white": (225, 225, 225),
-    "black": (25, 25, 28),
-}
 DIGESTS = {"better": "b" * 16, "worse": "a" * 16}
 BLUR = {"sightline-small": 150.0, "better": 0.0, "worse": 400.0}  # how badly each model sees colours
 
