@@ -28,6 +28,7 @@ from open_clip.model import CustomTextCLIP  # noqa: E402  (torchvision must be i
 from open_clip.tokenizer import SimpleTokenizer  # noqa: E402
 from open_clip.transformer import TextTransformer, VisionTransformer  # noqa: E402
 
+NO_CAMERA = -1
 PERSON_OPTIONS = "person_cfg"  # beside open_clip's own `vision_cfg` and `text_cfg`
 
 
@@ -126,7 +127,7 @@ class PersonEncoder(nn.Module):
     def forward(self, images: Tensor, cameras: Tensor | None = None) -> ImageFeatures:
         """(B, 3, H, W) normalised images → features.
 
-        `cameras` (B,) numbers from 0: for a model with camera vectors, which sees images of no known camera without.
+        `cameras` (B,) numbers from 0, for a model with camera vectors alone; `NO_CAMERA`: no vector is added.
         """
         if self.instance_normalised:
             images = normalise_each(images)
@@ -165,12 +166,20 @@ class PersonEncoder(nn.Module):
         scale: Tensor = self.clip.logit_scale.exp()
         return scale.clamp(max=100.0)
 
+    def unknown_cameras(self, images: Tensor) -> Tensor | None:
+        """What `forward` takes for images (B, 3, H, W) that are to be seen without camera vectors."""
+        return None if self.camera_vectors is None else torch.full((len(images),), NO_CAMERA, device=images.device)
+
     def _vectors_of(self, cameras: Tensor | None) -> Tensor | None:
-        if cameras is None:
+        if (cameras is None) != (self.camera_vectors is None):
+            known = 0 if self.camera_vectors is None else len(self.camera_vectors)
+            given = "none were" if cameras is None else "some were"
+            raise ValueError(
+                f"the model knows {known} cameras, but of the images {given} given; expected both or neither"
+            )
+        if self.camera_vectors is None or cameras is None:
             return None
-        if self.camera_vectors is None:
-            raise ValueError("the model has no camera vectors, but cameras of the images were given; expected none")
-        return self.camera_vectors[cameras]
+        return self.camera_vectors[cameras.clamp(min=0)] * (cameras != NO_CAMERA)[:, None]
 
 
 def person_cnn_architecture(tower: str, image_size: tuple[int, int], vocabulary_size: int) -> dict[str, Any]:

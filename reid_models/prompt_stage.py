@@ -110,10 +110,14 @@ class PromptStage(Stage):
 
     def begin(self) -> None:
         encoder, config = self.texts.encoder, self.config
+
+        def encode(images: Tensor) -> Tensor:
+            features: Tensor = encoder(images, encoder.unknown_cameras(images)).language
+            return features
+
         self.image_features = extract(  # (N, L)
-            encoder, lambda images: encoder(images).language, self.samples.images, config.image_size, config.device,
-            config.precision,
-        )  # fmt: skip
+            encoder, encode, self.samples.images, config.image_size, config.device, config.precision
+        )
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
         order = rng.permutation(len(self.samples.classes))

@@ -55,7 +55,7 @@ def _measure(towers: Towers, loader: LoaderConfig, images: int, device: torch.de
     ends = torch.full((SENTENCES,), 11, device=device)
 
     def image_pass() -> Tensor:
-        features: ImageFeatures = encoder(prepared)
+        features: ImageFeatures = encoder(prepared, encoder.unknown_cameras(prepared))
         return features.appearance.float().sum() + features.language.float().sum()
 
     def sentence_pass() -> Tensor:

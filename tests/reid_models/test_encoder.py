@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import ConfigurationError
 from reid_models.encoder import (
+    NO_CAMERA,
     PersonEncoder,
     PersonOptions,
     parameter_count,
@@ -145,12 +146,15 @@ def test_an_image_of_no_known_camera_is_seen_as_without_camera_vectors() -> None
     encoder, images = made("vit", cameras=3), torch.rand(2, 3, 64, 32)
     with torch.no_grad():
         plain = PersonEncoder(architecture_of("vit"), encoder.clip).eval()(images)
-        assert torch.equal(encoder(images).language, plain.language)
+        assert torch.equal(encoder(images, torch.full((2,), NO_CAMERA)).language, plain.language)
+        assert torch.equal(encoder(images, encoder.unknown_cameras(images)).language, plain.language)
 
 
-def test_cameras_are_refused_by_models_that_know_none() -> None:
+def test_cameras_are_given_exactly_to_the_models_that_know_them() -> None:
     images, cameras = torch.rand(2, 3, 64, 32), torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="no camera vectors"):
+    with pytest.raises(ValueError, match="knows 3 cameras"):
+        made("vit", cameras=3)(images)
+    with pytest.raises(ValueError, match="knows 0"):
         made("vit")(images, cameras)
     with pytest.raises(ConfigurationError, match="only a ViT"):
         made("resnet", cameras=3)
