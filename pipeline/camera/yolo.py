@@ -1,17 +1,20 @@
 """What YOLO-like networks want as input and mean by their output: letterbox and layouts, pure.
 
-Two layouts are known, and told apart by the shape of the output for an input of H x W pixels, where N is the number of
-cells of the grids of stride 8, 16 and 32:
+For an input of H x W pixels, N is the number of cells of the grids of stride 8, 16 and 32. The layouts:
 
-- `yolox`: (B, N, 5 + classes); centre and size relative to the cell, objectness, class scores. BGR, 0 to 255.
+- `yolox`: (B, N, 5 + classes); centre and size relative to the cell, objectness, class scores.
   Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.
-- `yolov8` (also 11): (B, 4 + classes, N); centre and size in input pixels, class scores. RGB, 0 to 1.
+- `yolox_decoded`: the same with boxes in input pixels, as YOLOX exports with `--decode_in_inference`.
+- `yolov5` (also v7): (B, 3 * N, 5 + classes); centre and size in input pixels, objectness, class scores.
+- `yolov8` (also 9, 11, 12): (B, 4 + classes, N); centre and size in input pixels, class scores.
+- `end_to_end` (YOLO26, v10, and exports with suppression inside): (B, K, 6); corners in input pixels, score, class.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,7 +29,21 @@ _MARGIN_GREY = 114  # the grey that both families were trained with
 
 class Layout(StrEnum):
     YOLOX = "yolox"
+    YOLOX_DECODED = "yolox_decoded"
+    YOLOV5 = "yolov5"
     YOLOV8 = "yolov8"
+    END_TO_END = "end_to_end"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormat:
+    """How a frame becomes a network's input: (3, height, width) float32 planes."""
+
+    width_px: int
+    height_px: int
+    channels: Literal["rgb", "bgr"]  # order of the planes
+    scale: float  # that pixels from 0 to 255 are multiplied by
+    placement: Literal["centre", "corner"]  # where the picture lies when its shape is another; the rest is grey
 
 
 @dataclass(frozen=True, slots=True)
