@@ -43,6 +43,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Digest = Annotated[str, Field(min_length=8, max_length=64)]  # of a model; names its vectors
 Vector = Annotated[bytes, Field(min_length=2, max_length=2 * MAX_DIMENSION)]
 
 
@@ -124,7 +125,7 @@ class TrackletEmbedding(Message):
     started_at: Finite
     ended_at: Finite
     detections: Annotated[int, Field(ge=1)]
-    model_digest: Annotated[str, Field(min_length=8, max_length=64)]  # vectors of different digests are never compared
+    model_digest: Digest  # vectors of different digests are never compared
     appearance: Vector  # decides identity
     language: Vector  # answers text
     quality: Share  # of the best crop: how far the vector may be trusted
@@ -194,8 +195,26 @@ class CameraStatus(Message):
     last_error: str = ""
 
 
+class ServingModel(Message):
+    """With which model the site compares; matcher → embedders, kept as the newest value only."""
+
+    digest: Digest
+    since_at: Finite
+    previous: Digest | None = None  # what served before
+
+
+class LoadedModels(Message):
+    """Of which models an embedder gives vectors; embedder → matcher, kept as the newest value of each embedder."""
+
+    embedder: Name
+    wanted: Digest | None  # what it was told to load, as far as its digest is known
+    digests: tuple[Digest, ...]
+    reported_at: Finite
+
+
 MESSAGES: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (TrackletCrops, TrackletEmbedding, IdentityEvent, CameraStatus)
+    kind.__name__: kind
+    for kind in (TrackletCrops, TrackletEmbedding, IdentityEvent, CameraStatus, ServingModel, LoadedModels)
 }
 
 
@@ -261,6 +280,12 @@ class Embeddings:
 def tracklet_id(camera_id: str, boot_id: str, track_id: int, sequence: int) -> TrackletId:
     """The same tracklet has the same name whoever computes it, however often it is delivered."""
     return TrackletId(f"{camera_id}/{boot_id}/{track_id}/{sequence}")
+
+
+def tracklet_parts(name: TrackletId) -> tuple[str, str, int, int]:
+    """Camera, boot, track and sequence of a tracklet: the inverse of `tracklet_id`."""
+    camera_id, boot_id, track_id, sequence = name.split("/")
+    return camera_id, boot_id, int(track_id), int(sequence)
 
 
 def blob_key(content: bytes) -> BlobKey:

@@ -230,6 +230,46 @@ class Sighting:
     crop_keys: tuple[BlobKey, ...]  # best first
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSwitch:
+    """One change of the serving model; `number` counts them from 1, and the last one serves."""
+
+    number: int
+    model_digest: str
+    switched_at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the archive has a vector of one model: of `expected` tracklets, `covered` ones."""
+
+    covered: int
+    expected: int  # archived tracklets with an identity, but for those that `failed`
+    failed: int  # of which the model gives no vector, whatever is tried
+
+    @property
+    def share(self) -> float:
+        return self.covered / self.expected if self.expected else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the archive, which is walked by the ends of tracklets."""
+
+    ended_at: float
+    tracklet_id: TrackletId
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEmbedding:
+    """A tracklet of which a model gives no vector, and why."""
+
+    tracklet_id: TrackletId
+    model_digest: str
+    reason: str
+
+
 class Store(Protocol):
     """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
 
@@ -252,6 +292,26 @@ class Store(Protocol):
 
     def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
         """Rows after row number `after_row`, and the number to continue from. `vector` is appearance or language."""
+
+    def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
+        """The same with appearance vectors in the order of decisions, whenever the vectors were made."""
+
+    def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
+        """Write vectors without deciding anything, and return those that were new."""
+
+    def undecided(self, model_digest: str, limit: int) -> list[TrackletEmbedding]:
+        """Archived tracklets that have a vector of this model but no identity, the earliest first."""
+
+    def model_switches(self, limit: int) -> list[ModelSwitch]:
+        """The newest changes of the serving model, newest first; the first of them says which model serves."""
+
+    def newest_vector_digest(self) -> str | None:
+        """The model of the vector that was written last; None for a database without vectors."""
+
+    def switch_model(self, model_digest: str, after: int, switched_at: float, reason: str) -> ModelSwitch | None:
+        """Let a model serve if the whole archive has its vectors, in one transaction; None: not yet, or not any more.
+
+        `after` is the number of the last switch known to the caller, 0 for none."""
 
     def archive_tracklet(self, tracklet: TrackletCrops) -> None:
         """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""

@@ -14,7 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.pool import StaticPool
@@ -63,6 +64,11 @@ class Database:
         """One transaction, durable when the block has ended, undone when it raises."""
         with self._translated(), self._writer.begin() as connection:
             yield connection
+
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Rows that exist stay as they are."""
+        insert = sqlite.insert if self.dialect == "sqlite" else postgresql.insert
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -69,8 +69,11 @@ tracklets = Table(
     Column("detections", BigInteger, nullable=False),
     Column("global_id", ForeignKey("identities.global_id")),  # null until the matcher has decided
     Column("confidence", Double),
+    Column("assigned_event", BigInteger),  # the event that gave the identity: the order of decisions
     Index(None, "global_id", "started_at"),
     Index(None, "camera_id", "started_at"),
+    Index(None, "ended_at"),
+    Index(None, "assigned_event"),
 )
 
 crops = Table(
@@ -103,6 +106,26 @@ embeddings = Table(
     Column("language", LargeBinary, nullable=False),  # little-endian float16
     UniqueConstraint("tracklet_id", "model_digest"),
     Index(None, "model_digest", "row"),
+)
+
+# Tracklets of which a model gave no vector: every crop is lost or damaged, or the model stumbles over it.
+embedding_failures = Table(
+    "embedding_failures",
+    metadata,
+    Column("tracklet_id", ForeignKey("tracklets.tracklet_id"), primary_key=True),
+    Column("model_digest", String(64), primary_key=True),
+    Column("failed_at", Double, nullable=False),
+    Column("reason", String(400), nullable=False),
+)
+
+# Which model served since when; the last one serves. Only the matcher adds to it.
+model_switches = Table(
+    "model_switches",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("switched_at", Double, nullable=False),
+    Column("reason", String(400), nullable=False),
 )
 
 identity_events = Table(

@@ -1,36 +1,34 @@
-"""The store: what is decided in one transaction, and the questions of `History`."""
+"""The store: what is decided in one transaction, and the questions of `History` and `ModelStore`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, in_parts
-from pipeline.adapters.history import History
-from pipeline.adapters.schema import cameras, crops, embeddings, identities, identity_events, tracklets
+from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, tracklet_row
+from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.contracts import (
-    F32,
     CameraId,
     GlobalId,
     IdentityEvent,
     IdentityEventKind,
     TrackletCrops,
-    TrackletEmbedding,
     TrackletId,
 )
-from pipeline.errors import ConfigurationError, ModelVersionMismatch, Unavailable
-from pipeline.interfaces import Decision, GalleryRows
+from pipeline.errors import Unavailable
+from pipeline.interfaces import Decision
 
-_VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
 _ASSIGN = (
     update(tracklets)
     .where(tracklets.c.tracklet_id == bindparam("which"))
-    .values(global_id=bindparam("global_id"), confidence=bindparam("confidence"))
+    .values(
+        global_id=bindparam("global_id"), confidence=bindparam("confidence"), assigned_event=bindparam("assigned_event")
+    )
 )
 _WIDEN = (
     update(identities)
@@ -51,7 +49,7 @@ def upgrade(url: str) -> None:
         database.close()
 
 
-class SqlStore(History):
+class SqlStore(ModelStore):
     """The truth, on SQLite (`sqlite:///FILE`) or PostgreSQL (`postgresql://…`). May be used by several threads.
 
     Raises `ConfigurationError` when the schema is not this code's, `Unavailable` from every method while the database
@@ -67,7 +65,7 @@ class SqlStore(History):
     def in_memory(cls) -> SqlStore:
         """An empty one for tests; it is gone when the process ends."""
         store = cls.__new__(cls)
-        History.__init__(store, Database("sqlite://"))
+        ModelStore.__init__(store, Database("sqlite://"))
         store._database.upgrade()
         return store
 
@@ -87,9 +85,11 @@ class SqlStore(History):
             return []
         with self._database.writing() as connection:
             last_event = locked(connection, "event_id")
-            self._insert_new(connection, tracklets, [_tracklet_row(decision.embedding) for decision in decisions])
-            self._insert_embeddings(connection, [decision.embedding for decision in decisions])
-            known = _assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
+            self._database.insert_new(
+                connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions]
+            )
+            insert_embeddings(connection, [decision.embedding for decision in decisions])
+            known = assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
             fresh = {d.embedding.tracklet_id: d for d in reversed(decisions) if d.embedding.tracklet_id not in known}
             chosen = list(reversed(fresh.values()))
             if not chosen:
@@ -97,7 +97,9 @@ class SqlStore(History):
             _refuse_taken_numbers(connection, decisions, chosen)
             self._update_identities(connection, chosen, decided_at)
             events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
-            connection.execute(_ASSIGN, [_assignment(decision) for decision in chosen])
+            connection.execute(
+                _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
+            )
             connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
             advance(connection, "event_id", events[-1].event_id)
             return events
@@ -105,7 +107,7 @@ class SqlStore(History):
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:
         """The identity of each tracklet that has one."""
         with self._database.reading() as connection:
-            return _assigned(connection, tracklet_ids)
+            return assigned(connection, tracklet_ids)
 
     def next_global_id(self) -> GlobalId:
         """One more than any number ever given out; numbers are never reused, not even when a person is deleted."""
@@ -122,84 +124,23 @@ class SqlStore(History):
         with self._database.writing() as connection:
             advance(connection, "published", max(up_to_event_id, locked(connection, "published")))
 
-    def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
-        """Assigned tracklets after row number `after_row`, and the number to continue from.
-
-        `vector` is `appearance` or `language`; the vectors are float32, as unit as float16 left them.
-        """
-        if vector not in _VECTORS:
-            raise ConfigurationError(f"vector {vector!r} is unknown; expected one of {', '.join(_VECTORS)}")
-        columns = (tracklets.c.tracklet_id, tracklets.c.global_id, tracklets.c.camera_id, tracklets.c.boot_id)
-        moments = (tracklets.c.track_id, tracklets.c.started_at, tracklets.c.ended_at)
-        query = (
-            select(embeddings.c.row, *columns, *moments, _VECTORS[vector])
-            .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row)
-            .where(tracklets.c.global_id.is_not(None))
-            .order_by(embeddings.c.row)
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            found = connection.execute(query).all()
-        numbers, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, vectors = (
-            zip(*found, strict=True) if found else ((),) * 9
-        )
-        rows = GalleryRows(
-            tracklet_ids=list(names),
-            global_ids=np.array(global_ids, np.int64),
-            camera_ids=list(camera_ids),
-            boot_ids=list(boot_ids),
-            track_ids=np.array(track_ids, np.int64),
-            started_at=np.array(started, np.float64),
-            ended_at=np.array(ended, np.float64),
-            vectors=_matrix(vectors, model_digest),
-        )
-        return rows, numbers[-1] if numbers else after_row
-
     # --- archive ------------------------------
 
     def archive_tracklet(self, tracklet: TrackletCrops) -> None:
         """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""
         with self._database.writing() as connection:
-            self._insert_new(connection, tracklets, [_tracklet_row(tracklet)])
-            self._insert_new(connection, crops, _crop_rows(tracklet))
+            self._database.insert_new(connection, tracklets, [tracklet_row(tracklet)])
+            self._database.insert_new(connection, crops, _crop_rows(tracklet))
 
     def upsert_camera(self, camera_id: CameraId, address: str, at: float) -> None:
         """Remember a camera, or its new address. `address` must come without credentials."""
         with self._database.writing() as connection:
-            self._insert_new(connection, cameras, [{"camera_id": camera_id, "address": address, "added_at": at}])
+            self._database.insert_new(
+                connection, cameras, [{"camera_id": camera_id, "address": address, "added_at": at}]
+            )
             connection.execute(update(cameras).where(cameras.c.camera_id == camera_id).values(address=address))
 
     # --- inside one transaction ------------------------------
-
-    def _insert_new(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows that exist stay as they are."""
-        insert = sqlite.insert if self._database.dialect == "sqlite" else postgresql.insert
-        connection.execute(insert(table).on_conflict_do_nothing(), rows)
-
-    def _insert_embeddings(self, connection: Connection, seen: Iterable[TrackletEmbedding]) -> None:
-        by_key = {(embedding.tracklet_id, embedding.model_digest): embedding for embedding in seen}
-        stored: set[tuple[str, str]] = set()
-        for part in in_parts([name for name, _ in by_key]):
-            query = select(embeddings.c.tracklet_id, embeddings.c.model_digest)
-            stored |= {(row[0], row[1]) for row in connection.execute(query.where(embeddings.c.tracklet_id.in_(part)))}
-        fresh = [embedding for key, embedding in by_key.items() if key not in stored]
-        if not fresh:
-            return
-        last = locked(connection, "row")
-        rows = [
-            {
-                "row": last + number,
-                "tracklet_id": embedding.tracklet_id,
-                "model_digest": embedding.model_digest,
-                "quality": embedding.quality,
-                "appearance": embedding.appearance,
-                "language": embedding.language,
-            }
-            for number, embedding in enumerate(fresh, start=1)
-        ]
-        connection.execute(embeddings.insert(), rows)
-        advance(connection, "row", last + len(fresh))
 
     def _update_identities(self, connection: Connection, decisions: Sequence[Decision], decided_at: float) -> None:
         """Open the identities that are missing, and widen all of them by their new tracklets."""
@@ -212,7 +153,7 @@ class SqlStore(History):
             {"global_id": one, "opened_at": decided_at, "first_seen_at": first, "last_seen_at": last, "tracklets": 0}
             for one, (first, last, _) in spans.items()
         ]
-        self._insert_new(connection, identities, opened)
+        self._database.insert_new(connection, identities, opened)
         widened: list[dict[str, Any]] = []
         for part in in_parts(list(spans)):
             for row in connection.execute(select(identities).where(identities.c.global_id.in_(part))):
@@ -227,15 +168,6 @@ class SqlStore(History):
                 )
         connection.execute(_WIDEN, widened)
         advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
-
-
-def _assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:
-    found: dict[TrackletId, GlobalId] = {}
-    for part in in_parts(tracklet_ids):
-        query = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(tracklets.c.global_id.is_not(None))
-        rows = connection.execute(query.where(tracklets.c.tracklet_id.in_(part)))
-        found |= {TrackletId(name): GlobalId(global_id) for name, global_id in rows}
-    return found
 
 
 def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision], chosen: Sequence[Decision]) -> None:
@@ -254,24 +186,12 @@ def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision],
         )
 
 
-def _tracklet_row(seen: TrackletCrops | TrackletEmbedding) -> dict[str, Any]:
-    return {
-        "tracklet_id": seen.tracklet_id,
-        "camera_id": seen.camera_id,
-        "boot_id": seen.boot_id,
-        "track_id": seen.track_id,
-        "sequence": seen.sequence,
-        "started_at": seen.started_at,
-        "ended_at": seen.ended_at,
-        "detections": seen.detections,
-    }
-
-
-def _assignment(decision: Decision) -> dict[str, Any]:
+def _assignment(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
     return {
         "which": decision.embedding.tracklet_id,
         "global_id": decision.global_id,
         "confidence": decision.confidence,
+        "assigned_event": event.event_id,
     }
 
 
@@ -309,14 +229,3 @@ def _event(event_id: int, decision: Decision, decided_at: float) -> IdentityEven
         confidence=decision.confidence,
         reason=decision.reason,
     )
-
-
-def _matrix(vectors: Sequence[bytes], model_digest: str) -> F32:
-    """Little-endian float16 bytes of one length → (N, D) float32."""
-    lengths = sorted({len(vector) // 2 for vector in vectors})
-    if len(lengths) > 1:
-        raise ModelVersionMismatch(
-            f"model {model_digest} has vectors of {' and '.join(map(str, lengths))} values in the database; "
-            "expected one dimension per digest: import the model again, so that it gets a digest of its own"
-        )
-    return np.frombuffer(b"".join(vectors), "<f2").reshape(len(vectors), -1 if vectors else 0).astype(np.float32)

@@ -1,21 +1,17 @@
-"""What the store promises on every database. PostgreSQL takes part when SIGHTLINE_TEST_POSTGRESQL holds the address of
-an empty database that may be wiped."""
+"""What the store promises on every database."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.database import Database
 from pipeline.adapters.history import Seen
 from pipeline.adapters.schema import embeddings, identities, identity_events, tracklets
-from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.store import SqlStore
 from pipeline.contracts import (
     CameraId,
     GlobalId,
@@ -28,27 +24,7 @@ from pipeline.errors import ConfigurationError, ModelVersionMismatch, Unavailabl
 from pipeline.interfaces import Decision
 from tests.fakes import DIGEST, DIMENSION, crop, embedding, tracklet, unit_vectors
 
-POSTGRESQL = os.environ.get("SIGHTLINE_TEST_POSTGRESQL")
 NOW = 1_700_000_000.0
-
-
-@pytest.fixture(params=["memory", "file", *(["postgresql"] if POSTGRESQL else [])])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
-    if request.param == "memory":
-        store = SqlStore.in_memory()
-    elif request.param == "file":
-        upgrade(url := f"sqlite:///{tmp_path / 'sightline.db'}")
-        store = SqlStore(url)
-    else:
-        assert POSTGRESQL is not None
-        database = Database(POSTGRESQL)
-        database.upgrade()
-        database.downgrade("base")
-        database.upgrade()
-        database.close()
-        store = SqlStore(POSTGRESQL)
-    yield store
-    store.close()
 
 
 def decide(seen: TrackletEmbedding, global_id: int, *, is_new: bool = False) -> Decision:

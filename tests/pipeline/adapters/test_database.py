@@ -84,6 +84,26 @@ def test_the_migrations_can_be_undone_and_done_again(url: str, tmp_path: Path) -
     database.check_schema()
 
 
+def test_decisions_made_before_models_could_change_keep_their_order(url: str) -> None:
+    database = Database(url)
+    database.upgrade("0001")
+    with database.writing() as connection:
+        for track_id in (1, 2, 3):
+            connection.exec_driver_sql(
+                "INSERT INTO tracklets (tracklet_id, camera_id, boot_id, track_id, sequence, started_at, ended_at,"
+                f" detections) VALUES ('gate/b/{track_id}/0', 'gate', 'b', {track_id}, 0, 1, 2, 3)"
+            )
+        for event_id, track_id in ((1, 2), (2, 1)):
+            connection.exec_driver_sql(
+                "INSERT INTO identity_events (event_id, kind, decided_at, global_id, tracklet_ids, is_new, confidence,"
+                f""" reason) VALUES ({event_id}, 'assigned', 5, 1, '["gate/b/{track_id}/0"]', 1, 0.5, '')"""
+            )
+    database.upgrade()
+    with database.reading() as connection:
+        found = connection.exec_driver_sql("SELECT tracklet_id, assigned_event FROM tracklets ORDER BY 1").all()
+    assert [tuple(row) for row in found] == [("gate/b/1/0", 2), ("gate/b/2/0", 1), ("gate/b/3/0", None)]
+
+
 def test_a_file_database_writes_ahead_and_syncs_each_commit(store: SqlStore) -> None:
     with store._database.reading() as connection:
         pragmas = {
@@ -94,7 +114,7 @@ def test_a_file_database_writes_ahead_and_syncs_each_commit(store: SqlStore) -> 
 
 
 def test_a_database_without_schema_is_refused_with_the_remedy(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="has schema none; expected 0001: start `sightline up`"):
+    with pytest.raises(ConfigurationError, match="has schema none; expected 0002: start `sightline up`"):
         SqlStore(url)
 
 
@@ -104,7 +124,9 @@ def test_a_database_of_a_newer_sightline_is_refused_and_left_alone(url: str, tmp
         file.execute("UPDATE alembic_version SET version_num = '0999'")
         file.commit()
     for attempt in (upgrade, SqlStore):
-        with pytest.raises(ConfigurationError, match="has schema 0999; this Sightline knows 0001: update Sightline"):
+        with pytest.raises(
+            ConfigurationError, match="has schema 0999; this Sightline knows 0001, 0002: update Sightline"
+        ):
             attempt(url)
 
 

@@ -1,0 +1,159 @@
+"""What the store promises about vectors of several models, and about the one that serves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
+from pipeline.interfaces import Coverage, Decision, FailedEmbedding, Position
+from tests.fakes import crop, embedding, tracklet, unit_vectors
+
+OLD, NEW = "old-model", "new-model"
+NOW = 1_700_000_000.0
+START = Position(float("-inf"), TrackletId(""))
+
+
+def archive(store: SqlStore, *track_ids: int, crops: tuple[Crop, ...] = (crop(b"jpeg"),)) -> None:
+    for track_id in track_ids:
+        store.archive_tracklet(tracklet(track_id, *crops))
+
+
+def decide(store: SqlStore, *track_ids: int, digest: str = OLD) -> None:
+    seen = [embedding(track_id=track_id, digest=digest) for track_id in track_ids]
+    store.commit_decisions([Decision(each, GlobalId(1), False, 0.9, "test") for each in seen], NOW)
+
+
+def named(track_id: int, digest: str = NEW) -> TrackletEmbedding:
+    return embedding(track_id=track_id, digest=digest)
+
+
+def missing(store: SqlStore, digest: str = NEW, undecided_before: float | None = None) -> list[int]:
+    found = store.missing(digest, START, 100, undecided_before)
+    return [tracklet_parts(place.tracklet_id)[2] for place in found]
+
+
+# --- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_vector_more_decides_nothing_and_is_written_once(store: SqlStore) -> None:
+    decide(store, 1)
+    events = store.events_after(0, 10)
+    assert store.add_vectors([named(1), named(1)]) == [named(1)]
+    assert store.add_vectors([named(1)]) == []
+    assert store.events_after(0, 10) == events
+    assert store.gallery(NEW, "appearance", 0, 10)[0].global_ids.tolist() == [1]
+    assert store.gallery(OLD, "appearance", 0, 10)[0].global_ids.tolist() == [1]
+
+
+def test_a_vector_of_an_unknown_tracklet_is_kept_for_its_decision(store: SqlStore) -> None:
+    seen = embedding(track_id=7, digest=NEW, vector=unit_vectors(np.random.default_rng(0), 1)[0])
+    assert store.add_vectors([seen]) == [seen]
+    assert store.gallery(NEW, "appearance", 0, 10)[0].tracklet_ids == []
+    assert store.undecided(NEW, 10) == []  # its crops are not archived yet
+    archive(store, 7)
+    (waiting,) = store.undecided(NEW, 10)
+    assert waiting == seen.model_copy(update={"crop_keys": (crop(b"jpeg").key,)})
+    assert store.undecided(OLD, 10) == []
+    decide(store, 7, digest=NEW)
+    assert store.undecided(NEW, 10) == []
+
+
+def test_those_who_wait_are_decided_from_the_earliest_on(store: SqlStore) -> None:
+    for track_id, started_at in ((1, 30.0), (2, 10.0), (3, 20.0)):
+        store.add_vectors([embedding(track_id=track_id, digest=NEW, started_at=started_at, ended_at=40.0)])
+        archive(store, track_id)
+    assert [seen.track_id for seen in store.undecided(NEW, 2)] == [2, 3]
+
+
+def test_the_gallery_comes_in_the_order_of_decisions_whenever_its_vectors_were_made(store: SqlStore) -> None:
+    decide(store, 3, 1, 2)
+    store.add_vectors([named(1), named(2)])
+    store.add_vectors([named(3)])
+    order = [(rows.track_ids.tolist(), place) for rows, place in (store.decided(NEW, 0, 2), store.decided(NEW, 2, 9))]
+    assert order == [([3, 1], 2), ([2], 3)]
+    assert store.decided(NEW, 3, 9)[1] == 3
+    assert store.gallery(NEW, "appearance", 3, 10)[0].track_ids.tolist() == [1, 2, 3]
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+def test_archived_people_without_a_vector_are_missing_until_it_comes(store: SqlStore) -> None:
+    archive(store, 1, 2, 3)
+    decide(store, 1, 2, 3, 4)  # of 4 no crop was kept, so nothing can be made up
+    assert (missing(store, OLD), missing(store)) == ([], [1, 2, 3])
+    assert store.coverage(NEW) == Coverage(covered=0, expected=3, failed=0)
+    store.add_vectors([named(2)])
+    assert missing(store) == [1, 3]
+    assert store.coverage(NEW) == Coverage(covered=1, expected=3, failed=0)
+    assert store.coverage(NEW).share == pytest.approx(1 / 3)
+
+
+def test_the_undecided_are_missing_only_when_asked_for_and_late(store: SqlStore) -> None:
+    archive(store, 1)
+    assert missing(store) == []
+    assert missing(store, undecided_before=4.0) == []  # it ended at 4
+    assert missing(store, undecided_before=4.1) == [1]
+    assert store.coverage(NEW) == Coverage(0, 0, 0)
+
+
+def test_what_cannot_be_embedded_is_counted_and_waited_for_no_more(store: SqlStore) -> None:
+    archive(store, 1, 2)
+    decide(store, 1, 2)
+    failure = FailedEmbedding(named(1).tracklet_id, NEW, "crop 0 is gone" * 99)
+    store.note_failures([failure, failure], NOW)
+    store.note_failures([failure], NOW)
+    assert missing(store) == [2]
+    assert store.coverage(NEW) == Coverage(covered=0, expected=1, failed=1)
+    assert store.coverage("a-third-model").failed == 0
+
+
+def test_the_archive_is_walked_by_the_ends_of_tracklets_and_on_from_any_of_them(store: SqlStore) -> None:
+    for track_id, ended_at in ((5, 30.0), (6, 10.0), (8, 20.0), (7, 20.0)):
+        store.archive_tracklet(tracklet(track_id, crop(b"jpeg")).model_copy(update={"ended_at": ended_at}))
+    decide(store, 5, 6, 7, 8)
+    first = store.missing(NEW, START, 2)
+    rest = store.missing(NEW, first[-1], 9)
+    assert [tracklet_parts(place.tracklet_id)[2] for place in first + rest] == [6, 7, 8, 5]
+
+
+# --- which model serves -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_switch_needs_no_vectors_and_a_later_one_needs_them_all(store: SqlStore) -> None:
+    archive(store, 1, 2)
+    decide(store, 1, 2)
+    assert store.model_switches(1) == []
+    first = store.switch_model(OLD, 0, NOW, "first")
+    assert first is not None and store.model_switches(9) == [first]
+    assert store.switch_model(NEW, 1, NOW, "promoted") is None
+    store.add_vectors([named(1)])
+    assert store.switch_model(NEW, 1, NOW, "promoted") is None
+    store.note_failures([FailedEmbedding(named(2).tracklet_id, NEW, "gone")], NOW)
+    second = store.switch_model(NEW, 1, NOW + 5, "promoted")
+    assert second is not None
+    assert (second.number, second.model_digest, second.switched_at, second.reason) == (2, NEW, NOW + 5, "promoted")
+    assert store.model_switches(9) == [second, first]
+
+
+def test_of_two_who_switch_at_once_the_second_changes_nothing(store: SqlStore) -> None:
+    store.switch_model(OLD, 0, NOW, "first")
+    assert store.switch_model(NEW, 0, NOW, "first") is None
+    store.switch_model(NEW, 1, NOW, "promoted")
+    assert store.switch_model("a-third-model", 1, NOW, "promoted") is None
+    assert [switch.model_digest for switch in store.model_switches(9)] == [NEW, OLD]
+
+
+def test_an_empty_archive_is_covered_at_once(store: SqlStore) -> None:
+    decide(store, 1)
+    store.switch_model(OLD, 0, NOW, "first")
+    assert store.switch_model(NEW, 1, NOW, "promoted") is not None
+
+
+def test_a_database_that_was_used_before_tells_its_model_by_its_newest_vector(store: SqlStore) -> None:
+    assert store.newest_vector_digest() is None
+    decide(store, 1)
+    decide(store, 2, digest=NEW)
+    assert store.newest_vector_digest() == NEW
