@@ -46,9 +46,10 @@ class Calibration(_Part):
     appearance_threshold: Similarity  # recommended least similarity for "the same person"
     appearance_false_match_share: Share  # of pairs of different persons at or above that threshold
     appearance_recall: Share  # of pairs of one person at or above it
-    language: LogisticCurve  # that a sentence was written about the person
-    language_threshold: Similarity  # below it for every person, the answer is "no confident match"
-    language_false_match_share: Share  # of wrong pairs of sentence and person at or above it
+    # None: no sentences were at hand
+    language: LogisticCurve | None = None  # that a sentence was written about the person
+    language_threshold: Similarity | None = None  # below it for every person, the answer is "no confident match"
+    language_false_match_share: Share | None = None  # of wrong pairs of sentence and person at or above it
     measured_on: str
 
 

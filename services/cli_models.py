@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from services import cli_model_work
+
 if TYPE_CHECKING:
     from reid_models.registry import Model, Registry
 
 app = typer.Typer(help="The models of this site: look at them, let one serve, go back.", no_args_is_help=True)
+app.command("import")(cli_model_work.import_)
 console = Console()
 
 ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]

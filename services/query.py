@@ -125,10 +125,10 @@ def search_config(measured: ModelCalibration | None) -> SearchConfig:
     if measured is None:
         return SearchConfig(text=_UNCALIBRATED, appearance=_UNCALIBRATED)
     language, appearance = measured.language, measured.appearance
-    return SearchConfig(
-        text=Calibration(language.slope, language.intercept, measured.language_threshold),
-        appearance=Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold),
-    )
+    text = _UNCALIBRATED
+    if language is not None and measured.language_threshold is not None:
+        text = Calibration(language.slope, language.intercept, measured.language_threshold)
+    return SearchConfig(text, Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold))
 
 
 def _check_database(url: str) -> None:

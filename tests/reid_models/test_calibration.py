@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from pipeline.contracts import Embeddings
 from reid_models.benchmarks import EmbeddedSet
-from reid_models.calibration import calibrate, fit_logistic_curve
+from reid_models.calibration import calibrate, calibrate_appearance, fit_logistic_curve
 
 
 @given(st.integers(0, 2**31), st.floats(0.1, 0.4), st.integers(5, 40), st.integers(40, 200))
@@ -52,4 +52,6 @@ def test_the_stated_false_match_share_is_that_of_the_pairs() -> None:
     assert calibration.appearance_false_match_share == pytest.approx(share, abs=2e-4)
     assert share <= 0.0015
     assert calibration.appearance_recall > 0.5
-    assert calibration.language.slope > 0
+    assert calibration.language is not None and calibration.language.slope > 0
+    without_words = calibrate_appearance(EmbeddedSet(query, gallery, identities, cameras, identities, cameras), "a toy")
+    assert without_words.appearance == calibration.appearance and without_words.language is None

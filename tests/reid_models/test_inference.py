@@ -107,6 +107,7 @@ def test_the_shipped_bundle_is_small_calibrated_and_the_default(shipped: BundleE
     assert manifest.name == "sightline-small"
     assert shipped.digest == manifest.digest
     assert shipped.calibration is not None
+    assert shipped.calibration.language is not None
     assert shipped.calibration.appearance.slope > 0 and shipped.calibration.language.slope > 0
     assert shipped.unknown_words("a woman in a red coat with a backpack") == []
 

@@ -1,0 +1,59 @@
+"""The commands `sightline models import` and `models bench`: bring a model, and see what it costs here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.errors import ConfigurationError
+
+console = Console()
+
+ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept [default: var]")]
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="ViT-B-16/openai, ViT-B-16/FILE, hf-hub:owner/model, local-dir:FOLDER, or a bundle")
+    ],
+    name: Annotated[str | None, typer.Option(help="What it is called here [default: as the source]")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="As 256x128; positions are resized [default: the model's]")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="What its publisher allows [default: unknown]")] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="Folder or zip in the Market-1501 layout, of people it does not know"),
+    ] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="Sentences about them as JSON [default: captions.json in DATA]")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a model that others trained into a bundle of this site. It serves once it is promoted."""
+    from services.model_import import ModelImport, import_model, print_import
+    from services.runtime import open_registry
+    from services.settings import load
+
+    if captions is not None and calibrate is None:
+        raise ConfigurationError("--captions is given without pictures; expected --calibrate DATA beside it")
+    size = None if image_size is None else parsed_size(image_size)
+    registry = open_registry(load(config, {} if data_dir is None else {"data_dir": data_dir}))
+    wanted = ModelImport(source, name, size, licence, calibrate, captions)
+    with console.status(f"Importing {source}…"):
+        manifest = import_model(registry, wanted)
+    print_import(manifest, console)
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    """`256x128` → (height, width) in pixels."""
+    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if found is None:
+        raise ConfigurationError(f"the size is {text!r}; expected height x width in pixels, as 256x128")
+    return int(found[1]), int(found[2])
