@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from reid_models.augmix import AugMixConfig, augmix
 from reid_models.colours import colour_jitter, grayscale
+from reid_models.degradations import hide, motion_blur, rebox
 from reid_models.draws import chosen_places, uniform
 
 GREY = 127.5
@@ -67,16 +68,23 @@ class AugmentConfig:
     augmix: AugMixConfig = field(default_factory=AugMixConfig)
     erase_fill: EraseFill = "colour"
     normalisation: Normalisation = IMAGENET  # whose mean, or noise, fills what is erased
+    rebox_probability: float = 0.0
+    rebox_strength: float = 0.15  # of each side: how far the detector's box may be wrong
+    hide_probability: float = 0.0
+    motion_blur_probability: float = 0.0
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """All changes in order; the size stays."""
     # Channel by channel: most of these operations are slow on the channels-last layout of decoded pictures.
     images = flip(images.contiguous(), config.flip_probability, generator)
+    images = rebox(images, config.rebox_probability, config.rebox_strength, generator)
     images = shift(images, round(config.pad_share * images.shape[2]), generator, config.pad_value)
     images = grayscale(images, config.grayscale_probability, generator)
     images = jitter(images, config.jitter_strength, generator)
     images = colour_jitter(images, config.colour_probability, config.colour_strengths, generator)
+    images = hide(images, config.hide_probability, generator)
+    images = motion_blur(images, config.motion_blur_probability, generator)
     images = blur_by_downscaling(images, config.blur_probability, config.smallest_scale, generator)
     images = augmix(images, config.augmix, generator)
     return erase(

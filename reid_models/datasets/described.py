@@ -35,12 +35,6 @@ class DescribedPeople:
     captions: tuple[tuple[str, ...], ...]  # written by people; empty for many labels
     attributes: tuple[Mapping[str, int], ...]
 
-    def sentences(self, label: int, rng: np.random.Generator) -> tuple[str, str]:
-        """A caption, where there is one, and a sentence made from attributes; else two of the latter."""
-        made = attribute_sentence(self.attributes[label], rng)
-        written = self.captions[label]
-        return made, str(rng.choice(written)) if written else attribute_sentence(self.attributes[label], rng)
-
     def all_words(self, rng: np.random.Generator) -> Iterator[str]:
         """Every caption, and the attributes in several wordings."""
         for captions, attributes in zip(self.captions, self.attributes, strict=True):

@@ -16,9 +16,17 @@ def image_text_loss(
     outside the mean over positives, as in supervised contrastive learning (Khosla et al. 2020, L_out) and stage 1 of
     CLIP-ReID. An item without a positive on the other side is left out of its direction.
     """
-    similarity = scale * image_features @ text_features.T
-    positive = image_labels[:, None] == text_labels[None, :]
-    return (_one_way(similarity, positive) + _one_way(similarity.T, positive.T)) / 2
+    return truth_matching_loss(image_features, text_features, image_labels[:, None] == text_labels[None, :], scale)
+
+
+def truth_matching_loss(images: Tensor, texts: Tensor, is_true: Tensor, scale: Tensor) -> Tensor:
+    """As `image_text_loss`, where `is_true[i, j]` says that sentence j is true of image i, whoever it is about.
+
+    A description such as "a man in black" is true of many people; held against them as false, it teaches the model
+    to tell people apart by what the sentence does not say.
+    """
+    similarity = scale * images @ texts.T
+    return (_one_way(similarity, is_true) + _one_way(similarity.T, is_true.T)) / 2
 
 
 def prompt_contrastive_loss(images: Tensor, texts: Tensor, labels: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
 """The small bundle: a light CNN and a small text tower, trained from scratch in two stages.
 
 1. `appearance`: identity loss with label smoothing on the neck's features and batch-hard triplet loss on the pooled
-   ones (Luo et al. 2019), at rising image size.
+   ones (Luo et al. 2019), at rising image size. With a teacher (`teacher.py`) also its features of every picture,
+   predicted from ours, and the similarities of all pairs of a batch (`losses/distillation.py`); a third of the pictures
+   are then invented people (`datasets/composites.py`). The teacher has seen the clean picture, the student a spoilt one
+   (`degradations.py`), so it learns to see through loose boxes, blur and people in front.
 2. `language`: the same losses, plus a symmetric image-text loss between the images of a batch and two sentences about
-   each of its identities. All towers learn.
+   each of its people, where a sentence counts as true of everybody of whom it is, and the coded attributes, told from
+   the language features. All towers learn.
 """
 
 from __future__ import annotations
@@ -21,28 +25,44 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reid_models.datasets.described import DescribedPeople, Source, read_described_people
-from reid_models.datasets.sample import I64
-from reid_models.datasets.training_sets import U8, decoded_images
+from reid_models.datasets.composites import Composites, draw_composites
+from reid_models.datasets.described import Source, read_described_people
+from reid_models.datasets.lessons import INVENTED, Lessons, is_yes, lessons_of_people, with_inventions
+from reid_models.datasets.market1501 import read_query_and_gallery
+from reid_models.datasets.sample import I64, cameras_of, identities_of
+from reid_models.datasets.training_sets import decoded_images
 from reid_models.distributed import gathered
 from reid_models.encoder import ImageFeatures, PersonEncoder, channels_last, person_cnn_architecture
+from reid_models.evaluation import score_image_features
+from reid_models.extraction import extract
 from reid_models.loader import LoaderConfig
-from reid_models.losses.contrastive import image_text_loss
+from reid_models.losses.contrastive import truth_matching_loss
+from reid_models.losses.distillation import attribute_loss, feature_distillation_loss, relation_distillation_loss
 from reid_models.losses.metric import batch_hard_triplet_loss, identity_loss
 from reid_models.manifest import Training
 from reid_models.publishing import assemble, data_digest, publish
 from reid_models.samplers import identity_batches
 from reid_models.schedules import Optimisation, OptimiserConfig, Schedule
-from reid_models.trainer import Losses, Method, Run, Stage, TrainerConfig, train
+from reid_models.teacher import Teacher
+from reid_models.trainer import Figures, Losses, Method, Run, Stage, TrainerConfig, train
+from reid_models.transforms import AugmentConfig
 from reid_models.vocabulary import UNKNOWN, learn_vocabulary
 
+log = logging.getLogger(__name__)
+
 FULL = (128, 64)  # height, width of the images in memory
-LOW, HIGH = (96, 48), (112, 56)  # of the tower's input: most is learnt at the small size, which costs a quarter less
+LOW = (96, 48)  # of the tower's input at first: most is learnt at the small size, which costs half
 WORD_DROPOUT = 0.1
 LEAST_COUNT = 2  # a word seen once in training teaches nothing
+COMPOSITES = 40_000
+FEATURE_WEIGHT, RELATION_WEIGHT = 4.0, 20.0  # of the teacher's two losses; both then start near the identity loss
+ATTRIBUTE_WEIGHT = 1.0
 LICENCE = (
     "research and evaluation only: trained on Market-1501 and CUHK-PEDES captions, which are licensed for research; "
     "train on your own data for production"
+)
+CAMERAS_FAULTS = AugmentConfig(
+    erase_probability=0.4, rebox_probability=0.5, hide_probability=0.1, motion_blur_probability=0.1
 )
 
 
@@ -56,14 +76,15 @@ class StageConfig:
     loader: LoaderConfig
     identities_per_batch: int = 16
     images_per_identity: int = 4
+    inventions_per_batch: int = 32  # where there is a teacher
 
     def optimiser(self) -> OptimiserConfig:
         schedule = Schedule(self.warm_up_epochs, epochs=self.epochs)
         return OptimiserConfig(self.learning_rate, 0.02, "adamw", decays_vectors=False, schedule=schedule)
 
 
-APPEARANCE = StageConfig(12, 1e-3, 2.0, LoaderConfig(((0, LOW),)))
-LANGUAGE = StageConfig(24, 8e-4, 0.5, LoaderConfig(((0, LOW), (8, HIGH))))
+APPEARANCE = StageConfig(8, 1e-3, 2.0, LoaderConfig(((0, LOW),), CAMERAS_FAULTS))
+LANGUAGE = StageConfig(28, 1e-3, 0.5, LoaderConfig(((0, LOW), (17, FULL)), CAMERAS_FAULTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,52 +92,63 @@ class Recipe:
     """What is trained and how."""
 
     tower: str = "person_cnn_small"
-    input_size: tuple[int, int] = HIGH
+    input_size: tuple[int, int] = FULL
     appearance: StageConfig = APPEARANCE
     language: StageConfig = LANGUAGE
-    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(gradient_norm=5.0))
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(gradient_norm=5.0, evaluate_epochs=4))
 
 
-def small(people: DescribedPeople, images: U8, recipe: Recipe) -> tuple[Method, SmallModel]:
+def small(lessons: Lessons, recipe: Recipe) -> tuple[Method, SmallModel]:
     """Both stages over one model; each has its own optimiser."""
     torch.manual_seed(recipe.trainer.seed)
-    model = SmallModel(people, recipe)
+    model = SmallModel(lessons, recipe)
     optimisers = {
-        "appearance": Optimisation(recipe.appearance.optimiser(), [model.encoder, model.classifier]),
-        "language": Optimisation(recipe.language.optimiser(), [model.encoder, model.classifier]),
+        "appearance": Optimisation(recipe.appearance.optimiser(), [model]),
+        "language": Optimisation(recipe.language.optimiser(), [model]),
     }
     stages = (
-        AppearanceStage(model, people, images, recipe.appearance),
-        LanguageStage(model, people, images, recipe.language),
+        AppearanceStage(model, lessons, recipe.appearance),
+        LanguageStage(model, lessons, recipe.language),
     )
     return Method(model, optimisers, stages), model
 
 
 class SmallModel(nn.Module):
-    """The encoder with its identity classifier and the words that it knows."""
+    """The encoder, the words that it knows, and what only training needs: classifiers of identity and attributes, and
+    the prediction of the teacher's features.
+    """
 
-    def __init__(self, people: DescribedPeople, recipe: Recipe) -> None:
+    def __init__(self, lessons: Lessons, recipe: Recipe) -> None:
         super().__init__()
-        words = people.all_words(np.random.default_rng(recipe.trainer.seed))
+        words = lessons.people.all_words(np.random.default_rng(recipe.trainer.seed))
         self.vocabulary = learn_vocabulary(words, LEAST_COUNT)
         architecture = person_cnn_architecture(recipe.tower, recipe.input_size, self.vocabulary.size)
         self.encoder = channels_last(PersonEncoder(architecture))
-        self.classifier = nn.Linear(self.encoder.appearance_width, len(people.captions), bias=False)
+        self.classifier = nn.Linear(self.encoder.appearance_width, len(lessons.people.captions), bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
+        self.attributes = nn.Linear(self.encoder.language_width, len(lessons.attribute_names))
+        width = lessons.taught.shape[1]
+        self.taught = nn.Linear(self.encoder.appearance_width, width) if width else None
 
 
 class AppearanceStage(Stage):
-    """Identity loss on the neck's features, batch-hard triplet loss on the pooled ones."""
+    """Identity loss on the neck's features, batch-hard triplet loss on the pooled ones, and the teacher's losses."""
 
     name = "appearance"
 
-    def __init__(self, model: SmallModel, people: DescribedPeople, images: U8, config: StageConfig) -> None:
-        self.model, self.people, self.config = model, people, config
-        self.images, self.loader, self.epochs, self.optimisers = images, config.loader, config.epochs, (self.name,)
+    def __init__(self, model: SmallModel, lessons: Lessons, config: StageConfig) -> None:
+        self.model, self.lessons, self.config = model, lessons, config
+        self.images, self.loader, self.epochs, self.optimisers = (
+            lessons.images, config.loader, config.epochs, (self.name,),
+        )  # fmt: skip
+        self.inventions = np.flatnonzero(lessons.labels == INVENTED)
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Sequence[I64]:
         config = self.config
-        return list(identity_batches(self.people.labels, config.identities_per_batch, config.images_per_identity, rng))
+        known = identity_batches(self.lessons.labels, config.identities_per_batch, config.images_per_identity, rng)
+        if not len(self.inventions):
+            return list(known)
+        return [np.concatenate([batch, rng.choice(self.inventions, config.inventions_per_batch)]) for batch in known]
 
     def losses(self, indices: I64, images: Tensor | None) -> Losses:
         assert images is not None
@@ -124,17 +156,35 @@ class AppearanceStage(Stage):
 
     def appearance_losses(self, features: ImageFeatures, indices: I64) -> dict[str, Tensor]:
         appearance, pooled = gathered(features.appearance), gathered(features.pooled)
-        labels = torch.from_numpy(self.people.labels[indices]).to(pooled.device)
-        logits = self.model.classifier(appearance)
+        labels = torch.from_numpy(self.lessons.labels[indices]).to(pooled.device)
+        is_known = labels != INVENTED
+        logits = self.model.classifier(appearance[is_known])
         with torch.autocast(logits.device.type, enabled=False):
-            return {
-                "identity": identity_loss(logits.float(), labels),
+            found = {
+                "identity": identity_loss(logits.float(), labels[is_known]),
                 "triplet": batch_hard_triplet_loss(pooled.float(), labels),
+            }
+        return {**found, **self.lessons_of_the_teacher(appearance, indices)}
+
+    def lessons_of_the_teacher(self, appearance: Tensor, indices: I64) -> dict[str, Tensor]:
+        """Nothing without a teacher, or where it was asked about no picture of the batch."""
+        taught = torch.from_numpy(self.lessons.taught[indices]).to(appearance.device)
+        has_lesson = taught.any(dim=1)
+        if self.model.taught is None or not has_lesson.any():
+            return {}
+        wanted = taught[has_lesson]
+        predicted = self.model.taught(appearance[has_lesson])
+        with torch.autocast(appearance.device.type, enabled=False):
+            own = functional.normalize(appearance[has_lesson].float(), dim=1)
+            guess = functional.normalize(predicted.float(), dim=1)
+            return {
+                "teacher": FEATURE_WEIGHT * feature_distillation_loss(guess, wanted),
+                "teacher_relations": RELATION_WEIGHT * relation_distillation_loss(own, wanted),
             }
 
 
 class LanguageStage(AppearanceStage):
-    """The same, and each image against two sentences about each identity of the batch."""
+    """The same, each image against sentences about the people of the batch, and its attributes."""
 
     name = "language"
 
@@ -146,28 +196,71 @@ class LanguageStage(AppearanceStage):
         assert images is not None
         features = self.model.encoder(images)
         device = images.device
-        token_ids, text_labels = self.draw_sentences(np.unique(self.people.labels[indices]).tolist(), self._rng)
+        subjects = self.lessons.subjects[indices]
+        token_ids, is_true = self.draw_sentences(subjects, self._rng)
         texts = self.model.encoder.embed_tokens(token_ids.to(device))
         language = gathered(features.language)
+        holds, is_known = is_yes(self.lessons.codes[subjects])
         # Similarities times the scale need more digits than bfloat16 has.
         with torch.autocast(device.type, enabled=False):
-            contrastive = image_text_loss(
-                functional.normalize(language.float(), dim=1),
-                torch.from_numpy(self.people.labels[indices]).to(device),
+            shown = functional.normalize(language.float(), dim=1)
+            matching = truth_matching_loss(
+                shown,
                 functional.normalize(texts.float(), dim=1),
-                text_labels.to(device),
+                is_true.to(device),
                 self.model.encoder.similarity_scale(),
             )
-        return {**self.appearance_losses(features, indices), "image_text": contrastive}
+            attributes = attribute_loss(
+                self.model.attributes(language.float()),
+                torch.from_numpy(holds).to(device),
+                torch.from_numpy(is_known).to(device),
+            )
+        return {
+            **self.appearance_losses(features, indices),
+            "image_text": matching,
+            "attributes": ATTRIBUTE_WEIGHT * attributes,
+        }
 
-    def draw_sentences(self, labels: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Two sentences for each label, some words hidden so that a sentence is more than its rarest word."""
+    def draw_sentences(self, subjects: I64, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Sentences about the subjects of a batch, as token ids (T, context length), and of which of the batch's images
+        they are true (B, T). Some words are hidden, so that a sentence is more than its rarest word.
+        """
         vocabulary = self.model.vocabulary
-        sentences = [sentence for label in labels for sentence in self.people.sentences(label, rng)]
-        token_ids = vocabulary.encode(sentences, self.model.encoder.context_length)
+        sentences = [
+            sentence for subject in np.unique(subjects).tolist() for sentence in self.lessons.sentences(subject, rng)
+        ]
+        token_ids = vocabulary.encode([sentence.text for sentence in sentences], self.model.encoder.context_length)
         is_word = (token_ids > UNKNOWN) & (token_ids < vocabulary.size - 1)
         hidden = torch.from_numpy(rng.random(token_ids.shape) < WORD_DROPOUT) & is_word
-        return token_ids.masked_fill(hidden, UNKNOWN), torch.tensor(labels).repeat_interleave(2)
+        return token_ids.masked_fill(hidden, UNKNOWN), torch.from_numpy(self.lessons.truth(sentences, subjects))
+
+
+def validation(model: SmallModel, data: Path, size: tuple[int, int]) -> Figures:
+    """Cross-camera scores of the appearance vectors on the query and gallery of `data`."""
+    parts = read_query_and_gallery(data)
+    query, gallery = (
+        extract(model, lambda batch: model.encoder(batch).appearance, decoded_images(part, FULL), size).numpy()
+        for part in (parts.query, parts.gallery)
+    )
+    scores = score_image_features(
+        query, gallery, identities_of(parts.query), cameras_of(parts.query),
+        identities_of(parts.gallery), cameras_of(parts.gallery),
+    )  # fmt: skip
+    return {"mean_average_precision": scores.mean_average_precision, "rank_1": scores.rank(1)}
+
+
+def taught_lessons(lessons: Lessons, count: int, teacher: Teacher, cache: Path, seed: int) -> Lessons:
+    """With composites of the first `count` pictures. What the teacher says takes minutes, so it is kept in `cache`."""
+    rng = np.random.default_rng(seed)
+    composites: Composites = draw_composites(lessons.images[:count], COMPOSITES, rng)
+    if not cache.exists():
+        pictures = lessons.images[:count]
+        both = teacher.features(pictures) + teacher.features(np.ascontiguousarray(pictures[:, :, ::-1]))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        made = teacher.features(composites.images)
+        np.savez(cache, pictures=both / np.linalg.norm(both, axis=1, keepdims=True), composites=made)
+    kept = np.load(cache)
+    return with_inventions(lessons, kept["pictures"], composites, kept["composites"])
 
 
 def main(
@@ -175,26 +268,39 @@ def main(
     captions: Annotated[Path, typer.Option(help="JSON of captions")],
     attributes: Annotated[Path, typer.Option(help="JSON of coded attributes")],
     out: Annotated[Path, typer.Option(help="The bundle folder to write")],
+    teacher: Annotated[
+        Path | None, typer.Option(help="A network (OpenVINO, ONNX) whose view of people is learnt")
+    ] = None,
     extra: Annotated[list[Path], typer.Option(help="Folder of `sightline simulate --crops`, for training")] = [],  # noqa: B006
-    validation: Annotated[list[Path], typer.Option(help="The same, for validation")] = [],  # noqa: B006
+    checked: Annotated[list[Path], typer.Option(help="The same, for validation")] = [],  # noqa: B006
     threads: Annotated[int, typer.Option(help="CPU threads; one is faster where others compute")] = 2,
 ) -> None:
-    """Train the small bundle and write it, scored and calibrated."""
+    """Train the small bundle and write it, scored and calibrated. A run that was stopped goes on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     market = Source(data, captions, attributes)
     people = read_described_people([market, *map(simulated, extra)])
     recipe = Recipe()
-    digest = data_digest(people)
-    method, model = small(people, decoded_images(people.samples, FULL), recipe)
-    train(method, recipe.trainer, Run(out.with_name(f"{out.name}-checkpoints"), {"method": "small"}, digest))
-    description = f"{len(people.samples)} images of {len(people.captions)} people: {data.name} and {len(extra)} more"
-    training = Training(description=description, data_digest=digest)
+    work = out.with_name(f"{out.name}-checkpoints")
+    lessons = lessons_of_people(people, decoded_images(people.samples, FULL))
+    told = ""
+    if teacher is not None:
+        described_first = len(read_described_people([market]).samples)
+        lessons = taught_lessons(
+            lessons, described_first, Teacher(teacher, threads=threads), work / "teacher.npz", recipe.trainer.seed
+        )
+        told = f"; learnt from {teacher.stem}, a network that others trained"
+    method, model = small(lessons, recipe)
+    run = Run(work, {"method": "small"}, data_digest(people), lambda: validation(model, data, recipe.input_size))
+    train(method, recipe.trainer, run)
+    description = (
+        f"{len(people.samples)} images of {len(people.captions)} people: {data.name} and {len(extra)} more{told}"
+    )
+    training = Training(description=description, data_digest=data_digest(people))
     encoder = model.encoder.eval()
     today = datetime.now(UTC).date()
     bundle = assemble(out.name, today, encoder, model.vocabulary, training, LICENCE, recipe.input_size)
-    checked = {"market1501": market} | {folder.name: simulated(folder) for folder in validation}
-    publish(out, bundle, checked)
+    publish(out, bundle, {"market1501": market} | {folder.name: simulated(folder) for folder in checked})
 
 
 def simulated(folder: Path) -> Source:

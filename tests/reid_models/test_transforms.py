@@ -28,8 +28,10 @@ from reid_models.transforms import (
 seeds = st.integers(0, 2**31)
 OFF = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.5, 0.0)
 EVERYTHING = AugmentConfig(
-    blur_probability=0.7, grayscale_probability=0.3, colour_probability=0.7, augmix=AugMixConfig(0.7), erase_fill="mean"
-)
+    blur_probability=0.7, grayscale_probability=0.3, colour_probability=0.7,
+    augmix=AugMixConfig(0.7), erase_fill="mean",
+    rebox_probability=0.7, hide_probability=0.7, motion_blur_probability=0.7,
+)  # fmt: skip
 
 
 def some_images(count: int = 3, height: int = 20, width: int = 10) -> torch.Tensor:

@@ -16,6 +16,7 @@ from reid_models.losses.contrastive import (
     image_text_loss,
     info_nce_loss,
     prompt_contrastive_loss,
+    truth_matching_loss,
 )
 from tests.reid_models.losses.naive import Row, dot, mean, random_rows, softmax_cost, unit_rows
 
@@ -62,6 +63,16 @@ def test_image_text_loss_equals_a_naive_loop(seed: int, image_labels: list[int],
     loss = image_text_loss(
         images, torch.tensor(image_labels), texts, torch.tensor(text_labels), torch.tensor(7.0, dtype=torch.float64)
     )
+    assert math.isclose(loss.item(), (forth + back) / 2, abs_tol=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_truth_matching_loss_equals_a_naive_loop(seed: int, is_true: list[list[bool]]) -> None:
+    images, texts = unit_rows(seed, len(is_true), 5), unit_rows(seed + 1, 3, 5)
+    forth = naive_one_way(images.tolist(), texts.tolist(), is_true, 7.0)
+    back = naive_one_way(texts.tolist(), images.tolist(), turned(is_true), 7.0)
+    loss = truth_matching_loss(images, texts, torch.tensor(is_true), torch.tensor(7.0, dtype=torch.float64))
     assert math.isclose(loss.item(), (forth + back) / 2, abs_tol=1e-9)
 
 
