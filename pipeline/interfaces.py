@@ -19,7 +19,9 @@ from pipeline.contracts import (
     GlobalId,
     IdentityEvent,
     Image,
+    LoadedModels,
     Message,
+    ServingModel,
     StreamName,
     TrackletCrops,
     TrackletEmbedding,
@@ -189,6 +191,25 @@ class StatusBoard(Protocol):
     def statuses(self) -> list[CameraStatus]: ...
 
     def snapshot(self, camera_id: CameraId) -> bytes | None: ...
+
+
+class ModelBoard(Protocol):
+    """What matcher and embedders tell one another about models: Redis in production, memory in tests.
+
+    Every method raises `Unavailable` while the server does not answer.
+    """
+
+    def announce(self, serving: ServingModel) -> None:
+        """By the matcher: with which model it compares now."""
+
+    def serving(self) -> ServingModel | None:
+        """The last announcement; None before the first."""
+
+    def report(self, loaded: LoadedModels) -> None:
+        """By an embedder: of which models it gives vectors now."""
+
+    def reports(self) -> list[LoadedModels]:
+        """The newest report of each embedder that has reported lately, by name."""
 
 
 # --- state ------------------------------

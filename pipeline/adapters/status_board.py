@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.adapters.bus_rules import BusConfig
+from pipeline.adapters.packing import pack, unpack
 from pipeline.adapters.redis_bus import site_key
 from pipeline.adapters.redis_connection import RedisConnection
-from pipeline.contracts import CameraId, CameraStatus, decode, encode
+from pipeline.contracts import CameraId, CameraStatus
 from pipeline.errors import InvalidMessage
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ _SET_UNLOGGED = """
 redis.set_repl(redis.REPL_NONE)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 """
-_SEPARATOR = b"\x00"  # between type, version and body; neither of the first two can hold it
 
 
 class RedisStatusBoard:
@@ -58,7 +58,7 @@ class RedisStatusBoard:
     def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None:
         with self._server.errors():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hset(self._statuses_key, status.camera_id, _pack(status))
+            pipeline.hset(self._statuses_key, status.camera_id, pack(status))
             if snapshot_jpeg is not None:
                 key = f"{self._snapshot_key}:{status.camera_id}"
                 pipeline.eval(_SET_UNLOGGED, 1, key, snapshot_jpeg, int(self._snapshot_expiry_s * 1000))
@@ -99,7 +99,7 @@ class MemoryStatusBoard:
 
     def report(self, status: CameraStatus, snapshot_jpeg: bytes | None) -> None:
         with self._lock:
-            self._packed[status.camera_id] = _pack(status)
+            self._packed[status.camera_id] = pack(status)
             if snapshot_jpeg is not None:
                 self._snapshots[status.camera_id] = (self._monotonic() + self._snapshot_expiry_s, snapshot_jpeg)
 
@@ -116,18 +116,12 @@ class MemoryStatusBoard:
         return picture if self._monotonic() < expires_at else None
 
 
-def _pack(status: CameraStatus) -> bytes:
-    fields = encode(status)
-    return _SEPARATOR.join((fields["type"], fields["version"], fields["body"]))
-
-
 def _unpack_all(packed: Mapping[str, bytes]) -> list[CameraStatus]:
     """By camera name. One that cannot be read (of another version, say) is left out and must not hide the others."""
     statuses = []
     for camera_id in sorted(packed):
-        kind, version, body = (*packed[camera_id].split(_SEPARATOR, 2), b"", b"")[:3]
         try:
-            status = decode({b"type": kind, b"version": version, b"body": body})
+            status = unpack(packed[camera_id])
         except InvalidMessage as error:
             log.warning("the status of camera %s cannot be read: %s", camera_id, error)
             continue
