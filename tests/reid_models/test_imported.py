@@ -37,7 +37,9 @@ def test_a_local_checkpoint_gives_vectors_and_a_digest_of_its_own(architecture: 
     encoder = BundleEncoder(bundle, torch.device("cpu"), torch.float32)
     embeddings = encoder.embed_images([np.full((50, 20, 3), 90, np.uint8)])
     assert embeddings.appearance.shape == (1, 64) and embeddings.language.shape == (1, 16)
-    batch = encoder.ready_batch([np.full((50, 20, 3), 90, np.uint8)])
+    size = bundle.manifest.input
+    grey = (torch.full((1, 32, 32, 3), 90 / 255.0) - torch.tensor(size.mean)) / torch.tensor(size.std)
+    batch = grey.permute(0, 3, 1, 2)
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.eval().visual(batch), dim=1).numpy()
         text = torch.nn.functional.normalize(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError, InvalidMessage
 from reid_models.bundle import Bundle, save_bundle
-from reid_models.inference import LARGEST_BATCH, BundleEncoder, cpu_has_bfloat16, load_encoder
+from reid_models.inference import BundleEncoder, load_encoder
 from reid_models.manifest import DEFAULT_BUNDLE
+from reid_models.serving.encoder import LARGEST_BATCH
 
 CPU = torch.device("cpu")
 
@@ -83,10 +84,12 @@ def test_folding_the_norms_changes_no_vector(tiny_bundle: Bundle, encoder: Bundl
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    batch = torch.rand(2, 3, 64, 32)
+    pixels = np.random.default_rng(2).integers(0, 256, (2, 64, 32, 3), np.uint8)
+    size = tiny_bundle.manifest.input
+    images = (torch.from_numpy(pixels) / 255.0 - torch.tensor(size.mean)) / torch.tensor(size.std)
     with torch.inference_mode():
-        plain = torch.nn.functional.normalize(trained.encoder(batch).appearance, dim=1)
-    folded = BundleEncoder(trained, CPU, torch.float32).embed_batch(batch)
+        plain = torch.nn.functional.normalize(trained.encoder(images.permute(0, 3, 1, 2)).appearance, dim=1)
+    folded = BundleEncoder(trained, CPU, torch.float32).embed_images(list(pixels))
     assert np.allclose(plain.numpy(), folded.appearance, atol=1e-5)
 
 
@@ -136,12 +139,3 @@ def test_cuda_without_a_device_is_refused() -> None:
         pytest.skip("there is a CUDA device")
     with pytest.raises(ConfigurationError, match="use 'auto' or 'cpu'"):
         load_encoder(device="cuda")
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"), [("fpu avx512_bf16", True), ("amx_bf16 avx2", True), ("avx2 avx512f", False)]
-)
-def test_bfloat16_is_used_where_the_processor_multiplies_in_it(tmp_path: Path, flags: str, expected: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-    assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
-    assert cpu_has_bfloat16(tmp_path / "missing") is False

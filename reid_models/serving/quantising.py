@@ -1,0 +1,115 @@
+"""An ONNX network in int8: activation ranges from crops, and the network rewritten with them.
+
+Post-training quantisation by ONNX Runtime: static, weights by channel, Q and DQ nodes around what is quantised, which
+ONNX Runtime and OpenVINO both compute in integers. Only convolutions and matrix products with constant weights are
+quantised, and of these not the first, which sees the pixels, nor the last, which gives the language vector: with
+them (and with the additions of shortcuts) the worst crop fell from cosine 0.997 to 0.98 and below at the same speed.
+NNCF was tried for OpenVINO and gave 0.77 on the same crops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import ConfigurationError
+from reid_models.serving.artefacts import PIXELS, Artefacts, made_whole
+from reid_models.serving.pixels import U8
+
+LEAST_CROPS = 32
+_CROPS_PER_PASS = 16
+_WEIGHTED = ("Conv", "MatMul", "Gemm")
+
+
+def quantised(artefacts: Artefacts) -> Path:
+    """The int8 network, made if it is not there yet. Raises `ConfigurationError` without ranges that fit."""
+    path = artefacts.network_in("int8")
+    ranges = artefacts.ranges
+    if path.is_file() or ranges is None:
+        return path
+    try:
+        return made_whole(path, lambda place: _rewrite(artefacts.network, place, ranges))
+    except (ValueError, KeyError) as error:  # how the quantiser reports ranges that lack an activation, or are no JSON
+        raise ConfigurationError(
+            f"{ranges} does not fit this model's network ({error}); make it anew with `sightline models quantise`"
+        ) from error
+
+
+def measure_ranges(network: Path, crops: U8, ranges: Path) -> None:
+    """Write how far each activation of `network` reaches over `crops` (N, H, W, 3) of its input size.
+
+    Raises `ConfigurationError` for fewer than `LEAST_CROPS`.
+    """
+    if len(crops) < LEAST_CROPS:
+        raise ConfigurationError(
+            f"{len(crops)} crops are too few to calibrate int8; expected at least {LEAST_CROPS}: "
+            "give a folder of crops, or wait until the archive holds more tracklets"
+        )
+
+    def make(place: Path) -> None:
+        scratch = place.with_suffix(".onnx")
+        try:
+            _rewrite(network, scratch, place, crops)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    made_whole(ranges, make)
+
+
+def _rewrite(network: Path, path: Path, ranges: Path, crops: U8 | None = None) -> None:
+    """Quantise with the ranges of that file, or with those of `crops`, which are then written there."""
+    from onnxruntime import quantization
+
+    class Crops(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self, batches: Iterator[U8]) -> None:
+            self._batches = batches
+
+        def get_next(self) -> dict[str, U8] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {PIXELS: batch}
+
+    with _quiet():
+        quantization.quantize_static(
+            str(network),
+            str(path),
+            None if crops is None else Crops(_passes(crops)),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(_WEIGHTED),
+            nodes_to_quantize=quantised_nodes(network),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            calibration_cache_path=ranges,
+        )
+
+
+def quantised_nodes(network: Path) -> list[str]:
+    """Names of the convolutions and matrix products with constant weights, but for the first and the last."""
+    import onnx
+
+    graph = onnx.load(network).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    weighted = [node.name for node in graph.node if node.op_type in _WEIGHTED and node.input[1] in constants]
+    return weighted[1:-1]
+
+
+def _passes(crops: U8) -> Iterator[U8]:
+    # Whole passes only: the quantiser stacks what they give.
+    whole = len(crops) - len(crops) % _CROPS_PER_PASS
+    return iter(np.split(crops[:whole], whole // _CROPS_PER_PASS))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser advises by the root logger to preprocess, which exporting has done (norms are folded)."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
