@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 import tempfile
@@ -16,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SightlineError
+from pipeline.runtimes.trial import Outcome
 from services.settings import CameraSettings, Settings
 
 _PACKAGES = {
     "torch": "encoder",
     "open_clip_torch": "encoder",
-    "onnxruntime": "detectors (onnx)",
-    "openvino": "faster detectors (extra openvino)",
+    "onnxruntime": "encoder, detectors (onnx)",
+    "openvino": "faster encoder and detectors on CPUs (extra openvino)",
     "faiss-cpu": "nearest neighbours (extra cpu)",
     "faiss-gpu": "nearest neighbours (extra gpu)",
     "ultralytics-opencv-headless": "YOLO checkpoints (extra ultralytics, AGPL-3.0)",
@@ -58,8 +58,10 @@ def _findings(settings: Settings, console: Console) -> Iterator[Finding]:
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _accelerator()
+    with console.status("Looking at the model and trying its runtimes…"):
+        yield _checked("model", lambda: _model(settings))
+        yield from _runtimes(settings)
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("model", lambda: _model(settings)),
         ("redis", lambda: _redis(settings)),
         ("database", lambda: _database(settings)),
         ("crops", lambda: _writable(settings)),
@@ -86,21 +88,54 @@ def _packages() -> Iterator[Finding]:
 
 
 def _accelerator() -> Finding:
-    import torch
+    from pipeline.runtimes.machine import has_cuda, processor_precisions, usable_cores
 
-    if torch.cuda.is_available():
-        return Finding("accelerator", True, f"CUDA: {torch.cuda.get_device_name(0)}, bf16")
-    from reid_models.inference import chosen_precision
+    if has_cuda():
+        import torch
 
-    precision = str(chosen_precision(torch.device("cpu"))).removeprefix("torch.")
-    return Finding("accelerator", None, f"none; CPU with {os.cpu_count()} cores, {precision}")
+        return Finding("accelerator", True, f"CUDA: {torch.cuda.get_device_name(0)}")
+    precisions = ", ".join(sorted(processor_precisions()))
+    return Finding("accelerator", None, f"none; CPU with {usable_cores()} cores that multiply in {precisions}")
 
 
 def _model(settings: Settings) -> str:
-    from services.runtime import open_encoder
+    from reid_models.inference import find_bundle
+    from services.runtime import model_source
 
-    encoder = open_encoder(settings)
-    return f"{settings.embedding.model}: {encoder.manifest.name}, digest {encoder.digest}"
+    manifest = find_bundle(model_source(settings)).manifest
+    return f"{settings.embedding.model}: {manifest.name}, digest {manifest.digest}"
+
+
+def _runtimes(settings: Settings) -> Iterator[Finding]:
+    """What the trial of the encoder's runtimes found; measured now if it has not been yet."""
+    from reid_models.manifest import bundle_folder
+    from services.encoders import chosen_outcome, encoder_trial
+    from services.runtime import model_source
+
+    try:
+        folder = bundle_folder(model_source(settings))
+        if folder is None:
+            yield Finding("runtimes", None, "torch, untried: only bundles are tried; see `sightline models import`")
+            return
+        trial = encoder_trial(settings, folder)
+        chosen = chosen_outcome(trial, settings.embedding)
+    except SightlineError as error:
+        yield Finding("runtimes", False, str(error))
+        return
+    for outcome in trial.outcomes:
+        mark = True if outcome == chosen else None
+        yield Finding(f"runtime {outcome.candidate}", mark, ("chosen: " if mark else "") + _told(outcome))
+    if chosen is None:
+        yield Finding("runtimes", False, "none may serve; install openvino, or set embedding.runtime to torch")
+
+
+def _told(outcome: Outcome) -> str:
+    speed = [] if outcome.crops_per_s is None else [f"{outcome.crops_per_s:.0f} crops/s"]
+    latency = [] if outcome.latency_s is None else [f"{1000 * outcome.latency_s:.1f} ms for one"]
+    parity = [] if outcome.similarity is None else [f"cosine {outcome.similarity:.5f} to float32"]
+    accuracy = [] if outcome.accuracy is None else [f"mAP {outcome.accuracy:.4f}"]
+    refused = [f"refused: {outcome.problem}"] if outcome.problem else []
+    return ", ".join([*speed, *latency, *parity, *accuracy, *refused])
 
 
 def _redis(settings: Settings) -> str:

@@ -40,8 +40,11 @@ class TrackingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: str = "auto"  # auto, motion, onnx, ultralytics
-    detector_model: Path | None = None
+    # auto: detector_model, else Ultralytics' own weights in the working or data folder or its own, else person-nano
+    detector: str = "auto"  # auto, motion, onnx, person-nano, ultralytics
+    detector_model: Path | None = None  # an ONNX file, a folder of `sightline import-detector`, a YOLO checkpoint
+    detector_runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"  # auto: the fastest, by a short trial
+    detector_threads: Annotated[int, Field(ge=1, le=64)] = 1  # of each camera worker
     detector_score: Annotated[float, Field(gt=0, lt=1)] | None = None  # default: the detector's own
     tracker: Literal["bytetrack", "botsort"] = "bytetrack"
     first_cut_after_s: Annotated[float, Field(gt=0)] = 1.0
@@ -55,14 +58,20 @@ class EmbeddingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # serving (what `sightline models` points to, at first the shipped bundle), a bundle's folder, sightline-small, an
-    # open_clip name, a file, or hf-hub:…
+    # serving (follow what `sightline models` points to, at first the shipped bundle), a bundle's folder,
+    # sightline-small, an open_clip name, a file, or hf-hub:…
     model: str = "serving"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    # auto: what a trial on this machine finds to be the fastest of those that are right; see `sightline doctor`
+    runtime: Literal["auto", "torch", "torch-compiled", "cuda-graphs", "onnxruntime", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: all cores
     batch_crops: Annotated[int, Field(ge=1, le=1024)] = 32
     max_wait_s: Annotated[float, Field(ge=0)] = 0.2
     consumer: Annotated[str, Field(pattern=NAME_PATTERN)] = "embedder-1"  # its own for each of several embedders
+    # After a change of models the embedder gives vectors of the former one for so long: a rollback is then immediate.
+    keep_previous_h: Annotated[float, Field(ge=0)] = 24.0
+    repair_after_s: Annotated[float, Field(ge=0)] = 60.0  # a tracklet without an identity for so long is embedded again
 
 
 class MatchingSettings(BaseModel):

@@ -15,6 +15,7 @@ from typing import IO
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
+from pipeline.runtimes.machine import CACHE_VARIABLE, MALLOC
 from services.camera import checked_address
 from services.runtime import model_source, redis_folder, serving_metrics
 from services.settings import Settings, changed, write_private
@@ -23,14 +24,6 @@ from services.supervisor import ServiceSpec, Supervisor
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
-
-# Read by the C library at start only, therefore here in the launcher: keeping large activations mapped makes the
-# encoder 1.4 times as fast on CPUs.
-_MALLOC = {
-    "MALLOC_TOP_PAD_": "268435456",
-    "MALLOC_MMAP_THRESHOLD_": "2000000000",
-    "MALLOC_TRIM_THRESHOLD_": "20000000000",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         # The supervisor counts the restarts, so it shows metrics as well: on the port after those of its services.
         port = settings.metrics_port and settings.metrics_port + len(specs)
         stack.enter_context(serving_metrics(settings.metrics_host, port))
-        supervisor = Supervisor(specs, run_dir, service_environment(os.environ) | _MALLOC, SystemClock())
+        supervisor = Supervisor(specs, run_dir, service_environment(os.environ) | MALLOC, SystemClock())
         stack.callback(config_file.unlink, missing_ok=True)
         stack.callback(supervisor.stop)
         supervisor.start()
@@ -102,7 +95,7 @@ def service_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("SIGHTLINE_") and name not in overriding
+        if name == CACHE_VARIABLE or (not name.startswith("SIGHTLINE_") and name not in overriding)
     }
 
 

@@ -23,6 +23,7 @@ MALLOC = {
 }
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_CUDA_DEVICES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
 _FLAGS: dict[Precision, frozenset[str]] = {
     "bf16": frozenset({"amx_bf16", "avx512_bf16"}),
@@ -49,6 +50,15 @@ def processor_precisions(cpu_info: Path = _CPU_INFO) -> frozenset[Precision]:
 def usable_cores() -> int:
     """The cores that this process may use: a container or `taskset` may leave it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_cuda() -> bool:
+    """Whether torch can use a CUDA device. Torch is not loaded where the system shows no such device."""
+    if not any(Path(place).exists() for place in _CUDA_DEVICES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def fingerprint(**circumstances: object) -> str:

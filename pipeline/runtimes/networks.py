@@ -45,5 +45,4 @@ def open_network(runtime: RuntimeName, network: Path, options: RuntimeOptions) -
 
 def is_installed(runtime: RuntimeName) -> bool:
     """Whether the package behind a runtime is there, without importing it."""
-    package = runtime if runtime in NETWORKS or runtime == "tensorrt" else "torch"
-    return importlib.util.find_spec(package) is not None
+    return importlib.util.find_spec(runtime if runtime in NETWORKS else "torch") is not None

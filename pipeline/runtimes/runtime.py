@@ -5,7 +5,7 @@
 | `onnxruntime` | ONNX files | `onnx_runtime.py`; in the base |
 | `openvino` | ONNX files | `openvino_runtime.py`; extra `openvino`, the fastest on CPUs |
 | `torch`, `torch-compiled`, `cuda-graphs` | an encoder's own module | `reid_models/serving/torch_runtime.py` |
-| `tensorrt` | ONNX files | a free slot: write its `Runtime` and add a line to `NETWORKS` in `networks.py` |
+| TensorRT | ONNX files | a free slot: write its `Runtime`, give it a name here and a line in `networks.py` |
 
 Two runtimes in one process rob each other of the cores: on two cores a network was measured at a tenth of its speed.
 Therefore a process opens networks of one runtime only, and candidates are compared in a process each (`trial.py`).
@@ -24,7 +24,7 @@ from pipeline.contracts import F32
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Device = Literal["cpu", "cuda"]
-RuntimeName = Literal["torch", "torch-compiled", "cuda-graphs", "onnxruntime", "openvino", "tensorrt"]
+RuntimeName = Literal["torch", "torch-compiled", "cuda-graphs", "onnxruntime", "openvino"]
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")  # the most exact first
 Batch = npt.NDArray[Any]
