@@ -81,6 +81,8 @@ class Manifest(_Part):
     appearance_width: Positive
     language_width: Positive
     vocabulary: tuple[str, ...] | None  # None: open_clip's own tokenizer
+    # In the vocabulary, but said of so few people in training that no answer should rest on them
+    scarce_words: tuple[str, ...] = ()
     training: Training
     metrics: dict[str, Finite]
     calibration: Calibration | None  # None: an imported model that has not been calibrated

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
+from reid_models.attribute_accuracy import attribute_accuracy
 from reid_models.benchmarks import embed_set, image_report, made_sentences, text_report
 from reid_models.bundle import Bundle, model_digest, save_bundle, stored_weights
 from reid_models.calibration import calibrate
-from reid_models.datasets.captions import read_captions
+from reid_models.datasets.captions import read_attributes, read_captions
 from reid_models.datasets.described import DescribedPeople, Source
 from reid_models.datasets.sample import identities_of
 from reid_models.encoder import PersonEncoder, sub_word_tokenizer
@@ -81,6 +82,7 @@ def publish(folder: Path, bundle: Bundle, validation: Mapping[str, Source]) -> M
             "image": asdict(image_report(embedded)),
             "caption": asdict(text_report(encoder, embedded, captions)),
             "attribute_sentence": asdict(text_report(encoder, embedded, made)),
+            "attribute": attribute_accuracy(encoder, embedded, read_attributes(source.attributes, "val")),
         }
         metrics |= {
             f"{prefix}_{kind}_{score}": round(float(value), 4)

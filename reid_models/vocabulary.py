@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,9 +42,10 @@ class Vocabulary:
         """How many numbers there are, marks included."""
         return FIRST_WORD + len(self.words) + 1
 
-    def unknown_words(self, sentence: str) -> list[str]:
-        """The words that say nothing to the model, each once, in order."""
-        return [word for word in dict.fromkeys(split_words(sentence)) if self._number(word) == UNKNOWN]
+    def unknown_words(self, sentence: str, scarce: Collection[str] = ()) -> list[str]:
+        """The words that say nothing to the model, or are `scarce` for it, each once, in order."""
+        silent = {UNKNOWN, *(self._numbers[word] for word in scarce)}
+        return [word for word in dict.fromkeys(split_words(sentence)) if self._number(word) in silent]
 
     def encode(self, sentences: Sequence[str], context_length: int) -> Tensor:
         """(N, context length) numbers: start, words, end, padding. A sentence that is too long loses its last words."""
@@ -71,3 +72,11 @@ def learn_vocabulary(sentences: Iterable[str], least_count: int, kept: Sequence[
     counts = Counter(word for sentence in sentences for word in split_words(sentence))
     words = {word for word, count in counts.items() if count >= least_count}
     return Vocabulary(tuple(sorted(words.union(*map(split_words, kept)))))
+
+
+def scarce_words(descriptions: Iterable[Iterable[str]], vocabulary: Vocabulary, least_people: int) -> tuple[str, ...]:
+    """The words of `vocabulary` that are said of fewer than `least_people`; `descriptions` are listed by person."""
+    people = Counter(
+        word for sentences in descriptions for word in {word for text in sentences for word in split_words(text)}
+    )
+    return tuple(word for word in vocabulary.words if people[word] < least_people)

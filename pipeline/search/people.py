@@ -12,7 +12,7 @@ from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Encoder, Sighting
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration, Candidate, Filters, best_crops, centre, last_seen_first, rank
-from pipeline.search.wording import NEUTRAL, direction, wording
+from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
@@ -94,8 +94,8 @@ class PeopleSearch:
         )
         candidates = rank(query, self._language.refresh(), filters, self._config.text)
         unknown_words = tuple(self._unknown_words(question))
-        if unknown_words and len(unknown_words) >= len(set(question.lower().split())):
-            # The model has understood nothing, so whatever it finds similar is no match.
+        if not is_heard(question, unknown_words):
+            # Whoever fits the rest of the question may be somebody else.
             candidates = [replace(candidate, is_confident=False) for candidate in candidates]
         return self._answer(candidates, limit, with_weak, unknown_words)
 

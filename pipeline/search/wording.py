@@ -7,6 +7,7 @@ backpack". So what must not be there is taken out of the sentence and subtracted
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,14 @@ _PEOPLE = re.compile(
 )
 _ARTICLES = ("a", "an", "the", "his", "her", "their", "some", "one", "two")
 _SHORT_WORDS = 4
+# Words that describe nobody: an unknown one among them takes nothing from the answer.
+_FILLER = re.compile(
+    r"an?|the|his|her|their|its|some|any|one|two|of|in|on|at|by|to|for|from|with|without|and|or|but|not|no|is|are|was|"
+    r"were|be|been|has|have|had|having|who|whom|which|that|this|there|here|it|s?he|they|i|we|you|me|us|show|find|give|"
+    r"search|look|looking|seen|see|saw|please|all|every|someone|somebody|anyone|person|people|wear(ing|s)|wore|"
+    r"carry(ing)?|carries|holding|\w*\d\w*"
+)
+_LEAST_UNKNOWN_SHARE = 0.2  # of what describes: one unknown word in five is a part of the question that goes unheard
 _NEGATION = re.compile(
     r"[,;]?\s*\b(?:but\s+)?(?:without|(?:with|has|have|wears|wearing|carrying|carries)\s+no|not\s+(?:wearing|carrying|having|with)|no)\s+"
     r"(?P<thing>.+?)(?=\s*(?:[,;.]|$|\b(?:but|and|with|without|wearing|carrying|in)\b))",
@@ -56,6 +65,16 @@ def wording(question: str) -> Wording:
     absent = tuple(f"a person with {_with_article(found['thing'])}" for found in _NEGATION.finditer(words))
     present = " ".join(_NEGATION.sub(" ", words).split()).strip(" ,;.")
     return Wording(_wordings(present) if present else (NEUTRAL,), absent)
+
+
+def is_heard(question: str, unknown_words: Collection[str]) -> bool:
+    """Whether a model that does not know `unknown_words` has understood enough to call anybody a match.
+
+    "A woman with a zeppelin" is not answered by a woman. In a long description one strange word weighs less.
+    """
+    describing = [word for word in re.findall(r"[a-z0-9]+", question.lower()) if not _FILLER.fullmatch(word)]
+    unheard = [word for word in unknown_words if not _FILLER.fullmatch(word)]
+    return len(unheard) < _LEAST_UNKNOWN_SHARE * max(len(describing), 1) or not unheard
 
 
 def direction(present: F32, absent: F32, neutral: F32, absent_weight: float) -> F32:

@@ -35,11 +35,10 @@ class DescribedPeople:
     captions: tuple[tuple[str, ...], ...]  # written by people; empty for many labels
     attributes: tuple[Mapping[str, int], ...]
 
-    def all_words(self, rng: np.random.Generator) -> Iterator[str]:
-        """Every caption, and the attributes in several wordings."""
+    def descriptions(self, rng: np.random.Generator) -> Iterator[list[str]]:
+        """By label: what people wrote, and the attributes in several wordings."""
         for captions, attributes in zip(self.captions, self.attributes, strict=True):
-            yield from captions
-            yield from (attribute_sentence(attributes, rng) for _ in range(WORDINGS))
+            yield [*captions, *(attribute_sentence(attributes, rng) for _ in range(WORDINGS))]
 
 
 def read_described_people(sources: Sequence[Source]) -> DescribedPeople:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ from reid_models.schedules import Optimisation, OptimiserConfig, Schedule
 from reid_models.teacher import Teacher
 from reid_models.trainer import Figures, Losses, Method, Run, Stage, TrainerConfig, train
 from reid_models.transforms import AugmentConfig
-from reid_models.vocabulary import UNKNOWN, learn_vocabulary
+from reid_models.vocabulary import UNKNOWN, learn_vocabulary, scarce_words
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ FULL = (128, 64)  # height, width of the images in memory
 LOW = (96, 48)  # of the tower's input at first: most is learnt at the small size, which costs half
 WORD_DROPOUT = 0.1
 LEAST_COUNT = 2  # a word seen once in training teaches nothing
+LEAST_PEOPLE = 10  # of whom a word must be said before an answer may rest on it
 COMPOSITES = 40_000
 FEATURE_WEIGHT, RELATION_WEIGHT = 4.0, 20.0  # of the teacher's two losses; both then start near the identity loss
 ATTRIBUTE_WEIGHT = 1.0
@@ -84,7 +86,7 @@ class StageConfig:
 
 
 APPEARANCE = StageConfig(8, 1e-3, 2.0, LoaderConfig(((0, LOW),), CAMERAS_FAULTS))
-LANGUAGE = StageConfig(28, 1e-3, 0.5, LoaderConfig(((0, LOW), (17, FULL)), CAMERAS_FAULTS))
+LANGUAGE = StageConfig(24, 1e-3, 0.5, LoaderConfig(((0, LOW), (15, FULL)), CAMERAS_FAULTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,9 @@ class SmallModel(nn.Module):
 
     def __init__(self, lessons: Lessons, recipe: Recipe) -> None:
         super().__init__()
-        words = lessons.people.all_words(np.random.default_rng(recipe.trainer.seed))
-        self.vocabulary = learn_vocabulary(words, LEAST_COUNT)
+        descriptions = list(lessons.people.descriptions(np.random.default_rng(recipe.trainer.seed)))
+        self.vocabulary = learn_vocabulary(chain.from_iterable(descriptions), LEAST_COUNT)
+        self.scarce_words = scarce_words(descriptions, self.vocabulary, LEAST_PEOPLE)
         architecture = person_cnn_architecture(recipe.tower, recipe.input_size, self.vocabulary.size)
         self.encoder = channels_last(PersonEncoder(architecture))
         self.classifier = nn.Linear(self.encoder.appearance_width, len(lessons.people.captions), bias=False)
@@ -300,7 +303,12 @@ def main(
     encoder = model.encoder.eval()
     today = datetime.now(UTC).date()
     bundle = assemble(out.name, today, encoder, model.vocabulary, training, LICENCE, recipe.input_size)
-    publish(out, bundle, {"market1501": market} | {folder.name: simulated(folder) for folder in checked})
+    manifest = bundle.manifest.model_copy(update={"scarce_words": model.scarce_words})
+    publish(
+        out,
+        replace(bundle, manifest=manifest),
+        {"market1501": market} | {folder.name: simulated(folder) for folder in checked},
+    )
 
 
 def simulated(folder: Path) -> Source:

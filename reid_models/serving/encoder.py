@@ -47,11 +47,11 @@ class ServedEncoder:
         return self.manifest.input.height_px, self.manifest.input.width_px
 
     def unknown_words(self, sentence: str) -> list[str]:
-        """The words that say nothing to this model. Empty for models with a sub-word tokenizer."""
+        """The words that say nothing or too little to this model. Empty for models with a sub-word tokenizer."""
         from reid_models.vocabulary import Vocabulary
 
         words = self.manifest.vocabulary
-        return [] if words is None else Vocabulary(words).unknown_words(sentence)
+        return [] if words is None else Vocabulary(words).unknown_words(sentence, self.manifest.scarce_words)
 
     def embed_images(self, crops: Sequence[Image]) -> Embeddings:
         """RGB crops (H, W, 3) uint8 of any size. Raises `InvalidMessage` naming a crop that is something else."""

@@ -41,15 +41,15 @@ def registry(tmp_path: Path) -> Registry:
 
 def test_the_shipped_bundle_serves_where_nothing_was_promoted(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "models")
-    assert registry.serving() == DEFAULT_BUNDLE
-    assert [(model.manifest.digest, model.is_serving) for model in registry.models()] == [(SHIPPED, True)]
+    assert registry.wanted() == DEFAULT_BUNDLE
+    assert [(model.manifest.digest, model.is_wanted) for model in registry.models()] == [(SHIPPED, True)]
     assert not (tmp_path / "models").exists()
 
 
 def test_a_promotion_changes_what_serves_and_a_rollback_restores_it(registry: Registry) -> None:
     registry.promote(A[:4], 1.0, "first")
     registry.promote(B, 2.0, "second")
-    assert registry.serving().name == B
+    assert registry.wanted().name == B
     assert registry.rollback(3.0, "worse").name == A
     assert registry.rollback(4.0, "worse still") == DEFAULT_BUNDLE
     with pytest.raises(ConfigurationError, match="nothing served before"):
@@ -66,8 +66,8 @@ def test_promoting_what_serves_already_is_no_change(registry: Registry) -> None:
 def test_the_shipped_bundle_is_kept_when_promoted_so_that_another_release_has_it(registry: Registry) -> None:
     registry.promote(A, 1.0, "first")
     registry.promote(SHIPPED, 2.0, "back to the beginning")
-    assert registry.serving() != DEFAULT_BUNDLE
-    assert read_manifest(registry.serving()) == read_manifest(DEFAULT_BUNDLE)
+    assert registry.wanted() != DEFAULT_BUNDLE
+    assert read_manifest(registry.wanted()) == read_manifest(DEFAULT_BUNDLE)
 
 
 @given(st.lists(st.sampled_from([A, B, None]), max_size=12))
@@ -95,14 +95,14 @@ def test_an_unknown_or_ambiguous_digest_names_the_known_ones(registry: Registry)
 def test_a_pointer_that_nobody_here_wrote_is_refused(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "models" / POINTER).write_text('{"serving": "x"}')
     with pytest.raises(ConfigurationError, match="delete it to serve the shipped model"):
-        registry.serving()
+        registry.wanted()
 
 
 def test_a_serving_model_whose_folder_is_gone_is_told_with_the_way_back(registry: Registry, tmp_path: Path) -> None:
     registry.promote(A, 1.0, "")
     (tmp_path / "models" / A / MANIFEST).unlink()
     with pytest.raises(ConfigurationError, match="models rollback"):
-        registry.serving()
+        registry.wanted()
     assert registry.rollback(2.0, "lost") == DEFAULT_BUNDLE
 
 
@@ -161,9 +161,9 @@ def test_kill_9_at_any_moment_leaves_one_whole_pointer_to_a_whole_bundle(registr
         changes = registry.changes()
         assert len(changes) >= before
         before = len(changes)
-        serving = registry.serving()
+        serving = registry.wanted()
         assert serving == DEFAULT_BUNDLE or (serving / WEIGHTS).read_bytes() == serving.name.encode() * 4096
     assert before > 0
     registry.promote(A, 3.0, "the dead hold no lock")
     registry.promote(B, 4.0, "")
-    assert registry.serving().name == B
+    assert registry.wanted().name == B

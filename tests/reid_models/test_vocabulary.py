@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid_models.vocabulary import FIRST_WORD, PAD, START, UNKNOWN, Vocabulary, learn_vocabulary, split_words
+from reid_models.vocabulary import (
+    FIRST_WORD,
+    PAD,
+    START,
+    UNKNOWN,
+    Vocabulary,
+    learn_vocabulary,
+    scarce_words,
+    split_words,
+)
 
 WORDS = Vocabulary(("backpack", "dress", "gray", "red", "shirt", "tshirt", "woman"))
 
@@ -25,6 +34,15 @@ def test_spellings_of_one_word_become_one(sentence: str, words: list[str]) -> No
 
 def test_unknown_words_are_named_once_in_order_and_plurals_are_known() -> None:
     assert WORDS.unknown_words("Red poncho and shirts, dresses, PONCHO") == ["poncho", "and"]
+
+
+def test_scarce_words_are_named_like_unknown_ones_in_plural_too() -> None:
+    assert WORDS.unknown_words("red shirts and a dress", scarce=["shirt"]) == ["shirts", "and", "a"]
+
+
+def test_a_word_is_scarce_by_people_not_by_sentences() -> None:
+    descriptions = [["a red shirt", "a red shirt again"], ["red dress"], ["gray dress", "woman"]]
+    assert scarce_words(descriptions, WORDS, 2) == ("backpack", "gray", "shirt", "tshirt", "woman")
 
 
 @given(st.text(max_size=200))

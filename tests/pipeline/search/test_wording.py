@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidQuery
-from pipeline.search.wording import MAX_QUERY_CHARACTERS, Wording, direction, wording
+from pipeline.search.wording import MAX_QUERY_CHARACTERS, Wording, direction, is_heard, wording
 from tests.fakes import unit_vectors
 
 
@@ -72,3 +72,19 @@ def test_an_absent_thing_lowers_who_shows_it_and_nobody_else() -> None:
     plain = direction(person[None], with_bag[None][:0], person, 1.0)
     assert query @ with_bag < plain @ with_bag
     assert query @ other == pytest.approx(plain @ other)
+
+
+@pytest.mark.parametrize(
+    ("question", "unknown", "heard"),
+    [
+        ("woman with an umbrella", ["umbrella"], False),
+        ("umbrella", ["umbrella"], False),
+        ("red coat and a zeppelin", ["zeppelin"], False),
+        ("please find a woman in a red coat", ["please", "find"], True),
+        ("a young woman with long dark hair in a red coat, blue jeans and hightops", ["hightops"], True),
+        ("woman in red", [], True),
+        ("the", ["the"], True),
+    ],
+)
+def test_a_question_is_heard_if_what_describes_is_known(question: str, unknown: list[str], heard: bool) -> None:
+    assert is_heard(question, unknown) == heard

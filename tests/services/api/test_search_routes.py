@@ -59,9 +59,10 @@ def test_nobody_alike_is_said_plainly_and_the_closest_come_only_on_request(clien
     assert len(weak["people"]) == 3 and not weak["is_match"]
 
 
-def test_unknown_words_are_named(client: TestClient) -> None:
+def test_unknown_words_are_named_and_nobody_is_called_a_match(client: TestClient) -> None:
     reply = client.get("/api/v1/search", params={"q": "red zeppelin"}).json()
     assert reply["unknown_words"] == ["zeppelin"] and "zeppelin" in reply["summary"]
+    assert not reply["is_match"] and "No confident match" in reply["summary"]
 
 
 def test_a_question_of_unknown_words_only_has_no_match(client: TestClient) -> None:
