@@ -72,9 +72,10 @@ def is_heard(question: str, unknown_words: Collection[str]) -> bool:
 
     "A woman with a zeppelin" is not answered by a woman. In a long description one strange word weighs less.
     """
-    describing = [word for word in re.findall(r"[a-z0-9]+", question.lower()) if not _FILLER.fullmatch(word)]
-    unheard = [word for word in unknown_words if not _FILLER.fullmatch(word)]
-    return len(unheard) < _LEAST_UNKNOWN_SHARE * max(len(describing), 1) or not unheard
+    words = re.findall(r"[a-z0-9]+", question.lower())
+    describing = [word for word in words if not _FILLER.fullmatch(word)]
+    unheard = [word for word in describing if word in unknown_words]
+    return not unheard or len(unheard) < _LEAST_UNKNOWN_SHARE * len(describing)
 
 
 def direction(present: F32, absent: F32, neutral: F32, absent_weight: float) -> F32:
