@@ -36,6 +36,20 @@ EMBED_BATCH = Histogram("sightline_embed_batch_crops", "Crops in one encoder pas
 EMBED_SECONDS = Histogram("sightline_embed_seconds", "One encoder pass, decode of the crops included", buckets=_WORK_S)
 EMBEDDED = Counter("sightline_embedded_total", "Tracklets embedded")
 
+# change of models
+MODEL_INFO = Gauge("sightline_model_info", "1 for the serving and for the wanted model", ["role", "digest"])
+MODEL_COVERAGE = Gauge(
+    "sightline_model_coverage_ratio", "Share of the archive that has a vector of the wanted model, 0 to 1"
+)
+MODEL_LOAD_FAILURES = Counter("sightline_model_load_failures_total", "Models that could not be loaded", ["service"])
+SUCCESSOR_FAILURES = Counter(
+    "sightline_successor_failures_total", "Batches of which a model beside the serving one gave no vector"
+)
+REEMBEDDED = Counter("sightline_reembedded_total", "Archived tracklets embedded again")
+REEMBEDDING_FAILURES = Counter(
+    "sightline_reembedding_failures_total", "Archived crops and tracklets that could not be embedded again", ["what"]
+)
+
 # bus
 STREAM_WAITING = Gauge(
     "sightline_stream_waiting_entries", "Entries that a group has not been given yet", ["stream", "group"]

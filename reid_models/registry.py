@@ -1,12 +1,12 @@
-"""The models of a site on disk, which one serves, and the way back. No torch here: every service asks at its start.
+"""The models of a site on disk, which one is wanted, and the way back. No torch here: every service asks all the time.
 
     models/
       4be5bf9a105eb861/   a bundle under its digest; complete once its manifest is there
       serving.json        every promotion and rollback, newest last
 
-The last line of the history says which model serves, so pointer and history are one file, and it is only ever replaced
-as a whole: whoever dies at any moment leaves the old state or the new one. A process reads the pointer when it starts
-and keeps its model until it is started again.
+The last line of the history says which model shall serve, so pointer and history are one file, and it is only ever
+replaced as a whole: whoever dies at any moment leaves the old state or the new one. Which model does serve is said by
+the database: a running site follows the pointer as soon as its archive has vectors of the wanted model.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import ConfigurationError
 from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WEIGHTS, Manifest, read_manifest
 
-SERVING = "serving"  # the name by which settings ask for the model of the pointer
+SERVING = "serving"  # the name by which settings ask to follow the pointer
 POINTER = "serving.json"
 
 
 class ChangeKind(StrEnum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
+    SHIPPED = "shipped"  # what a release brought, kept beyond it; changes nothing
 
 
 class Change(BaseModel):
-    """One change of the serving model."""
+    """One change of the wanted model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ChangeKind
-    digest: str | None  # that serves since then; None: the shipped bundle
+    digest: str | None  # that is wanted since then; None: the shipped bundle
     changed_at: float  # UTC seconds
     reason: str
 
@@ -58,12 +59,12 @@ class Model:
 
     manifest: Manifest
     folder: Path
-    is_serving: bool
+    is_wanted: bool
     promoted_at: float | None  # last time; None: never
 
 
 def standing(changes: Sequence[Change]) -> list[str]:
-    """The digests that lead to the present one, oldest first and the serving one last; empty: the shipped bundle.
+    """The digests that lead to the present one, oldest first and the wanted one last; empty: the shipped bundle.
 
     A rollback takes the last one away, so several of them go back step by step.
     """
@@ -71,30 +72,48 @@ def standing(changes: Sequence[Change]) -> list[str]:
     for change in changes:
         if change.kind is ChangeKind.PROMOTED and change.digest is not None:
             digests.append(change.digest)
-        elif digests:
+        elif change.kind is ChangeKind.ROLLED_BACK and digests:
             digests.pop()
     return digests
 
 
 class Registry:
-    """The models below `folder`, which need not exist, and the shipped bundle, which serves until a promotion."""
+    """The models below `folder`, which need not exist, and the shipped bundle, which is wanted until a promotion."""
 
     def __init__(self, folder: Path, shipped: Path = DEFAULT_BUNDLE) -> None:
         self._folder = folder
         self._shipped = shipped
 
-    def serving(self) -> Path:
-        """The bundle folder of the serving model. Raises `ConfigurationError` when the pointer or its model is gone."""
+    def wanted(self) -> Path:
+        """The bundle folder of the wanted model. Raises `ConfigurationError` when the pointer or its model is gone."""
         digests = standing(self.changes())
         if not digests:
             return self._shipped
         folder = self._folder / digests[-1]
         if not (folder / MANIFEST).exists():
             raise ConfigurationError(
-                f"the serving model {digests[-1]} is missing from {self._folder}; restore its folder, or go back with "
+                f"the wanted model {digests[-1]} is missing from {self._folder}; restore its folder, or go back with "
                 "`sightline models rollback`"
             )
         return folder
+
+    def wanted_before(self) -> str | None:
+        """The digest of what was wanted before the last change; None before the first one."""
+        changes = [change for change in self.changes() if change.kind is not ChangeKind.SHIPPED]
+        if not changes:
+            return None
+        return (standing(changes[:-1]) or [read_manifest(self._shipped).digest])[-1]
+
+    def folder(self, digest: str) -> Path | None:
+        """Where the bundle of a digest lies; None for one that is not here."""
+        kept = self._folder / digest
+        if (kept / MANIFEST).exists():
+            return kept
+        return self._shipped if read_manifest(self._shipped).digest == digest else None
+
+    def has_known(self, digest: str) -> bool:
+        """Whether a model is here, or was promoted at some time."""
+        return self.folder(digest) is not None or any(change.digest == digest for change in self.changes())
 
     def changes(self) -> tuple[Change, ...]:
         """Every promotion and rollback, oldest first."""
@@ -112,15 +131,15 @@ class Registry:
     def models(self) -> list[Model]:
         """Every complete bundle, the shipped one first, then by date."""
         changes = self.changes()
-        promoted_at = {change.digest: change.changed_at for change in changes if change.digest}
+        promoted_at = {change.digest: change.changed_at for change in changes if change.kind is not ChangeKind.SHIPPED}
         folders = [path.parent for path in self._folder.glob(f"*/{MANIFEST}")]
         kept = sorted(((read_manifest(folder), folder) for folder in folders), key=lambda pair: pair[0].created)
         known = {manifest.digest for manifest, _ in kept}
         shipped = read_manifest(self._shipped)
-        serving = (standing(changes) or [shipped.digest])[-1]
+        wanted = (standing(changes) or [shipped.digest])[-1]
         first = [] if shipped.digest in known else [(shipped, self._shipped)]
         return [
-            Model(manifest, folder, manifest.digest == serving, promoted_at.get(manifest.digest))
+            Model(manifest, folder, manifest.digest == wanted, promoted_at.get(manifest.digest))
             for manifest, folder in [*first, *kept]
         ]
 
@@ -150,7 +169,7 @@ class Registry:
         return manifest.digest
 
     def promote(self, digest: str, changed_at: float, reason: str) -> None:
-        """Let a model serve. The one that serves already is no change."""
+        """Ask for a model to serve. The one that is wanted already is no change."""
         model = self.find(digest)
         self.add(model.folder)  # a later release may ship another bundle than the one that is meant
         chosen = model.manifest.digest
@@ -161,25 +180,41 @@ class Registry:
                 self._write_history((*changes, promoted))
 
     def rollback(self, changed_at: float, reason: str) -> Path:
-        """Let the model serve that served before; returns its folder. Raises `ConfigurationError` if there is none."""
+        """Ask for the model that was wanted before; returns its folder.
+
+        Raises `ConfigurationError` if there is none.
+        """
         with self._alone():
             changes = self.changes()
             digests = standing(changes)
             if not digests:
                 raise ConfigurationError(
-                    "the shipped model serves, and nothing served before it; see `sightline models list`"
+                    "the shipped model is wanted, and nothing served before it; see `sightline models list`"
                 )
             digest = digests[-2] if len(digests) > 1 else None
             undone = Change(kind=ChangeKind.ROLLED_BACK, digest=digest, changed_at=changed_at, reason=reason)
             self._write_history((*changes, undone))
-        return self.serving()
+        return self.wanted()
+
+    def keep_shipped(self, changed_at: float) -> None:
+        """Copy the shipped bundle here, once: a later release brings another, and then the site must change over."""
+        digest = read_manifest(self._shipped).digest
+        if not any(change.kind is ChangeKind.SHIPPED and change.digest == digest for change in self.changes()):
+            self.add(self._shipped)
+            with self._alone():
+                kept = Change(
+                    kind=ChangeKind.SHIPPED, digest=digest, changed_at=changed_at, reason="came with this release"
+                )
+                self._write_history((*self.changes(), kept))
 
     def remove_unused(self, kept: int) -> list[str]:
-        """Delete the models that never served, but for the newest `kept`; returns their digests.
+        """Delete the models that were never wanted, but for the newest `kept`; returns their digests.
 
-        A model that has served stays: a process that was started long ago may still need its folder.
+        One that was stays: it may serve still, or serve again after a rollback.
         """
-        unused = [model for model in self.models() if model.promoted_at is None and model.folder.parent == self._folder]
+        used = {change.digest for change in self.changes()}
+        kept_here = [model for model in self.models() if model.folder.parent == self._folder]
+        unused = [model for model in kept_here if model.manifest.digest not in used]
         doomed = sorted(unused, key=lambda model: (model.folder / MANIFEST).stat().st_mtime, reverse=True)[kept:]
         with self._alone():
             for model in doomed:

@@ -1,9 +1,10 @@
-"""The commands `sightline models …`: which models there are, which one serves, and the way back."""
+"""The commands `sightline models …`: which models there are, which one shall serve, and the way back."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,12 @@ from services import cli_model_work
 
 if TYPE_CHECKING:
     from reid_models.registry import Model, Registry
+    from services.models import ModelsInUse
+    from services.settings import Settings
 
 app = typer.Typer(help="The models of this site: look at them, let one serve, go back.", no_args_is_help=True)
 app.command("import")(cli_model_work.import_)
+app.command("quantise")(cli_model_work.quantise)
 console = Console()
 
 ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]
@@ -27,14 +31,15 @@ ReasonOption = Annotated[str, typer.Option(help="For the history")]
 
 @app.command("list")
 def list_models(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
-    """Every model, the serving one marked."""
-    models = _registry(config, data_dir).models()
-    if as_json:
-        sys.stdout.write(json.dumps([_plain(model) for model in models], indent=2) + "\n")
-        return
-    from services.models import print_models
+    """Every model; which one serves, which one is wanted, and how far the change is."""
+    from services.models import models_in_use, print_models
 
-    print_models(models, console)
+    settings = _settings(config, data_dir)
+    models, use = _registry(settings).models(), models_in_use(settings)
+    if as_json:
+        sys.stdout.write(json.dumps([_plain(model, use) for model in models], indent=2) + "\n")
+        return
+    print_models(models, use, console)
 
 
 @app.command("show")
@@ -44,10 +49,11 @@ def show(
     data_dir: DataOption = None,
 ) -> None:
     """What is known of one model."""
-    from services.models import print_model
+    from services.models import models_in_use, print_model
 
-    registry = _registry(config, data_dir)
-    print_model(registry.find(digest), registry, console)
+    settings = _settings(config, data_dir)
+    registry = _registry(settings)
+    print_model(registry.find(digest), registry, models_in_use(settings), console)
 
 
 @app.command("promote")
@@ -57,39 +63,51 @@ def promote(
     data_dir: DataOption = None,
     reason: ReasonOption = "by hand",
 ) -> None:
-    """Let a model serve, whatever the gates said."""
+    """Ask for a model to serve, whatever the gates said. A running site changes over by itself."""
     from pipeline.adapters.clock import SystemClock
     from services import models
 
-    chosen = models.promote(_registry(config, data_dir), model, reason, SystemClock())
-    console.print(f"{chosen.manifest.name} {chosen.manifest.digest} serves. {models.RESTART}", soft_wrap=True)
+    settings = _settings(config, data_dir)
+    manifest = models.promote(_registry(settings), model, reason, SystemClock()).manifest
+    follows = models.what_follows(manifest.digest, models.models_in_use(settings))
+    console.print(f"{manifest.name} {manifest.digest} is wanted. {follows}", soft_wrap=True)
 
 
 @app.command("rollback")
 def rollback(config: ConfigOption = None, data_dir: DataOption = None, reason: ReasonOption = "by hand") -> None:
-    """Let the model serve that served before."""
+    """Ask for the model that was wanted before."""
     from pipeline.adapters.clock import SystemClock
     from reid_models.manifest import read_manifest
     from services import models
 
-    manifest = read_manifest(_registry(config, data_dir).rollback(SystemClock().now(), reason))
-    console.print(f"{manifest.name} {manifest.digest} serves again. {models.RESTART}", soft_wrap=True)
+    settings = _settings(config, data_dir)
+    manifest = read_manifest(_registry(settings).rollback(SystemClock().now(), reason))
+    follows = models.what_follows(manifest.digest, models.models_in_use(settings))
+    console.print(f"{manifest.name} {manifest.digest} is wanted again. {follows}", soft_wrap=True)
 
 
-def _registry(config: Path | None, data_dir: Path | None) -> Registry:
-    from services.runtime import open_registry
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
     from services.settings import load
 
-    return open_registry(load(config, {} if data_dir is None else {"data_dir": data_dir}))
+    return load(config, {} if data_dir is None else {"data_dir": data_dir})
 
 
-def _plain(model: Model) -> dict[str, object]:
+def _registry(settings: Settings) -> Registry:
+    from services.runtime import open_registry
+
+    return open_registry(settings)
+
+
+def _plain(model: Model, use: ModelsInUse) -> dict[str, object]:
+    is_wanted = model.manifest.digest == use.wanted
     return {
         "digest": model.manifest.digest,
         "name": model.manifest.name,
         "created": model.manifest.created,
         "folder": str(model.folder),
-        "is_serving": model.is_serving,
+        "is_serving": model.manifest.digest == (use.serving or use.wanted),
+        "is_wanted": is_wanted,
+        "coverage": asdict(use.coverage) if is_wanted and use.coverage else None,
         "promoted_at": model.promoted_at,
         "metrics": model.manifest.metrics,
     }

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.faiss_gallery import open_gallery
-from pipeline.interfaces import Bus, Clock, Gallery, Store
+from pipeline.contracts import ServingModel
+from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
 from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
-from services.runtime import announce_ready, open_bus, open_store, service, serving_manifest
+from services.runtime import announce_ready, open_bus, open_model_board, open_store, service
 from services.settings import MatchingSettings, Settings
+from services.site_models import SiteModels
 
 if TYPE_CHECKING:
     from reid_models.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_EVERY_S = 5.0
 
@@ -28,16 +36,74 @@ _HOUSEKEEPING_EVERY_S = 5.0
 def run(settings: Settings) -> None:
     """Match until a signal. Raises `ConfigurationError` before anything starts for a database or model of no use."""
     with service("matcher", settings) as stop:
-        manifest = serving_manifest(settings)
+        site, clock = SiteModels(settings), SystemClock()
+        site.wanted()  # raises while the operator is still looking
+        site.keep_shipped(clock.now())
         config = MatcherConfig(
-            batch_tracklets=settings.matching.batch_tracklets,
-            model_digest=manifest.digest if manifest else None,
-            memory=MemoryConfig(top_k=settings.matching.top_k, assignment=assignment(settings.matching, manifest)),
+            batch_tracklets=settings.matching.batch_tracklets, memory=MemoryConfig(top_k=settings.matching.top_k)
         )
+        models = MatcherModels(site, open_model_board(settings), settings.matching)
         bus, store = open_bus(settings, bus_config(config)), open_store(settings)
         gallery = functools.partial(open_gallery, settings.matching.gallery)
         announce_ready()
-        serve(bus, store, gallery, SystemClock(), config, stop)
+        serve(bus, store, gallery, clock, config, stop, models)
+
+
+class MatcherModels:
+    """`Models` of a running site: what is wanted stands in settings and registry, what is loaded on the board.
+
+    A registry that cannot be read, or a board that is away, leaves everything as it is.
+    """
+
+    def __init__(self, site: SiteModels, board: ModelBoard, chosen: MatchingSettings) -> None:
+        self._site = site
+        self._board = board
+        self._chosen = chosen
+        self._shown: tuple[str, str | None] | None = None
+
+    def wanted(self) -> str | None:
+        try:
+            wanted = self._site.wanted() or next(iter(self._reported()), None)
+        except ConfigurationError as error:
+            log.warning("no other model can be wanted for the moment: %s", error)
+            return None
+        return wanted
+
+    def has_known(self, digest: str) -> bool:
+        try:
+            return self._site.has_known(digest) or digest in self._reported()
+        except ConfigurationError as error:
+            # Rather later than set aside: the message stays in hand until the registry can be read again.
+            raise Unavailable(f"whether model {digest} is known cannot be told: {error}") from error
+
+    def is_ready(self, digest: str) -> bool:
+        try:
+            return all(digest in report.digests for report in self._board.reports())
+        except Unavailable:
+            return False
+
+    def assignment(self, digest: str) -> AssignmentConfig:
+        return assignment(self._chosen, self._site.manifest(digest))
+
+    def announce(self, serving: ServingModel) -> None:
+        self._show(serving.digest)
+        try:
+            self._board.announce(serving)
+        except Unavailable as error:
+            log.warning("the embedders are not told which model serves: %s", error)
+
+    def _show(self, serving: str) -> None:
+        wanted = self.wanted()
+        if self._shown != (serving, wanted):
+            self._shown = (serving, wanted)
+            metrics.MODEL_INFO.clear()
+            metrics.MODEL_INFO.labels("serving", serving).set(1)
+            if wanted is not None:
+                metrics.MODEL_INFO.labels("wanted", wanted).set(1)
+
+    def _reported(self) -> list[str]:
+        """What embedders were told to load that is no bundle, so that only they know its digest."""
+        return [report.wanted for report in self._board.reports() if report.wanted is not None]
 
 
 def bus_config(config: MatcherConfig) -> BusConfig:
@@ -66,9 +132,10 @@ def serve(
     clock: Clock,
     config: MatcherConfig,
     stop: threading.Event,
+    models: Models,
 ) -> None:
     """Match until `stop` is set."""
-    worker = MatcherWorker(bus, store, open_gallery, clock, config)
+    worker = MatcherWorker(bus, store, open_gallery, clock, config, models)
     due_s = clock.monotonic()
 
     def step() -> None:

@@ -22,11 +22,11 @@ from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
     from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.model_board import RedisModelBoard
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
     from reid_models.inference import BundleEncoder
-    from reid_models.manifest import Manifest
     from reid_models.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,12 @@ def open_status_board(settings: Settings) -> RedisStatusBoard:
     return RedisStatusBoard(redis_address(settings), settings.site)
 
 
+def open_model_board(settings: Settings) -> RedisModelBoard:
+    from pipeline.adapters.model_board import RedisModelBoard
+
+    return RedisModelBoard(redis_address(settings), settings.site)
+
+
 def open_store(settings: Settings) -> SqlStore:
     """The database, brought to the newest schema."""
     from pipeline.adapters.store import SqlStore, upgrade
@@ -156,27 +162,19 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def model_source(settings: Settings) -> str:
-    """What `embedding.model` names; for `serving` the bundle folder that the pointer names now."""
+    """The wanted model, as `embedding.model` names it; for `serving` the bundle folder that the pointer names now."""
     from reid_models.registry import SERVING
 
     chosen = settings.embedding.model
-    return str(open_registry(settings).serving()) if chosen == SERVING else chosen
+    return str(open_registry(settings).wanted()) if chosen == SERVING else chosen
 
 
-def open_encoder(settings: Settings) -> BundleEncoder:
-    """The model in use on its device; it stays the same until the process ends. Torch is imported here, not before."""
+def open_encoder(settings: Settings, source: str | None = None) -> BundleEncoder:
+    """The model of `source`, by default the wanted one, on its device. Torch is imported here, not before."""
     from reid_models.inference import load_encoder
 
     chosen = settings.embedding
-    return load_encoder(model_source(settings), device=chosen.device, threads=chosen.threads or None)
-
-
-def serving_manifest(settings: Settings) -> Manifest | None:
-    """What is known of the model in use without loading it; None for a model that is not a bundle on disk."""
-    from reid_models.manifest import bundle_folder, read_manifest
-
-    folder = bundle_folder(model_source(settings))
-    return None if folder is None else read_manifest(folder)
+    return load_encoder(source or model_source(settings), device=chosen.device, threads=chosen.threads or None)
 
 
 def _stop_with_parent(supervisor: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -15,10 +16,13 @@ from pipeline.contracts import (
     IdentityEvent,
     IdentityEventKind,
     Image,
+    ServingModel,
     TrackletCrops,
     TrackletEmbedding,
     pack_vector,
 )
+from pipeline.interfaces import Encoder
+from pipeline.matching.assignment import AssignmentConfig
 
 DIGEST = "0123456789abcdef"
 DIMENSION = 16
@@ -42,12 +46,37 @@ class HandClock:
             self._now += duration_s
 
 
+@dataclass(slots=True)
+class SetModels:
+    """`Models` of the matcher with answers that a test sets; without any, the model of the first vector serves."""
+
+    wanted_digest: str | None = None
+    known: frozenset[str] = frozenset()
+    not_ready: frozenset[str] = frozenset()
+    config: AssignmentConfig = field(default_factory=AssignmentConfig)
+    announced: list[ServingModel] = field(default_factory=list)
+
+    def wanted(self) -> str | None:
+        return self.wanted_digest
+
+    def has_known(self, digest: str) -> bool:
+        return digest in self.known or digest == self.wanted_digest
+
+    def is_ready(self, digest: str) -> bool:
+        return digest not in self.not_ready
+
+    def assignment(self, digest: str) -> AssignmentConfig:
+        return self.config
+
+    def announce(self, serving: ServingModel) -> None:
+        self.announced.append(serving)
+
+
 class ColourEncoder:
     """`Encoder` by the colours of six horizontal stripes; a crop whose top left pixel is pure white makes it fail."""
 
-    digest = DIGEST
-
-    def __init__(self) -> None:
+    def __init__(self, digest: str = DIGEST) -> None:
+        self.digest = digest
         self.passes: list[int] = []  # crops in each pass
 
     def embed_images(self, crops: Sequence[Image]) -> Embeddings:
@@ -60,6 +89,20 @@ class ColourEncoder:
     def embed_texts(self, sentences: Sequence[str]) -> F32:
         rng = np.random.default_rng([sum(sentence.encode()) for sentence in sentences])
         return unit_vectors(rng, len(sentences), 18)
+
+
+class SetEncoders:
+    """`Encoders` that a test sets; of one only, it is that of the serving model."""
+
+    def __init__(self, *encoders: Encoder) -> None:
+        self.encoders = list(encoders)
+        self.working: dict[str, bool] = {}
+
+    def __call__(self) -> Sequence[Encoder]:
+        return self.encoders
+
+    def works(self, encoder: Encoder, is_working: bool) -> None:
+        self.working[encoder.digest] = is_working
 
 
 def unit_vectors(rng: np.random.Generator, count: int, dimension: int = DIMENSION) -> F32:

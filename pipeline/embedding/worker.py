@@ -1,4 +1,4 @@
-"""The embedder's loop: tracklets with crops in, one embedding per tracklet out."""
+"""The embedder's loop: tracklets with crops in, one embedding per tracklet and model in force out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Protocol, Self
 
 from pipeline import metrics
-from pipeline.contracts import Image, StreamName, TrackletCrops, TrackletEmbedding
+from pipeline.contracts import Image, StreamName, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.embedding.batching import BatchConfig, is_due, patience_s, taken
-from pipeline.embedding.isolation import CropVectors, embed_each
+from pipeline.embedding.isolation import CropVectors, PassLimit, embed_each
 from pipeline.embedding.tracklets import OpenedTracklet, embedding_of, open_tracklet
 from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.interfaces import Bus, Clock, Delivery, Encoder
@@ -33,6 +33,16 @@ class EmbedderConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
 
 
+class Encoders(Protocol):
+    """The models in force: `EmbeddingModels` in production, `SetEncoders` in tests."""
+
+    def __call__(self) -> Sequence[Encoder]:
+        """The encoders for the next batch, the one of the serving model first, and at least one. Never waits."""
+
+    def works(self, encoder: Encoder, is_working: bool) -> None:
+        """Told of an encoder beside the first whether it gave vectors of a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A message and what became of it so far."""
@@ -41,20 +51,24 @@ class _Item:
     opened: OpenedTracklet | InvalidMessage
 
     @property
+    def tracklet_id(self) -> TrackletId | None:
+        return self.opened.tracklet.tracklet_id if isinstance(self.opened, OpenedTracklet) else None
+
+    @property
     def images(self) -> tuple[Image, ...]:
         return self.opened.images if isinstance(self.opened, OpenedTracklet) else ()
 
 
 class EmbedderWorker:
-    """Consumes `crops` as group `embedder` and publishes on `embeddings`.
+    """Consumes `crops` as group `embedder` and publishes on `embeddings`, vectors of the serving model first.
 
     While the encoder works on one batch, a thread reads and decodes the next. Published first, acknowledged last: a
     crash at any point only repeats a batch, and the matcher ignores repeats.
     """
 
-    def __init__(self, bus: Bus, encoder: Encoder, clock: Clock, config: EmbedderConfig) -> None:
+    def __init__(self, bus: Bus, encoders: Encoders, clock: Clock, config: EmbedderConfig) -> None:
         self._bus = bus
-        self._encoder = encoder
+        self._encoders = encoders
         self._clock = clock
         self._config = config
         self._pool = ThreadPoolExecutor(1 + config.decode_threads, thread_name_prefix="embedder")
@@ -63,6 +77,7 @@ class EmbedderWorker:
         self._in_hand: list[_Item] = []
         self._outgoing: list[TrackletEmbedding] | None = None
         self._failures = 0
+        self._limits: dict[str, PassLimit] = {}  # of each model
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +101,7 @@ class EmbedderWorker:
             self._bus.publish(StreamName.EMBEDDINGS, self._outgoing)
             # Ack last: before it a crash repeats the batch, after it a crash would have lost it.
             self._bus.acknowledge([item.delivery for item in self._in_hand], GROUP)
-            metrics.EMBEDDED.inc(len(self._outgoing))
+            metrics.EMBEDDED.inc(len(self._in_hand))
         self._in_hand, self._outgoing = [], None
         return done
 
@@ -117,10 +132,10 @@ class EmbedderWorker:
 
     def _embed(self, items: Sequence[_Item]) -> list[TrackletEmbedding]:
         """Embeddings of the tracklets that have any; the others are set aside."""
+        first, *others = self._encoders()
         images = [image for item in items for image in item.images]
         started_s = self._clock.monotonic()
-        vectors = iter(embed_each(self._encoder, images) if images else ())
-        results = [_embedded(item, [next(vectors) for _ in item.images], self._encoder.digest) for item in items]
+        results = self._results(first, items, images)
         if images:
             metrics.EMBED_BATCH.observe(len(images))
             metrics.EMBED_SECONDS.observe(self._clock.monotonic() - started_s)
@@ -128,7 +143,32 @@ class EmbedderWorker:
         for item, result in zip(items, results, strict=True):
             if isinstance(result, InvalidMessage):
                 self._set_aside(item, str(result))
-        return [result for result in results if isinstance(result, TrackletEmbedding)]
+        done = [result for result in results if isinstance(result, TrackletEmbedding)]
+        return done + [more for encoder in others for more in self._embed_beside(encoder, done)]
+
+    def _embed_beside(self, encoder: Encoder, done: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
+        """Vectors of another model in force, of the tracklets that are done by the first. Its trouble is not theirs."""
+        usable = {embedding.tracklet_id for embedding in done}
+        items = [item for item in self._in_hand if item.tracklet_id in usable]
+        try:
+            results = self._results(encoder, items, [image for item in items for image in item.images])
+        except Unavailable as error:
+            results = [InvalidMessage(str(error))]
+        found = [result for result in results if isinstance(result, TrackletEmbedding)]
+        if items and not found:
+            log.error("model %s gives no vector of %d tracklets; the first: %s", encoder.digest, len(items), results[0])
+            metrics.SUCCESSOR_FAILURES.inc()
+        if items:
+            self._encoders.works(encoder, bool(found))
+        return found
+
+    def _results(
+        self, encoder: Encoder, items: Sequence[_Item], images: Sequence[Image]
+    ) -> list[TrackletEmbedding | InvalidMessage]:
+        """Beside each item its embedding; `images` are those of all items in order, for one pass."""
+        limit = self._limits.setdefault(encoder.digest, PassLimit())
+        vectors = iter(embed_each(encoder, images, limit) if images else ())
+        return [_embedded(item, [next(vectors) for _ in item.images], encoder.digest) for item in items]
 
     def _blame_encoder_first(self, results: Sequence[TrackletEmbedding | InvalidMessage]) -> None:
         """A pass that yields nothing at all is tried again before its crops are held guilty."""

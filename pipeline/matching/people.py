@@ -115,12 +115,11 @@ class People:
         )
 
 
-def rows_of(decisions: Sequence[Decision]) -> GalleryRows:
-    """Decisions as the database will give them back."""
-    pieces = [decision.embedding for decision in decisions]
+def rows_of(pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId]) -> GalleryRows:
+    """Tracklets with their identities as the database will give them back."""
     return GalleryRows(
         tracklet_ids=[piece.tracklet_id for piece in pieces],
-        global_ids=np.array([decision.global_id for decision in decisions], np.int64),
+        global_ids=np.array(global_ids, np.int64),
         camera_ids=[CameraId(piece.camera_id) for piece in pieces],
         boot_ids=[piece.boot_id for piece in pieces],
         track_ids=np.array([piece.track_id for piece in pieces], np.int64),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
 from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
+from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class MatcherConfig:
     batch_tracklets: int = 64
     block_s: float = 0.5  # longest wait for the first message of a batch
     attempts: int = 3  # before a tracklet that makes the matcher stumble is set aside
-    model_digest: str | None = None  # the serving model; None: that of the first message
+    look_every_s: float = 2.0  # whether another model is wanted, and tracklets wait for their decision
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
@@ -37,10 +38,18 @@ class MatcherWorker:
     A batch is decided, committed in one transaction, remembered, published and acknowledged, in this order. Dying
     between any two steps only repeats: a tracklet with an assignment keeps it, an event keeps its number. A batch stays
     in hand until it is acknowledged, so the same messages are decided together again after an error.
+
+    Vectors of the serving model decide; those of every other known one are kept for the day on which it serves.
     """
 
     def __init__(
-        self, bus: Bus, store: Store, open_gallery: Callable[[int], Gallery], clock: Clock, config: MatcherConfig
+        self,
+        bus: Bus,
+        store: Store,
+        open_gallery: Callable[[int], Gallery],
+        clock: Clock,
+        config: MatcherConfig,
+        models: Models,
     ) -> None:
         """`open_gallery` makes an empty gallery for vectors of the given dimension."""
         self._bus = bus
@@ -48,8 +57,10 @@ class MatcherWorker:
         self._open_gallery = open_gallery
         self._clock = clock
         self._config = config
-        self._digest = config.model_digest
-        self._dimension = 0
+        self._models = models
+        self._serving = ServingChoice(store, models, clock, config.look_every_s)
+        self._dimensions: dict[str, int] = {}  # of the appearance vectors of each model
+        self._hopeless: set[TrackletId] = set()  # kept tracklets that the matcher stumbles over
         self._people: People | None = None  # None: to be rebuilt from the database
         self._in_hand: list[Delivery] = []
         self._stumbles = 0
@@ -60,6 +71,8 @@ class MatcherWorker:
         Raises `Unavailable` (and keeps the batch in hand) while bus or database do not answer.
         """
         if not self._in_hand:
+            if self._serving.is_due():
+                self._follow_models()
             config = self._config
             self._in_hand = self._bus.consume(
                 StreamName.EMBEDDINGS, GROUP, config.consumer, config.batch_tracklets, config.block_s
@@ -70,11 +83,11 @@ class MatcherWorker:
         try:
             self._match(self._in_hand)
         except SightlineError:
-            self._people = None  # the commit may have happened all the same
+            self._forget()  # the commit may have happened all the same
             raise
         except Exception:
             # A tracklet that trips over a bug must not stop the others for ever.
-            self._people = None
+            self._forget()
             self._stumbles += 1
             if self._stumbles < self._config.attempts:
                 raise
@@ -91,32 +104,74 @@ class MatcherWorker:
                 raise
             except Exception as error:
                 # Whatever this is, it is bound to this tracklet: the operator sees it among the dead letters.
-                self._people = None
+                self._forget()
                 self._set_aside(delivery, f"the matcher failed on it: {type(error).__name__}: {error}"[:400])
             self._let_go(delivery)
 
     def _match(self, deliveries: Sequence[Delivery]) -> None:
         started_s = self._clock.monotonic()
         usable = self._usable(deliveries)
-        if usable:
-            self._decide(list(usable.values()))
+        serving = [seen for seen in usable if seen.model_digest == self._serving.digest]
+        others = [seen for seen in usable if seen.model_digest != self._serving.digest]
+        if serving:
+            self._decide(serving)
+        # After the decisions: most of these belong to tracklets whose identity was decided just now.
+        self._store.add_vectors(others)
         self._publish_events()
         # Ack last: whatever happens before it only repeats the batch, and a repeat changes nothing.
         self._bus.acknowledge([delivery for delivery in deliveries if delivery in self._in_hand], GROUP)
         metrics.MATCH_BATCH.observe(len(deliveries))
         metrics.MATCH_SECONDS.observe(self._clock.monotonic() - started_s)
 
-    def _usable(self, deliveries: Sequence[Delivery]) -> dict[TrackletId, TrackletEmbedding]:
-        """The first message of each tracklet; what can never be matched is set aside."""
-        usable: dict[TrackletId, TrackletEmbedding] = {}
+    def _follow_models(self) -> None:
+        """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
+        if self._serving.follow():
+            self._people = None
+        digest = self._serving.digest
+        while digest and (waiting := self._waiting(digest)):
+            log.info("%d tracklets that waited for model %s are decided", len(waiting), digest)
+            try:
+                self._decide(waiting)
+            except SightlineError:
+                raise
+            except Exception:
+                # As with a batch from the bus: one tracklet must not stop the others.
+                log.exception("%d tracklets that waited cannot be decided; deciding one by one", len(waiting))
+                self._decide_one_by_one(waiting)
+            self._publish_events()
+
+    def _waiting(self, digest: str) -> list[TrackletEmbedding]:
+        """Tracklets whose vectors came before their model served."""
+        found = self._store.undecided(digest, self._config.batch_tracklets + len(self._hopeless))
+        return [seen for seen in found if seen.tracklet_id not in self._hopeless]
+
+    def _decide_one_by_one(self, waiting: Sequence[TrackletEmbedding]) -> None:
+        for seen in waiting:
+            try:
+                self._people = None
+                self._decide([seen])
+            except SightlineError:
+                raise
+            except Exception:
+                log.exception("%s stays without an identity until the matcher is started again", seen.tracklet_id)
+                self._people = None
+                self._hopeless.add(seen.tracklet_id)
+
+    def _forget(self) -> None:
+        self._people = None
+        self._serving.forget()
+
+    def _usable(self, deliveries: Sequence[Delivery]) -> list[TrackletEmbedding]:
+        """The first message of each tracklet and model; what can never be matched is set aside."""
+        usable: dict[tuple[TrackletId, str], TrackletEmbedding] = {}
         for delivery in deliveries:
             try:
                 tracklet = self._checked(delivery)
             except (InvalidMessage, ModelVersionMismatch) as error:
                 self._set_aside(delivery, str(error))
             else:
-                usable.setdefault(tracklet.tracklet_id, tracklet)
-        return usable
+                usable.setdefault((tracklet.tracklet_id, tracklet.model_digest), tracklet)
+        return list(usable.values())
 
     def _set_aside(self, delivery: Delivery, reason: str) -> None:
         self._bus.set_aside(delivery, GROUP, reason)
@@ -133,33 +188,36 @@ class MatcherWorker:
                 f"a {type(message).__name__} stands on the stream of embeddings; expected a TrackletEmbedding: "
                 "look for a program that publishes on the wrong stream"
             )
-        if self._digest is None:
-            self._digest = message.model_digest
-        if message.model_digest != self._digest:
+        self._serving.begin_with(message)
+        digest, serving = message.model_digest, self._serving.digest
+        if digest != serving and not self._serving.has_known(digest):
             raise ModelVersionMismatch(
-                f"{message.tracklet_id} was embedded by model {message.model_digest!r}, but the gallery holds vectors "
-                f"of {self._digest!r}, and the two are never compared; start embedder and matcher with the same "
-                "model, then replay the dead letters"
+                f"{message.tracklet_id} was embedded by model {digest!r}, but {serving!r} serves, and no other of that "
+                "digest was ever promoted here; let all services use one data folder and the same embedding.model, or "
+                "promote that model, then replay the dead letters"
             )
         dimension = len(message.appearance) // 2
-        self._dimension = self._dimension or dimension
-        if dimension != self._dimension:
+        if dimension != self._dimensions.setdefault(digest, dimension):
             raise InvalidMessage(
-                f"{message.tracklet_id} has an appearance vector of {dimension} numbers; the gallery holds "
-                f"{self._dimension}, although both name model {self._digest!r}: check the embedders"
+                f"{message.tracklet_id} has an appearance vector of {dimension} numbers; others of model {digest!r} "
+                f"have {self._dimensions[digest]}: check the embedders"
             )
         return message
 
     def _decide(self, tracklets: Sequence[TrackletEmbedding]) -> None:
-        people = self._people = self._people or self._remembered()
+        """Commit identities for those that have none, and remember what is new; all are of the serving model."""
+        people = self._people = self._people or self._remembered(tracklets[0])
         assigned = self._store.assignments([tracklet.tracklet_id for tracklet in tracklets])
+        late = [tracklet for tracklet in tracklets if tracklet.tracklet_id in assigned]
+        if added := self._store.add_vectors(late):
+            people.remember(rows_of(added, [assigned[tracklet.tracklet_id] for tracklet in added]))
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
         if not fresh:
             return
         decisions = people.decide(fresh, self._store.next_global_id())
         events = self._store.commit_decisions(decisions, self._clock.now())
         if len(events) == len(decisions):
-            people.remember(rows_of(decisions))
+            people.remember(rows_of([made.embedding for made in decisions], [made.global_id for made in decisions]))
         else:  # somebody else has assigned some of them in the meantime
             self._people = None
         opened = sum(event.is_new for event in events)
@@ -167,14 +225,21 @@ class MatcherWorker:
         metrics.IDENTITIES_JOINED.inc(len(events) - opened)
         metrics.GALLERY_ROWS.set(len(people))
 
-    def _remembered(self) -> People:
-        """Everything the database knows for the serving model."""
-        people = People(self._open_gallery(self._dimension), self._config.memory)
+    def _remembered(self, seen: TrackletEmbedding) -> People:
+        """Everything the database knows for the serving model, in the order in which it was decided.
+
+        `seen` tells the dimension of its vectors.
+        """
+        started_s = self._clock.monotonic()
+        digest, dimension = seen.model_digest, len(seen.appearance) // 2
+        memory = replace(self._config.memory, assignment=self._models.assignment(digest))
+        people = People(self._open_gallery(dimension), memory)
         position = 0
         while True:
-            rows, position = self._store.gallery(str(self._digest), "appearance", position, _PAGE_ROWS)
+            rows, position = self._store.decided(digest, position, _PAGE_ROWS)
             if not rows.tracklet_ids:
-                log.info("remembered %d exemplars of model %s", len(people), self._digest)
+                took_s = self._clock.monotonic() - started_s
+                log.info("remembered %d exemplars of model %s in %.1f s", len(people), digest, took_s)
                 return people
             people.remember(rows)
 

@@ -122,7 +122,7 @@ def exit_code(report: NightReport) -> int:
 
 def _plan_lines(nightly: NightTools, config: NightConfig) -> Iterator[str]:
     found, lack = look_ahead(nightly, config)
-    serving, gates = read_manifest(nightly.registry.serving()), config.gates
+    serving, gates = read_manifest(nightly.registry.wanted()), config.gates
     yield f"archive: {found.tracklets} tracklets with {found.crops} crops in the last {config.days:g} days"
     yield f"to learn from: {found.training_tracks} tracks of {found.cameras} cameras; {found.held_out_tracks} held out"
     yield f"begins from: {serving.name} {serving.digest}"

@@ -101,7 +101,7 @@ def look_ahead(tools: NightTools, config: NightConfig) -> tuple[Survey, str | No
 
 
 def _fresh(tools: NightTools, config: NightConfig) -> NightPlan:
-    serving = read_manifest(tools.registry.serving()).digest
+    serving = read_manifest(tools.registry.wanted()).digest
     # How long is resumed and how much is kept decides nothing about the result.
     deciding = replace(config, attempts=0, resume_within_s=0.0, kept_candidates=0)
     return fresh_plan(tools.clock.now(), config.days, serving, repr(deciding))
@@ -148,7 +148,7 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
         return _report(plan, tools.clock, Outcome.SKIPPED, lack, survey=found)
     digest = None if config.probe is None else _frozen(config.probe, tools.folder / FROZEN)
     tracks = copied(records, tools.blobs, work / "tracklets", config.rules)
-    serving = tools.registry.serving()
+    serving = tools.registry.wanted()
     before = _measure(tools, config, serving, tracks.held_out)
     log.info("night %s learns from %d tracks of %d cameras", plan.night, found.training_tracks, found.cameras)
     candidate = tools.fine_tune(serving, tracks.train, work / "training")
@@ -159,7 +159,7 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     after = _measure(tools, config, candidate, tracks.held_out)
     verdict = judge(before.figures, after.figures, config.gates)
     _keep(tools.registry, candidate, after)
-    if read_manifest(tools.registry.serving()).digest != plan.serving_digest:
+    if read_manifest(tools.registry.wanted()).digest != plan.serving_digest:
         reason = "another model was promoted by hand meanwhile, and the candidate was not compared with it"
         return told(Outcome.REFUSED, reason, verdict=verdict)
     if verdict.is_promoted:

@@ -23,6 +23,7 @@ from pipeline.embedding.crops import decode_crop
 from pipeline.embedding.worker import EmbedderConfig, EmbedderWorker
 from pipeline.interfaces import Encoder
 from reid_models.inference import load_encoder
+from tests.fakes import SetEncoders
 
 CROPS_PER_TRACKLET, BATCH_CROPS = 4, 32
 ROUNDS, BATCHES = 6, 8
@@ -71,7 +72,7 @@ def _alone(encoder: Encoder, images: Sequence[Image]) -> float:
 
 def _over_bus(encoder: Encoder, bus: RedisBus, tracklets: Sequence[TrackletCrops]) -> float:
     bus.publish(StreamName.CROPS, tracklets)
-    with EmbedderWorker(bus, encoder, SystemClock(), CONFIG) as worker:
+    with EmbedderWorker(bus, SetEncoders(encoder), SystemClock(), CONFIG) as worker:
         started_s = time.perf_counter()
         done = 0
         while done < len(tracklets):

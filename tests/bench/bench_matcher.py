@@ -24,8 +24,8 @@ from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, GlobalId, StreamName, TrackletEmbedding, pack_vector
 from pipeline.interfaces import Bus, Decision, Gallery, Store
 from pipeline.matching.assignment import AssignmentConfig
-from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
+from tests.fakes import SetModels
 
 PEOPLE, EXEMPLARS, DIMENSION = 10_000, 4, 512
 NEW_TRACKLETS, BATCH = 1920, 64
@@ -33,9 +33,8 @@ DIGEST = "benchmark-model"
 CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.1,
-    model_digest=DIGEST,
-    memory=MemoryConfig(assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
 )
+MODELS = SetModels(DIGEST, config=AssignmentConfig(threshold=0.6, midpoint=0.6))
 
 
 def main(out: Path) -> None:
@@ -58,7 +57,7 @@ def _measure(kind: str, bus: RedisBus, store: SqlStore, looks: F32) -> dict[str,
         return cast(Gallery, parts.over("gallery", GALLERIES[kind](dimension)))
 
     timed_bus, timed_store = parts.over("bus", bus), parts.over("database", store)
-    worker = MatcherWorker(cast(Bus, timed_bus), cast(Store, timed_store), open_gallery, SystemClock(), CONFIG)
+    worker = MatcherWorker(cast(Bus, timed_bus), cast(Store, timed_store), open_gallery, SystemClock(), CONFIG, MODELS)
     tracklets = list(_passers_by(looks, start_at=1e6, boot_id=kind))
     bus.publish(StreamName.EMBEDDINGS, tracklets[:BATCH])
     started_s = time.perf_counter()

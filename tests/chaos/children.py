@@ -19,14 +19,15 @@ from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
 from services import embedder, matcher
-from tests.fakes import ColourEncoder
+from tests.fakes import ColourEncoder, SetEncoders, SetModels
 
 BATCH = 8
 MATCHER = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.05,
-    memory=MemoryConfig(exemplars=4, assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
+    memory=MemoryConfig(exemplars=4),
 )
+MODELS = SetModels(config=AssignmentConfig(threshold=0.6, midpoint=0.6))
 # Deaths in a row are the point here, so no message is given up for having been handed out often.
 PATIENT = BusConfig(max_deliveries=1000)
 EMBEDDER = EmbedderConfig(idle_s=0.05, read_tracklets=4, batch=BatchConfig(crops=8, max_wait_s=0.0))
@@ -48,13 +49,15 @@ def match(site: Site, kill_before_call: int | None) -> None:
     """Match until killed; by itself, just before the given outward call (counting bus and database together)."""
     deadly = _Deadly(kill_before_call)
     bus, store = deadly.over(site.bus(matcher.bus_config(MATCHER))), deadly.over(SqlStore(site.database_url))
-    matcher.serve(cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event())
+    matcher.serve(
+        cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS
+    )
 
 
 def embed(site: Site, kill_before_call: int | None) -> None:
     """Embed until killed; by itself, just before the given outward call."""
     bus = _Deadly(kill_before_call).over(site.bus(PATIENT))
-    embedder.serve(cast(RedisBus, bus), ColourEncoder(), SystemClock(), EMBEDDER, threading.Event())
+    embedder.serve(cast(RedisBus, bus), SetEncoders(ColourEncoder()), SystemClock(), EMBEDDER, threading.Event())
 
 
 class _Deadly:

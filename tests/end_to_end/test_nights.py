@@ -113,7 +113,7 @@ def test_night_after_night_quality_rises_on_a_site_whose_look_is_foreign(tmp_pat
     assert [json.loads(path.read_text())["outcome"] for path in reports] == ["promoted"] * len(NIGHT_SEEDS)
     for _ in NIGHT_SEEDS:
         registry.rollback(clock.now(), "back to the beginning")
-    assert read_manifest(registry.serving()) == read_manifest(DEFAULT_BUNDLE)
+    assert read_manifest(registry.wanted()) == read_manifest(DEFAULT_BUNDLE)
     store.close()
 
 

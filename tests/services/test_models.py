@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -16,28 +16,30 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline.adapters.exact_gallery import ExactGallery
-from pipeline.adapters.memory_bus import MemoryBus
-from pipeline.adapters.store import SqlStore
-from pipeline.contracts import GlobalId, StreamName, TrackletEmbedding
+from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.contracts import GlobalId
 from pipeline.errors import ConfigurationError
-from pipeline.matching.worker import MatcherConfig, MatcherWorker
+from pipeline.interfaces import Coverage, Decision
 from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import DEFAULT_BUNDLE, WEIGHTS, Training, read_manifest
 from reid_models.publishing import assemble
 from reid_models.vocabulary import Vocabulary
 from services.cli import app
-from services.runtime import model_source, serving_manifest
+from services.models import models_in_use, progress
+from services.runtime import model_source
 from services.settings import Settings, changed
-from services.up import _with_model
-from tests.fakes import HandClock, embedding
+from tests.fakes import crop, embedding, tracklet
 
 SHIPPED = read_manifest(DEFAULT_BUNDLE).digest
 
 
 def sightline(folder: Path, *words: str) -> Result:
     return CliRunner().invoke(app, [*words, "--data-dir", str(folder)])
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +54,15 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_bundle_folder_is_promoted_and_services_read_it_at_their_start(tmp_path: Path, other: Path) -> None:
+def test_a_bundle_folder_is_promoted_and_wanted_from_then_on(tmp_path: Path, other: Path) -> None:
     settings, digest = Settings(data_dir=tmp_path), read_manifest(other).digest
-    assert model_source(settings) == str(DEFAULT_BUNDLE)
+    assert models_in_use(settings).wanted == SHIPPED
     done = sightline(tmp_path, "models", "promote", str(other), "--reason", "a try")
-    assert done.exit_code == 0 and digest in done.output and "restart" in done.output
-    manifest = serving_manifest(settings)
-    assert manifest is not None and manifest.digest == digest
+    assert done.exit_code == 0 and f"{digest} is wanted. It serves when Sightline is started." in done.output
+    assert models_in_use(settings).wanted == digest
     assert Path(model_source(settings)).parent == tmp_path / "models"
-    assert serving_manifest(changed(settings, {"embedding": {"model": "sightline-small"}})) == read_manifest(
-        DEFAULT_BUNDLE
-    )
+    fixed = changed(settings, {"embedding": {"model": "sightline-small"}})
+    assert models_in_use(fixed).wanted == SHIPPED
 
 
 def test_a_rollback_restores_what_served_before_and_then_there_is_none(tmp_path: Path, other: Path) -> None:
@@ -100,33 +100,63 @@ def test_a_damaged_bundle_is_refused_before_the_pointer_changes(tmp_path: Path, 
     assert model_source(Settings(data_dir=tmp_path)) == str(DEFAULT_BUNDLE)
 
 
-def test_a_started_group_keeps_one_model_whatever_is_promoted_meanwhile(tmp_path: Path, other: Path) -> None:
-    started = _with_model(Settings(data_dir=tmp_path))
-    sightline(tmp_path, "models", "promote", str(other))
-    assert model_source(started) == str(DEFAULT_BUNDLE)
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[SqlStore]:
+    """The database of a site where the shipped model serves and two people are archived."""
+    upgrade(url := Settings(data_dir=tmp_path).database)
+    store = SqlStore(url)
+    store.switch_model(SHIPPED, 0, 1.0, "first")
+    for track_id in (1, 2):
+        store.archive_tracklet(tracklet(track_id, crop(b"jpeg")))
+        seen = embedding(track_id=track_id, digest=SHIPPED)
+        store.commit_decisions([Decision(seen, GlobalId(track_id), True, 0.9, "test")], 1.0)
+    yield store
+    store.close()
 
 
-def test_a_promotion_and_a_rollback_leave_old_vectors_alone_and_compare_no_two_models(tmp_path: Path) -> None:
-    bus, store, clock = MemoryBus(), SqlStore.in_memory(), HandClock()
+def test_a_running_site_is_told_what_happens_next_and_how_far_it_is(
+    tmp_path: Path, other: Path, running: SqlStore
+) -> None:
+    digest = read_manifest(other).digest
+    done = sightline(tmp_path, "models", "promote", str(other))
+    assert f"2 archived tracklets are embedded again first, while Sightline runs; until then {SHIPPED} serves" in (
+        flat(done.output)
+    )
+    running.add_vectors([embedding(track_id=1, digest=digest)])
+    listed = flat(sightline(tmp_path, "models", "list").output)
+    assert f"{digest} takes over from {SHIPPED} when the archive is ready: re-embedding 50 %, 1 of 2." in listed
+    states = {
+        model["digest"]: (model["is_serving"], model["is_wanted"], model["coverage"])
+        for model in json.loads(sightline(tmp_path, "models", "list", "--json").output)
+    }
+    assert states == {
+        SHIPPED: (True, False, None),
+        digest: (False, True, {"covered": 1, "expected": 2, "failed": 0}),
+    }
+    running.add_vectors([embedding(track_id=2, digest=digest)])
+    assert "takes over within seconds" in sightline(tmp_path, "models", "promote", digest).output
+    running.switch_model(digest, 1, 2.0, "")
+    assert "It serves already." in sightline(tmp_path, "models", "promote", digest).output
+    assert "takes over within seconds" in sightline(tmp_path, "models", "rollback").output
 
-    def restart_and_match(digest: str, seen: Sequence[TrackletEmbedding]) -> list[GlobalId]:
-        config = MatcherConfig(model_digest=digest, block_s=0.0)
-        worker = MatcherWorker(bus, store, ExactGallery, clock, config)
-        bus.publish(StreamName.EMBEDDINGS, seen)
-        while worker.run_once():
-            pass
-        found = store.assignments([each.tracklet_id for each in seen])
-        return [found[each.tracklet_id] for each in seen]
 
-    old, new = "a" * 16, "b" * 16
-    first = restart_and_match(old, [embedding("gate", 1, digest=old)])
-    rows = store.gallery(old, "appearance", 0, 10)[0]
-    after = restart_and_match(new, [embedding("gate", 2, started_at=60.0, ended_at=64.0, digest=new)])
-    assert after != first  # met as a new person once
-    kept = store.gallery(old, "appearance", 0, 10)[0]
-    assert (kept.tracklet_ids, kept.vectors.tolist()) == (rows.tracklet_ids, rows.vectors.tolist())
-    back = restart_and_match(old, [embedding("gate", 3, started_at=120.0, ended_at=124.0, digest=old)])
-    assert back == first  # known again
+def test_a_promotion_that_no_service_follows_is_told(
+    tmp_path: Path, other: Path, running: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_EMBEDDING__MODEL", "sightline-small")
+    assert "No service follows it" in sightline(tmp_path, "models", "promote", str(other)).output
+
+
+@pytest.mark.parametrize(
+    ("coverage", "told"),
+    [
+        (Coverage(1234, 2870, 0), "re-embedding 42 %, 1,234 of 2,870"),
+        (Coverage(1999, 2000, 3), "re-embedding 99 %, 1,999 of 2,000; 3 cannot be embedded"),
+        (Coverage(0, 0, 0), "re-embedding 100 %, 0 of 0"),
+    ],
+)
+def test_progress_is_told_in_a_line(coverage: Coverage, told: str) -> None:
+    assert progress(coverage) == told
 
 
 # --- nightly ------------------------------

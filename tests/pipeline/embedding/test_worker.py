@@ -20,10 +20,10 @@ from pipeline.contracts import (
 )
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.crops import decode_crop
-from pipeline.embedding.worker import GROUP, EmbedderConfig, EmbedderWorker
+from pipeline.embedding.worker import GROUP, EmbedderConfig, EmbedderWorker, Encoders
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Bus, Encoder
-from tests.fakes import ColourEncoder, crop, jpeg, painted, tracklet
+from tests.fakes import ColourEncoder, SetEncoders, crop, jpeg, painted, tracklet
 
 RED, BLUE, WHITE = (crop(jpeg(painted(colour))) for colour in ((200, 20, 20), (20, 20, 200), (255, 255, 255)))
 BROKEN = crop(b"no jpeg at all")
@@ -42,8 +42,9 @@ def start(bus: MemoryBus) -> Iterator[Start]:
     """Starts workers, and ends them after the test."""
     started: list[EmbedderWorker] = []
 
-    def begin(encoder: Encoder, over: Bus = bus, config: EmbedderConfig = CONFIG) -> EmbedderWorker:
-        started.append(EmbedderWorker(over, encoder, SystemClock(), config))
+    def begin(encoders: Encoder | Encoders, over: Bus = bus, config: EmbedderConfig = CONFIG) -> EmbedderWorker:
+        chosen = encoders if isinstance(encoders, SetEncoders) else SetEncoders(encoders)
+        started.append(EmbedderWorker(over, chosen, SystemClock(), config))
         return started[-1]
 
     yield begin
@@ -72,7 +73,7 @@ def test_a_tracklet_becomes_an_embedding_of_the_same_name(bus: MemoryBus, start:
     (embedding,) = sent(bus)
     expected = ColourEncoder().embed_images([decode_crop(RED.jpeg)])
     assert embedding.tracklet_id == seen.tracklet_id
-    assert embedding.model_digest == ColourEncoder.digest
+    assert embedding.model_digest == ColourEncoder().digest
     assert embedding.crop_keys == (RED.key,)
     assert (embedding.started_at, embedding.ended_at, embedding.detections) == (0.0, 4.0, 8)
     np.testing.assert_allclose(unpack_vector(embedding.appearance), expected.appearance[0], atol=1e-3)
@@ -175,3 +176,49 @@ def test_an_embedder_that_died_before_acknowledging_only_repeats(bus: MemoryBus,
         pass
     assert {embedding.tracklet_id: embedding for embedding in sent(again)} == {each.tracklet_id: each for each in first}
     assert again.backlog(StreamName.CROPS, GROUP).pending == 0
+
+
+# --- several models ------------------------------
+
+OLD, NEW = "old-model", "new-model"
+
+
+def test_each_model_in_force_gives_a_vector_the_serving_one_first(bus: MemoryBus, start: Start) -> None:
+    put(bus, [RED], [BLUE])
+    assert start(SetEncoders(ColourEncoder(OLD), ColourEncoder(NEW))).run_once() == 2
+    assert [(seen.track_id, seen.model_digest) for seen in sent(bus)] == [(0, OLD), (1, OLD), (0, NEW), (1, NEW)]
+    assert bus.backlog(StreamName.CROPS, GROUP).pending == 0
+
+
+def test_models_change_between_two_batches(bus: MemoryBus, start: Start) -> None:
+    encoders = SetEncoders(ColourEncoder(OLD))
+    embedder = start(encoders)
+    put(bus, [RED])
+    embedder.run_once()
+    encoders.encoders = [ColourEncoder(NEW), ColourEncoder(OLD)]
+    bus.publish(StreamName.CROPS, [tracklet(7, BLUE)])
+    while not embedder.run_once():
+        pass
+    assert [(seen.track_id, seen.model_digest) for seen in sent(bus)] == [(0, OLD), (7, NEW), (7, OLD)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), Unavailable("the device is busy")])
+def test_a_model_beside_the_serving_one_that_fails_costs_nobody_anything(
+    bus: MemoryBus, start: Start, error: Exception
+) -> None:
+    class Failing(ColourEncoder):
+        def embed_images(self, crops: Sequence[Image]) -> Embeddings:
+            raise error
+
+    encoders = SetEncoders(ColourEncoder(OLD), Failing(NEW))
+    put(bus, [RED], [BROKEN])
+    embedder = start(encoders)
+    assert embedder.run_once() == 2
+    assert [(seen.track_id, seen.model_digest) for seen in sent(bus)] == [(0, OLD)]
+    assert len(bus.dead_letters(9)) == 1  # of the broken one, as ever
+    assert encoders.working == {NEW: False}
+    encoders.encoders[1] = ColourEncoder(NEW)
+    bus.publish(StreamName.CROPS, [tracklet(3, RED)])
+    while not embedder.run_once():
+        pass
+    assert encoders.working == {NEW: True}

@@ -17,16 +17,18 @@ from pipeline.errors import Unavailable
 from pipeline.interfaces import Bus, Store
 from pipeline.matching import worker as worker_module
 from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import GROUP, MatcherConfig, MatcherWorker
-from tests.fakes import DIGEST, HandClock, embedding, unit_vectors
+from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 
 BATCH = 8
 CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.0,
-    memory=MemoryConfig(exemplars=3, assignment=AssignmentConfig(threshold=0.6, midpoint=0.6)),
+    memory=MemoryConfig(exemplars=3),
 )
+ASSIGNMENT = AssignmentConfig(threshold=0.6, midpoint=0.6)
 WHOLE_BATCHES = BusConfig(redelivery_count=BATCH, max_deliveries=100)
 
 
@@ -39,8 +41,11 @@ def store() -> SqlStore:
     return SqlStore.in_memory()
 
 
-def worker(bus: Bus, store: Store, config: MatcherConfig = CONFIG) -> MatcherWorker:
-    return MatcherWorker(bus, store, ExactGallery, HandClock(), config)
+def worker(
+    bus: Bus, store: Store, models: Models | None = None, config: MatcherConfig = CONFIG, clock: HandClock | None = None
+) -> MatcherWorker:
+    chosen = models or SetModels(config=ASSIGNMENT)
+    return MatcherWorker(bus, store, ExactGallery, clock or HandClock(), config, chosen)
 
 
 def site(count: int, seed: int = 3) -> list[TrackletEmbedding]:
@@ -126,10 +131,10 @@ def test_vectors_of_another_model_are_set_aside_with_the_remedy(store: SqlStore)
     assert len(outcome(store)) == 1
 
 
-def test_the_configured_model_counts_and_not_the_first_one_seen(store: SqlStore) -> None:
+def test_the_wanted_model_counts_and_not_the_first_one_seen(store: SqlStore) -> None:
     stream = bus()
     stream.publish(StreamName.EMBEDDINGS, [embedding(digest="another-model"), embedding(track_id=2)])
-    worker(stream, store, MatcherConfig(block_s=0.0, model_digest=DIGEST)).run_once()
+    worker(stream, store, SetModels(DIGEST)).run_once()
     assert [event.tracklet_ids for event in outcome(store)] == [("gate/b1/2/0",)]
 
 
@@ -196,7 +201,7 @@ def test_two_matchers_by_mistake_give_no_number_to_two_people(store: SqlStore) -
             other.run_once()
             return drawn
 
-    slow = MatcherWorker(streams[0], Overtaken(), ExactGallery, HandClock(), CONFIG)  # type: ignore[arg-type]  # a proxy
+    slow = worker(streams[0], Overtaken())  # type: ignore[arg-type]  # a proxy
     with pytest.raises(Unavailable, match="another matcher"):
         slow.run_once()
     assert slow.run_once() == 1

@@ -124,7 +124,7 @@ def tools_of(folder: Path, archive: Archive) -> NightTools:
 
 
 def serving(tools: NightTools) -> str:
-    return read_manifest(tools.registry.serving()).digest
+    return read_manifest(tools.registry.wanted()).digest
 
 
 def nights_without_end(folder: Path) -> None:
@@ -136,6 +136,6 @@ def nights_without_end(folder: Path) -> None:
     sys.stdout.flush()
     while True:
         run_night(tools, config)
-        if tools.registry.changes() and tools.registry.serving() != DEFAULT_BUNDLE:
+        if tools.registry.changes() and tools.registry.wanted() != DEFAULT_BUNDLE:
             tools.registry.rollback(NOW, "by turns")
         tools.clock.sleep(1.0)

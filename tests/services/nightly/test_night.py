@@ -40,7 +40,7 @@ def test_a_better_model_is_promoted_with_every_gate_in_the_report(full: NightToo
 
 def test_a_promoted_model_is_calibrated_on_the_probe_set(full: NightTools, config: NightConfig) -> None:
     run_night(full, config)
-    manifest = read_manifest(full.registry.serving())
+    manifest = read_manifest(full.registry.wanted())
     assert manifest.calibration is not None and "6 people of the probe set" in manifest.calibration.measured_on
     assert manifest.metrics["probe_image_mean_average_precision"] > 0.9
 
