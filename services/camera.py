@@ -24,7 +24,7 @@ from pipeline.camera.worker import CameraWorker, WorkerConfig
 from pipeline.contracts import CameraId, StreamName
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Clock, Tracker
-from services.detection import open_detector, open_tracker
+from services.detection import configured_detector, open_tracker
 from services.runtime import announce_ready, open_bus, open_status_board, service
 from services.settings import CameraSettings, Settings
 from services.supervisor import SUPERVISOR_VARIABLE
@@ -40,10 +40,9 @@ def run(settings: Settings, only: Sequence[str] | None) -> None:
     """
     cameras = chosen(settings.cameras, only)
     addresses = [checked_address(camera) for camera in cameras]
-    tracking = settings.tracking
     clock, rng = SystemClock(), random.Random()
     with service("camera", settings) as stop, contextlib.ExitStack() as stack:
-        detector = open_detector(tracking.detector, tracking.detector_model, tracking.detector_score)
+        detector = configured_detector(settings)
         # A spool of its own for each worker, found again by the worker that hosts the same cameras after a restart.
         spool = Spool(settings.data_dir / "spool" / cameras[0].id, settings.spool_max_bytes)
         adopt_orphans(spool, orphaned_spools(settings, cameras))

@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Detector, Tracker
+from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST
+from services.settings import Settings
 
 log = logging.getLogger(__name__)
 
+SHIPPED = DEFAULT_BUNDLE.parent / "person-nano"
 
-def _motion(model: Path | None, min_score: float | None) -> Detector:
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """How a detector is run; what it does not know, it ignores."""
+
+    min_score: float | None = None  # default: the detector's own
+    threads: int = 1
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorChoice:
+    """What is run, and in words why."""
+
+    kind: str
+    model: Path | None
+    reason: str
+
+
+def _motion(model: Path | None, options: DetectorOptions) -> Detector:
     from pipeline.adapters.motion_detector import MotionDetector
 
-    if model is not None or min_score is not None:
+    if model is not None or options.min_score is not None:
         log.warning("the motion detector has no model and no scores; both settings are ignored")
     return MotionDetector()
 
 
-def _onnx(model: Path | None, min_score: float | None) -> Detector:
+def _onnx(model: Path | None, options: DetectorOptions) -> Detector:
     from pipeline.adapters.onnx_detector import OnnxDetector, OnnxDetectorConfig
 
-    config = OnnxDetectorConfig()
-    return OnnxDetector(_needed(model, "onnx"), config if min_score is None else replace(config, min_score=min_score))
+    config = OnnxDetectorConfig(runtime=options.runtime, threads=options.threads, min_score=options.min_score)
+    return OnnxDetector(_needed(model, "onnx"), config)
 
 
-def _ultralytics(model: Path | None, min_score: float | None) -> Detector:
+def _person_nano(model: Path | None, options: DetectorOptions) -> Detector:
+    return _onnx(SHIPPED if model is None else model, options)
+
+
+def _ultralytics(model: Path | None, options: DetectorOptions) -> Detector:
     from pipeline.adapters.ultralytics_models import UltralyticsDetector, UltralyticsDetectorConfig
 
-    config = UltralyticsDetectorConfig()
-    return UltralyticsDetector(
-        _needed(model, "ultralytics"), config if min_score is None else replace(config, min_score=min_score)
-    )
+    config = UltralyticsDetectorConfig(threads=options.threads)
+    if options.min_score is not None:
+        config = replace(config, min_score=options.min_score)
+    return UltralyticsDetector(_needed(model, "ultralytics"), config)
 
 
 def _bytetrack() -> Tracker:
@@ -49,25 +76,63 @@ def _botsort() -> Tracker:
     return UltralyticsTracker()
 
 
-DETECTORS: dict[str, Callable[[Path | None, float | None], Detector]] = {
+DETECTORS: dict[str, Callable[[Path | None, DetectorOptions], Detector]] = {
     "motion": _motion,
     "onnx": _onnx,
+    "person-nano": _person_nano,
     "ultralytics": _ultralytics,
 }
 TRACKERS: dict[str, Callable[[], Tracker]] = {"bytetrack": _bytetrack, "botsort": _botsort}
 
 
-def open_detector(kind: str, model: Path | None, min_score: float | None = None) -> Detector:
-    """The detector of that name. `auto` goes by the model file, and is `motion` without one.
+def choose_detector(
+    kind: str, model: Path | None, weights_folders: Sequence[Path] = (), shipped: Path = SHIPPED
+) -> DetectorChoice:
+    """What `kind` means here. `auto` is the user's model; else Ultralytics' own weights, where the extra is installed
+    and a file lies in `weights_folders` or in its own; else the shipped detector; else `motion`.
 
-    Raises `ConfigurationError` for an unknown name or a model that cannot be used.
+    Raises `ConfigurationError` for an unknown name.
     """
-    if kind == "auto":
-        kind = "motion" if model is None else "onnx" if model.suffix == ".onnx" else "ultralytics"
-        log.info("detector: %s", kind)
-    if kind not in DETECTORS:
-        raise ConfigurationError(f"detector {kind!r} is unknown; known are auto, {', '.join(DETECTORS)}")
-    return DETECTORS[kind](model, min_score)
+    if kind != "auto":
+        if kind not in DETECTORS:
+            raise ConfigurationError(f"detector {kind!r} is unknown; known are auto, {', '.join(DETECTORS)}")
+        return DetectorChoice(kind, model, "as set")
+    if model is not None:
+        is_ours = model.suffix == ".onnx" or (model / MANIFEST).is_file()
+        return DetectorChoice("onnx" if is_ours else "ultralytics", model, "the model that is set")
+    from pipeline.adapters.ultralytics_models import present_weights
+
+    weights = present_weights(weights_folders)
+    if weights is not None:
+        return DetectorChoice("ultralytics", weights, f"no model is set, and Ultralytics' weights {weights} are here")
+    if (shipped / MANIFEST).is_file():
+        return DetectorChoice("person-nano", shipped, "no model is set, and no weights of Ultralytics are here")
+    return DetectorChoice("motion", None, f"no model is set, and the shipped one is missing from {shipped}")
+
+
+def open_detector(
+    kind: str,
+    model: Path | None,
+    options: DetectorOptions = DetectorOptions(),
+    weights_folders: Sequence[Path] = (),
+) -> Detector:
+    """The detector of that name, see `choose_detector`. Raises `ConfigurationError` for a model that cannot be used."""
+    choice = choose_detector(kind, model, weights_folders)
+    detector = DETECTORS[choice.kind](choice.model, options)
+    log.info("detector: %s (%s)", detector.name, choice.reason)
+    return detector
+
+
+def configured_detector(settings: Settings) -> Detector:
+    """The detector of `settings`. Raises as `open_detector`."""
+    tracking = settings.tracking
+    options = DetectorOptions(tracking.detector_score, tracking.detector_threads, tracking.detector_runtime)
+    return open_detector(tracking.detector, tracking.detector_model, options, weights_folders(settings))
+
+
+def weights_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where weights of Ultralytics are looked for, beside its own folder."""
+    return Path(), settings.data_dir
 
 
 def open_tracker(kind: str) -> Tracker:
@@ -80,6 +145,6 @@ def open_tracker(kind: str) -> Tracker:
 def _needed(model: Path | None, kind: str) -> Path:
     if model is None:
         raise ConfigurationError(
-            f"the detector {kind} needs a model; set tracking.detector_model to its file, or use the detector motion"
+            f"the detector {kind} needs a model; set tracking.detector_model to its file or folder, or use person-nano"
         )
     return model

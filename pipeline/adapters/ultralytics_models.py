@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +21,8 @@ from pipeline.contracts import Detections, Frame, Tracks
 from pipeline.errors import ConfigurationError
 
 _PERSON = 0  # class of COCO
+# Detectors that Ultralytics publishes, trained on COCO; the names of those for other tasks end otherwise.
+_OWN_WEIGHTS = re.compile(r"yolo(v\d{1,2}|\d{1,2})([ntsmblcex])6?u?\.pt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +113,56 @@ class UltralyticsTracker:
 _BLANK = np.zeros((1, 1, 3), np.uint8)
 
 
+def export_onnx(checkpoint: Path, folder: Path, size_px: tuple[int, int] | None = None) -> Path:
+    """A checkpoint as an ONNX file in `folder`, for pictures of (height, width) `size_px`.
+
+    A checkpoint is unpickled and may run code: import only files that you trust. Raises `ConfigurationError`.
+    """
+    ultralytics = _ultralytics()
+    copy = folder / checkpoint.name  # the export is written beside its source
+    shutil.copyfile(checkpoint, copy)
+    try:
+        model = ultralytics.YOLO(str(copy), verbose=False)
+        options = {} if size_px is None else {"imgsz": size_px}
+        return Path(model.export(format="onnx", simplify=False, verbose=False, **options))
+    except Exception as error:  # what it raises depends on the kind of file
+        raise ConfigurationError(
+            f"{checkpoint} cannot be exported by ultralytics ({error}); expected a YOLO checkpoint for detection"
+        ) from error
+
+
+def present_weights(folders: Iterable[Path]) -> Path | None:
+    """Ultralytics' own weights, where the extra is installed: the smallest file in `folders` or in its weights folder.
+
+    Nothing is imported and nothing downloaded.
+    """
+    if importlib.util.find_spec("ultralytics") is None:
+        return None
+    found = {
+        file
+        for folder in (*folders, *_weights_folder())
+        if folder.is_dir()
+        for file in folder.iterdir()
+        if _OWN_WEIGHTS.fullmatch(file.name) and file.is_file()
+    }
+    return min(found, key=lambda file: (file.stat().st_size, file.name, str(file)), default=None)
+
+
+def _weights_folder() -> list[Path]:
+    """As the library's own settings name it, if it was ever used here."""
+    place = os.environ.get("YOLO_CONFIG_DIR") or Path.home() / ".config" / "Ultralytics"
+    try:
+        settings = json.loads((Path(place) / "settings.json").read_text(encoding="utf-8"))
+        return [Path(settings["weights_dir"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def _ultralytics() -> Any:
     """The library, which is told first to install and to download nothing."""
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
     torchvision_cpu.install()
     opens_pictures = Image.open
     try:

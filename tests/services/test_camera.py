@@ -123,7 +123,6 @@ def test_unknown_detectors_and_trackers_are_answered_with_the_known_ones() -> No
         open_tracker("magic")
     with pytest.raises(ConfigurationError, match=r"needs a model.*detector_model"):
         open_detector("onnx", None)
-    assert open_detector("auto", None).name == "motion"
 
 
 @pytest.mark.data

@@ -13,11 +13,11 @@ import PIL.Image
 import pytest
 
 from pipeline.adapters.motion_detector import MotionDetector, MotionDetectorConfig
-from pipeline.adapters.onnx_detector import OnnxDetector, OnnxDetectorConfig, Runtime
+from pipeline.adapters.onnx_detector import OnnxDetector, OnnxDetectorConfig, RuntimeOfDetectors
 from pipeline.camera.tracker import ByteTracker
 from pipeline.contracts import CameraId, Detections, Frame
 from pipeline.errors import ConfigurationError
-from services.detection import DETECTORS, open_detector, open_tracker
+from services.detection import DETECTORS, DetectorOptions, choose_detector, open_detector, open_tracker
 
 needs_data = pytest.mark.skipif("SIGHTLINE_DATA" not in os.environ, reason="SIGHTLINE_DATA names no folder of footage")
 # Not `importorskip`: it would import the library past our adapter, which tidies up behind it.
@@ -95,8 +95,39 @@ def test_boxes_are_in_the_pixels_of_a_large_frame() -> None:
     assert overlap(found, (left, 400, left + 100, 720)) > 0.5
 
 
+def test_auto_takes_the_users_model_then_ultralytics_own_then_the_shipped_then_motion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # the extra counts as installed
+    shipped, weights, own = tmp_path / "shipped", tmp_path / "weights", tmp_path / "own"
+    for folder in (shipped, weights, own):
+        folder.mkdir()
+
+    def chosen(model: Path | None = None) -> tuple[str, Path | None]:
+        choice = choose_detector("auto", model, [own], shipped)
+        return choice.kind, choice.model
+
+    assert chosen() == ("motion", None)
+    (shipped / "manifest.json").touch()
+    assert chosen() == ("person-nano", shipped)
+    for name in ("yolo11n-seg.pt", "mine.pt", "yolo11n.yaml", "yolo11n.pt.part"):
+        (own / name).touch()
+    assert chosen() == ("person-nano", shipped)
+    (own / "yolo11s.pt").write_bytes(b"large")
+    assert chosen() == ("ultralytics", own / "yolo11s.pt")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "settings.json").write_text(f'{{"weights_dir": "{weights}"}}')
+    (weights / "yolov8n.pt").write_bytes(b"tiny")
+    assert chosen() == ("ultralytics", weights / "yolov8n.pt")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert chosen() == ("person-nano", shipped)
+    assert chosen(shipped) == ("onnx", shipped)
+    assert chosen(Path("mine.onnx")) == ("onnx", Path("mine.onnx"))
+    assert chosen(Path("mine.pt")) == ("ultralytics", Path("mine.pt"))
+
+
 def test_auto_goes_by_the_model_file() -> None:
-    assert open_detector("auto", None).name == "motion"
     for file, word in (("missing.onnx", r"an \.onnx file"), ("missing.pt", "YOLO checkpoint")):
         with pytest.raises(ConfigurationError, match=word):
             open_detector("auto", Path(file))
@@ -138,7 +169,7 @@ def _pets_frames(count: int) -> list[Frame]:
 @needs_data
 @pytest.mark.data
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_yolox_finds_the_people_of_a_real_yard(runtime: Runtime) -> None:
+def test_yolox_finds_the_people_of_a_real_yard(runtime: RuntimeOfDetectors) -> None:
     detector = OnnxDetector(MODELS / "yolox_nano_416_coco.onnx", OnnxDetectorConfig(runtime=runtime, min_score=0.5))
     first, second = detector.detect(_pets_frames(2))
     assert 3 <= len(first) <= 10
@@ -157,7 +188,7 @@ def test_a_network_of_another_kind_is_refused() -> None:
 @pytest.mark.data
 @needs_ultralytics
 def test_ultralytics_reads_an_exported_folder() -> None:
-    detector = open_detector("auto", MODELS / "yolov8n_int8_openvino_model", min_score=0.4)
+    detector = open_detector("auto", MODELS / "yolov8n_int8_openvino_model", DetectorOptions(min_score=0.4))
     (found,) = detector.detect(_pets_frames(1))
     assert 3 <= len(found) <= 10
 

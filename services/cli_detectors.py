@@ -1,0 +1,62 @@
+"""The command `sightline import-detector`: a detector that others trained becomes one of this site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+from rich.console import Console
+
+from pipeline.contracts import Image
+from pipeline.errors import ConfigurationError
+from services.cli_model_work import ConfigOption, DataDirOption, parsed_size
+
+console = Console()
+
+
+def import_detector(
+    file: Annotated[Path, typer.Argument(help="YOLO or YOLOX as .onnx, or a checkpoint of Ultralytics as .pt")],
+    name: Annotated[str | None, typer.Option(help="What it is called here [default: as the file]")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="As 384x640, where the file leaves it open")
+    ] = None,
+    person_class: Annotated[int | None, typer.Option(min=0, help="Where the file does not name its classes")] = None,
+    min_score: Annotated[float, typer.Option(min=0.001, max=0.999, help="Boxes below it are left out")] = 0.1,
+    licence: Annotated[str | None, typer.Option(help="What its publisher allows [default: as the file says]")] = None,
+    picture: Annotated[Path | None, typer.Option(help="To try it on [default: a rendered scene]")] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Inspect a detector's network, try it on a picture, and keep it with a manifest."""
+    from pipeline.adapters.detector_import import DetectorImport, import_detector
+    from pipeline.adapters.detector_trial import scenes
+    from services.settings import load
+
+    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    size = None if image_size is None else parsed_size(image_size)
+    shown = scenes()[0].image if picture is None else _picture(picture)
+    wanted = DetectorImport(file, name, size, person_class, min_score, licence)
+    with console.status(f"Importing {file.name}…"):
+        made = import_detector(wanted, settings.data_dir.resolve() / "detectors", shown)
+    found = made.manifest
+    size_px = f"{found.input_height_px}x{found.input_width_px}"
+    for line in (
+        f"{found.name} is in {made.folder}, digest {found.digest}",
+        f"layout {found.layout.value}, input {size_px} {found.channels}, person is class {found.person_class} of "
+        f"{found.classes}, licence: {found.licence}",
+        f"tried on {'a rendered scene' if picture is None else picture.name}: {len(made.persons)} persons found",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not len(made.persons):
+        console.print("Nobody was found there: try it on a --picture of yours that shows people.")
+    console.print("Next: ", end="")
+    console.print(f"set tracking.detector_model to {made.folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _picture(path: Path) -> Image:
+    read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if read is None:
+        raise ConfigurationError(f"{path} cannot be read as a picture; expected a JPEG or PNG file")
+    return read.astype("uint8", copy=False)
