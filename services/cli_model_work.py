@@ -57,3 +57,24 @@ def parsed_size(text: str) -> tuple[int, int]:
     if found is None:
         raise ConfigurationError(f"the size is {text!r}; expected height x width in pixels, as 256x128")
     return int(found[1]), int(found[2])
+
+
+def quantise(
+    model: Annotated[str | None, typer.Argument(help="A bundle's folder or name [default: the wanted model]")] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Folder or zip of pictures of people [default: the archive's tracklets]")
+    ] = None,
+    within: Annotated[str, typer.Option(help="Only pictures whose path holds this")] = "",
+    into_bundle: Annotated[bool, typer.Option(help="Keep it beside the bundle, for every machine")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Calibrate int8, which is the fastest on most CPUs. It serves wherever it then proves right."""
+    from services.quantise import Quantisation, print_quantisation
+    from services.quantise import quantise as calibrate
+    from services.settings import load
+
+    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    with console.status("Calibrating int8 and trying it…"):
+        trial = calibrate(settings, Quantisation(model, crops, within, into_bundle))
+    print_quantisation(trial, console)

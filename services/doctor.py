@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SightlineError
-from pipeline.runtimes.trial import Outcome
 from services.settings import CameraSettings, Settings
 
 _PACKAGES = {
@@ -62,6 +61,7 @@ def _findings(settings: Settings, console: Console) -> Iterator[Finding]:
         yield _checked("model", lambda: _model(settings))
         yield from _runtimes(settings)
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("detector", lambda: _detector(settings)),
         ("redis", lambda: _redis(settings)),
         ("database", lambda: _database(settings)),
         ("crops", lambda: _writable(settings)),
@@ -109,7 +109,7 @@ def _model(settings: Settings) -> str:
 def _runtimes(settings: Settings) -> Iterator[Finding]:
     """What the trial of the encoder's runtimes found; measured now if it has not been yet."""
     from reid_models.manifest import bundle_folder
-    from services.encoders import chosen_outcome, encoder_trial
+    from services.encoders import chosen_outcome, encoder_trial, outcome_in_words
     from services.runtime import model_source
 
     try:
@@ -124,18 +124,15 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
         return
     for outcome in trial.outcomes:
         mark = True if outcome == chosen else None
-        yield Finding(f"runtime {outcome.candidate}", mark, ("chosen: " if mark else "") + _told(outcome))
+        yield Finding(f"runtime {outcome.candidate}", mark, ("chosen: " if mark else "") + outcome_in_words(outcome))
     if chosen is None:
         yield Finding("runtimes", False, "none may serve; install openvino, or set embedding.runtime to torch")
 
 
-def _told(outcome: Outcome) -> str:
-    speed = [] if outcome.crops_per_s is None else [f"{outcome.crops_per_s:.0f} crops/s"]
-    latency = [] if outcome.latency_s is None else [f"{1000 * outcome.latency_s:.1f} ms for one"]
-    parity = [] if outcome.similarity is None else [f"cosine {outcome.similarity:.5f} to float32"]
-    accuracy = [] if outcome.accuracy is None else [f"mAP {outcome.accuracy:.4f}"]
-    refused = [f"refused: {outcome.problem}"] if outcome.problem else []
-    return ", ".join([*speed, *latency, *parity, *accuracy, *refused])
+def _detector(settings: Settings) -> str:
+    from services.detection import detector_in_words
+
+    return detector_in_words(settings)
 
 
 def _redis(settings: Settings) -> str:

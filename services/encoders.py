@@ -83,6 +83,16 @@ def chosen_outcome(trial: Trial, chosen: EmbeddingSettings) -> Outcome | None:
     return next((one for one in ranked(trial.outcomes) if is_permitted(one.candidate, chosen)), None)
 
 
+def outcome_in_words(outcome: Outcome) -> str:
+    """Speed, parity and what is wrong, in one line."""
+    speed = [] if outcome.crops_per_s is None else [f"{outcome.crops_per_s:.0f} crops/s"]
+    latency = [] if outcome.latency_s is None else [f"{1000 * outcome.latency_s:.1f} ms for one"]
+    parity = [] if outcome.similarity is None else [f"cosine {outcome.similarity:.5f} to float32"]
+    accuracy = [] if outcome.accuracy is None else [f"mAP {outcome.accuracy:.4f}"]
+    refused = [f"refused: {outcome.problem}"] if outcome.problem else []
+    return ", ".join([*speed, *latency, *parity, *accuracy, *refused])
+
+
 def device_of(chosen: EmbeddingSettings) -> Device:
     return "cuda" if chosen.device == "cuda" or (chosen.device == AUTO and has_cuda()) else "cpu"
 

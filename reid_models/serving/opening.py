@@ -13,7 +13,7 @@ from pipeline.runtimes.networks import NETWORKS, open_network
 from pipeline.runtimes.runtime import RuntimeOptions
 from pipeline.runtimes.trial import Candidate
 from reid_models.manifest import read_manifest
-from reid_models.serving.artefacts import artefacts_of
+from reid_models.serving.artefacts import Artefacts, artefacts_of
 from reid_models.serving.encoder import LARGEST_BATCH, ServedEncoder
 from reid_models.serving.quantising import quantised
 
@@ -39,8 +39,7 @@ def open_served(bundle: Path, candidate: Candidate, options: RuntimeOptions) -> 
 
     if candidate.runtime in NETWORKS:
         files = artefacts_of(bundle, manifest)
-        if not files.network.is_file():
-            _export(bundle)
+        export_if_missing(bundle, files)
         network = quantised(files) if candidate.precision == "int8" else files.network
         runtime = open_network(candidate.runtime, network, chosen)
         return ServedEncoder(manifest, runtime, open_texts, crops_per_call)
@@ -55,8 +54,13 @@ def open_served(bundle: Path, candidate: Candidate, options: RuntimeOptions) -> 
     return ServedEncoder(manifest, images, open_texts, crops_per_call)
 
 
-def _export(bundle: Path) -> None:
-    """In a process of its own: exporting loads torch, which must not stay beside another runtime."""
+def export_if_missing(bundle: Path, files: Artefacts) -> None:
+    """Make the network file, in a process of its own: that loads torch, which must not stay beside another runtime.
+
+    Raises `ConfigurationError` for a bundle that cannot be exported.
+    """
+    if files.network.is_file():
+        return
     command = [sys.executable, "-m", "reid_models.serving.exporting", str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -54,6 +54,7 @@ def measure_ranges(network: Path, crops: U8, ranges: Path) -> None:
         scratch = place.with_suffix(".onnx")
         try:
             _rewrite(network, scratch, place, crops)
+            place.chmod(0o644)  # the quantiser makes a file of one user's, and a bundle is for all
         finally:
             scratch.unlink(missing_ok=True)
 
