@@ -130,6 +130,25 @@ def configured_detector(settings: Settings) -> Detector:
     return open_detector(tracking.detector, tracking.detector_model, options, weights_folders(settings))
 
 
+def detector_in_words(settings: Settings) -> str:
+    """Which detector `settings` mean, why, and on which runtime; that is measured now if it has not been yet."""
+    from pipeline.adapters.detector_trial import kept_trial
+    from pipeline.adapters.onnx_detector import OnnxDetector
+    from pipeline.runtimes.trial import as_text
+
+    tracking = settings.tracking
+    choice = choose_detector(tracking.detector, tracking.detector_model, weights_folders(settings))
+    detector = configured_detector(settings)
+    told = f"{detector.name} ({choice.reason})"
+    if not isinstance(detector, OnnxDetector):
+        return told
+    told += f", on {detector.runtime}, licence: {detector.manifest.licence}"
+    trial = kept_trial(detector.model, detector.config)
+    return (
+        told if trial is None else f"{told}; frames on {tracking.detector_threads} threads: {as_text(trial.outcomes)}"
+    )
+
+
 def weights_folders(settings: Settings) -> tuple[Path, ...]:
     """Where weights of Ultralytics are looked for, beside its own folder."""
     return Path(), settings.data_dir

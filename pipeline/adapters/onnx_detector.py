@@ -43,7 +43,8 @@ class OnnxDetector:
     """
 
     def __init__(self, model: Path, config: OnnxDetectorConfig | None = None) -> None:
-        config = config or OnnxDetectorConfig()
+        self.model, self.config = model, config or OnnxDetectorConfig()
+        config = self.config
         network, known = find_network(model)
         if config.runtime == "auto":
             from pipeline.adapters.detector_trial import fastest
