@@ -107,6 +107,14 @@ def embed(config: ConfigOption = None, data_dir: DataOption = None, metrics_port
 
 
 @app.command()
+def reembed(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
+    """Make up missing vectors of archived people, in the background: after a change of models, and after a gap."""
+    from services.reembedding import run
+
+    run(_settings(config, None, data_dir, metrics_port=metrics_port))
+
+
+@app.command()
 def match(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
     """Give every tracklet its global identity."""
     from services.matcher import run

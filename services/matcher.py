@@ -23,7 +23,7 @@ from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
 from services.runtime import announce_ready, open_bus, open_model_board, open_store, service
 from services.settings import MatchingSettings, Settings
-from services.site_models import SiteModels
+from services.site_models import SiteModels, wanted_digest
 
 if TYPE_CHECKING:
     from reid_models.manifest import Manifest
@@ -63,15 +63,14 @@ class MatcherModels:
 
     def wanted(self) -> str | None:
         try:
-            wanted = self._site.wanted() or next(iter(self._reported()), None)
+            return wanted_digest(self._site, self._board)
         except ConfigurationError as error:
             log.warning("no other model can be wanted for the moment: %s", error)
             return None
-        return wanted
 
     def has_known(self, digest: str) -> bool:
         try:
-            return self._site.has_known(digest) or digest in self._reported()
+            return self._site.has_known(digest) or any(digest == each.wanted for each in self._board.reports())
         except ConfigurationError as error:
             # Rather later than set aside: the message stays in hand until the registry can be read again.
             raise Unavailable(f"whether model {digest} is known cannot be told: {error}") from error
@@ -100,10 +99,6 @@ class MatcherModels:
             metrics.MODEL_INFO.labels("serving", serving).set(1)
             if wanted is not None:
                 metrics.MODEL_INFO.labels("wanted", wanted).set(1)
-
-    def _reported(self) -> list[str]:
-        """What embedders were told to load that is no bundle, so that only they know its digest."""
-        return [report.wanted for report in self._board.reports() if report.wanted is not None]
 
 
 def bus_config(config: MatcherConfig) -> BusConfig:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
+from pipeline.interfaces import ModelBoard
 from reid_models.manifest import Manifest, bundle_folder, read_manifest
 from reid_models.registry import SERVING
 from services.runtime import model_source, open_encoder, open_registry
@@ -85,3 +86,11 @@ class SiteModels:
     def _folder(self, digest: str) -> Path | None:
         named = bundle_folder(model_source(self._settings))
         return named if named and read_manifest(named).digest == digest else self._registry.folder(digest)
+
+
+def wanted_digest(site: SiteModels, board: ModelBoard) -> str | None:
+    """What shall serve; for a model that is no bundle, what the embedders found its digest to be.
+
+    Raises `ConfigurationError` when pointer or model cannot be read.
+    """
+    return site.wanted() or next((report.wanted for report in board.reports() if report.wanted is not None), None)

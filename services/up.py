@@ -17,7 +17,7 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import CACHE_VARIABLE, MALLOC
 from services.camera import checked_address
-from services.runtime import model_source, redis_folder, serving_metrics
+from services.runtime import redis_folder, serving_metrics
 from services.settings import Settings, changed, write_private
 from services.supervisor import ServiceSpec, Supervisor
 
@@ -57,7 +57,7 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
     run_dir = settings.data_dir.resolve() / "run"
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(run_dir))
-        effective = stack.enter_context(_with_redis(_with_port(_with_model(settings))))
+        effective = stack.enter_context(_with_redis(_with_port(settings)))
         _prepare_database(effective)
         config_file = run_dir / "settings.yaml"
         write_private(effective, config_file)
@@ -82,7 +82,7 @@ def service_specs(settings: Settings, config_file: Path) -> list[ServiceSpec]:
         (f"camera-{number}", ["camera", *(word for camera in group for word in ("--only", camera.id))])
         for number, group in enumerate(groups)
     ]
-    commands += [(name, [name]) for name in ("embed", "archive", "match", "api")]
+    commands += [(name, [name]) for name in ("embed", "reembed", "archive", "match", "api")]
     return [
         ServiceSpec(name, _command(arguments, config_file, settings.metrics_port and settings.metrics_port + index))
         for index, (name, arguments) in enumerate(commands)
@@ -103,11 +103,6 @@ def _command(arguments: list[str], config_file: Path, metrics_port: int) -> list
     name, *rest = arguments
     start = [sys.executable, "-m", "services.cli", name, "-c", str(config_file)]
     return [*start, "--metrics-port", str(metrics_port), *rest]
-
-
-def _with_model(settings: Settings) -> Settings:
-    """The serving model by its folder, so that a service that is started again after a promotion fits the others."""
-    return changed(settings, {"embedding": {"model": model_source(settings)}})
 
 
 def _with_port(settings: Settings) -> Settings:
