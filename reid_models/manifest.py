@@ -12,6 +12,7 @@ from pipeline.errors import ConfigurationError
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
+INT8_RANGES = "int8.json"  # how far activations reach, where somebody has calibrated that; never part of the digest
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "sightline-small"
 
 Positive = Annotated[int, Field(ge=1)]

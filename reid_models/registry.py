@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import ConfigurationError
-from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WEIGHTS, Manifest, read_manifest
+from reid_models.manifest import DEFAULT_BUNDLE, INT8_RANGES, MANIFEST, WEIGHTS, Manifest, read_manifest
 
 SERVING = "serving"  # the name by which settings ask to follow the pointer
 POINTER = "serving.json"
@@ -163,7 +163,8 @@ class Registry:
         place = self._folder / manifest.digest
         with self._alone():
             place.mkdir(exist_ok=True)
-            for name in (WEIGHTS, MANIFEST):  # the manifest last: it makes the folder a bundle
+            ranges = [INT8_RANGES] if (bundle / INT8_RANGES).is_file() else []
+            for name in (WEIGHTS, *ranges, MANIFEST):  # the manifest last: it makes the folder a bundle
                 if (bundle / name).resolve() != (place / name).resolve():
                     _replace(place / name, bundle / name)
         return manifest.digest

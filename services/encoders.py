@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import has_cuda, usable_cores
+from pipeline.runtimes.networks import NETWORKS, package_of
 from pipeline.runtimes.runtime import Device, RuntimeOptions
 from pipeline.runtimes.trial import Candidate, Outcome, Trial, ranked
 from services.probe_crops import probe_crops
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+_PACKAGES = {"torch", *NETWORKS}
 
 
 def open_crop_encoder(settings: Settings, source: str | None = None) -> ServedEncoder:
@@ -78,9 +82,13 @@ def is_permitted(candidate: Candidate, chosen: EmbeddingSettings) -> bool:
     return chosen.runtime in (AUTO, candidate.runtime) and chosen.precision in (AUTO, candidate.precision)
 
 
-def chosen_outcome(trial: Trial, chosen: EmbeddingSettings) -> Outcome | None:
-    """The best outcome under these settings; None when nothing may serve."""
-    return next((one for one in ranked(trial.outcomes) if is_permitted(one.candidate, chosen)), None)
+def chosen_outcome(trial: Trial, chosen: EmbeddingSettings, at_work: Collection[str] = ()) -> Outcome | None:
+    """The best outcome under these settings; None when nothing may serve.
+
+    Two runtimes in one process rob each other of the cores: those `at_work` already are preferred to a faster one.
+    """
+    fit = [one for one in ranked(trial.outcomes) if is_permitted(one.candidate, chosen)]
+    return next((one for one in fit if package_of(one.runtime) in at_work), next(iter(fit), None))
 
 
 def outcome_in_words(outcome: Outcome) -> str:
@@ -103,7 +111,7 @@ def threads_of(chosen: EmbeddingSettings) -> int:
 
 def _permitted(trial: Trial, chosen: EmbeddingSettings) -> Outcome | None:
     """The best outcome under these settings. Raises `ConfigurationError` where what is forced is refused."""
-    best = chosen_outcome(trial, chosen)
+    best = chosen_outcome(trial, chosen, _PACKAGES & sys.modules.keys())
     if best is None and (chosen.runtime, chosen.precision) != (AUTO, AUTO):
         told = [f"{one.candidate}: {one.problem}" for one in trial.outcomes if is_permitted(one.candidate, chosen)]
         raise ConfigurationError(

@@ -16,8 +16,8 @@ from rich.console import Console
 from pipeline.contracts import Image
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.trial import Trial
-from reid_models.manifest import bundle_folder, read_manifest
-from reid_models.serving.artefacts import RANGES, Artefacts, artefacts_of
+from reid_models.manifest import INT8_RANGES, bundle_folder, read_manifest
+from reid_models.serving.artefacts import Artefacts, artefacts_of
 from reid_models.serving.opening import export_if_missing
 from reid_models.serving.pixels import pixel_block
 from reid_models.serving.quantising import LEAST_CROPS, measure_ranges
@@ -72,7 +72,7 @@ def quantise(settings: Settings, wanted: Quantisation) -> Trial:
         told = "; ".join(f"{outcome.candidate}: {outcome.problem}" for outcome in tried)
         raise ConfigurationError(f"int8 does not hold for {named} and is not used ({told})")
     if wanted.into_bundle:
-        files.own_ranges.replace(folder / RANGES)
+        files.own_ranges.replace(folder / INT8_RANGES)
     return trial
 
 

@@ -43,6 +43,11 @@ def open_network(runtime: RuntimeName, network: Path, options: RuntimeOptions) -
     return opened
 
 
+def package_of(runtime: RuntimeName) -> str:
+    """The Python package behind a runtime."""
+    return runtime if runtime in NETWORKS else "torch"
+
+
 def is_installed(runtime: RuntimeName) -> bool:
     """Whether the package behind a runtime is there, without importing it."""
-    return importlib.util.find_spec(runtime if runtime in NETWORKS else "torch") is not None
+    return importlib.util.find_spec(package_of(runtime)) is not None

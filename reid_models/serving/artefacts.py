@@ -12,10 +12,9 @@ from pathlib import Path
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import cache_folder
 from pipeline.runtimes.runtime import Precision
-from reid_models.manifest import Manifest, read_manifest
+from reid_models.manifest import INT8_RANGES, Manifest, read_manifest
 
 PIXELS, OUTPUTS = "pixels", ("appearance", "language")  # the exported network's own names
-RANGES = "int8.json"  # activation ranges, in a bundle or in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,12 @@ class Artefacts:
     @property
     def ranges(self) -> Path | None:
         """Measured on this site's own tracklets if somebody did that, else those that the bundle brings along."""
-        places = (self.own_ranges, self.bundle / RANGES)
+        places = (self.own_ranges, self.bundle / INT8_RANGES)
         return next((place for place in places if place.is_file()), None)
 
     @property
     def own_ranges(self) -> Path:
-        return self.folder / RANGES
+        return self.folder / INT8_RANGES
 
     def network_in(self, precision: Precision) -> Path:
         """The file for a precision; int8 has one of its own. Raises `ConfigurationError` where it cannot be made."""
