@@ -1,0 +1,1 @@
+"""`person-nano`: a small person detector, trained from scratch by our own code."""
