@@ -12,16 +12,21 @@ from pydantic import BaseModel
 from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
+from pipeline.search.index import RowSource
+from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
-from pipeline.search.people import Answer, PeopleSearch, SearchConfig, SearchStore
+from pipeline.search.people import Answer, PeopleSearch
 from pipeline.search.query import Calibration, Filters
 from services.api.words import answer_in_words
 from services.local_zone import local_zone
-from services.runtime import open_blobs, open_encoder, open_store
+from services.runtime import open_blobs, open_store
 from services.settings import Settings
+from services.site_models import SiteModels
 
 if TYPE_CHECKING:
+    from pipeline.adapters.store import SqlStore
     from reid_models.manifest import Calibration as ModelCalibration
+    from reid_models.serving.encoder import ServedEncoder
 
 # Nobody is called a match by a model whose similarities were never measured; the closest can still be asked for.
 _UNCALIBRATED = Calibration(slope=0.0, intercept=0.0, threshold=float("inf"))
@@ -114,10 +119,16 @@ def run_query(
     return _told(sentence, answer, location)
 
 
-def open_search(settings: Settings, store: SearchStore) -> PeopleSearch:
-    """The search with the model of `settings`; loading it takes seconds."""
-    encoder = open_encoder(settings)
-    return PeopleSearch(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
+    """The search with the serving model; loading it takes seconds."""
+    site, switches = SiteModels(settings), store.model_switches(1)
+    model = search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
+    return PeopleSearch(store, lambda: model)
+
+
+def search_model(store: RowSource, encoder: ServedEncoder) -> SearchModel:
+    """A loaded model at work in the search."""
+    return SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
 
 
 def search_config(measured: ModelCalibration | None) -> SearchConfig:

@@ -25,7 +25,8 @@ from pipeline.contracts import (
     pack_vector,
 )
 from pipeline.interfaces import Blobs, Decision
-from pipeline.search.people import PeopleSearch, SearchConfig
+from pipeline.search.models import SearchConfig, SearchModel
+from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
 from tests.fakes import DIGEST, jpeg, painted
 
@@ -141,8 +142,8 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     record(store, blobs, PAINTED_PEOPLE if stays is None else stays, encoder)
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
-    config = SearchConfig(text=CALIBRATION, appearance=CALIBRATION)
-    return SmallSite(store, blobs, board, encoder, PeopleSearch(store, encoder, config, encoder.unknown_words))
+    model = SearchModel(store, encoder, SearchConfig(text=CALIBRATION, appearance=CALIBRATION), encoder.unknown_words)
+    return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model))
 
 
 def file_store(folder: Path) -> SqlStore:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
+from pipeline.contracts import BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
-from pipeline.interfaces import Encoder, Sighting
-from pipeline.search.index import RowSource, VectorIndex
-from pipeline.search.query import Calibration, Candidate, Filters, best_crops, centre, last_seen_first, rank
+from pipeline.interfaces import Sighting
+from pipeline.search.index import RowSource
+from pipeline.search.models import SearchModel
+from pipeline.search.query import Candidate, Filters, best_crops, centre, last_seen_first, rank
 from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
 
 
@@ -30,16 +30,6 @@ class SearchStore(RowSource, Protocol):
     """The part of `Store` that a search reads."""
 
     def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SearchConfig:
-    """The calibrations belong to one model, and come with it. `crops` is how many each person is shown with."""
-
-    text: Calibration
-    appearance: Calibration
-    absent_weight: float = 2.0  # of each "without …"; 1 and less left people with the thing above those without
-    crops: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +56,23 @@ class Answer:
 
 
 class PeopleSearch:
-    """Searches one database with one model. Safe to call from many threads."""
+    """Searches one database. Safe to call from many threads."""
 
-    def __init__(
-        self,
-        store: SearchStore,
-        encoder: Encoder,
-        config: SearchConfig,
-        unknown_words: Callable[[str], Sequence[str]] = lambda _: (),
-    ) -> None:
+    def __init__(self, store: SearchStore, model: Callable[[], SearchModel]) -> None:
+        """`model` gives the one to compare with; it is asked once for each question."""
         self._store = store
-        self._encoder = encoder
-        self._encoding = threading.Lock()
-        self._config = config
-        self._unknown_words = unknown_words
-        self._language = VectorIndex(store, encoder.digest, "language")
-        self._appearance = VectorIndex(store, encoder.digest, "appearance")
+        self._model = model
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
-        asked = wording(question)
+        model, asked = self._model(), wording(question)
         present, absent = len(asked.present), len(asked.absent)
-        with self._encoding:
-            vectors = self._encoder.embed_texts((*asked.present, *asked.absent, NEUTRAL))
+        vectors = model.embed_texts((*asked.present, *asked.absent, NEUTRAL))
         query = direction(
-            vectors[:present], vectors[present : present + absent], vectors[-1], self._config.absent_weight
+            vectors[:present], vectors[present : present + absent], vectors[-1], model.config.absent_weight
         )
-        candidates = rank(query, self._language.refresh(), filters, self._config.text)
-        unknown_words = tuple(self._unknown_words(question))
+        candidates = rank(query, model.language.refresh(), filters, model.config.text)
+        unknown_words = tuple(model.unknown_words(question))
         if not is_heard(question, unknown_words):
             # Whoever fits the rest of the question may be somebody else.
             candidates = [replace(candidate, is_confident=False) for candidate in candidates]
@@ -101,17 +80,19 @@ class PeopleSearch:
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
-        with self._encoding:
-            query = self._encoder.embed_images([picture]).appearance[0]
-        return self._answer(self._alike(query, filters), limit, with_weak)
+        model = self._model()
+        candidates = rank(model.embed_picture(picture), model.appearance.refresh(), filters, model.config.appearance)
+        return self._answer(candidates, limit, with_weak)
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
-        rows = self._appearance.refresh()
+        model = self._model()
+        rows = model.appearance.refresh()
         own = rows.of(global_id)
         if len(own) == 0:
             raise UnknownPerson(global_id)
-        others = [c for c in self._alike(centre(rows.vectors[own]), filters) if c.global_id != global_id]
+        candidates = rank(centre(rows.vectors[own]), rows, filters, model.config.appearance)
+        others = [candidate for candidate in candidates if candidate.global_id != global_id]
         return self._answer(others, limit, with_weak)
 
     def person(self, global_id: GlobalId) -> Person:
@@ -123,21 +104,17 @@ class PeopleSearch:
 
     def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
         """Identities inside the filters, last seen first, and how many there are in all."""
-        newest = last_seen_first(self._language.refresh(), filters)
+        newest = last_seen_first(self._model().language.refresh(), filters)
         routes = self._store.routes(newest[offset : offset + limit])
         return [self._person(global_id, route) for global_id, route in routes.items() if route], len(newest)
 
     def cameras(self) -> list[CameraId]:
         """Every camera that has shown somebody to the serving model, by name."""
-        return sorted(self._language.refresh().camera_ids)
+        return sorted(self._model().language.refresh().camera_ids)
 
     def check_model(self) -> None:
         """Whether the model answers; raises what it raises."""
-        with self._encoding:
-            self._encoder.embed_texts((NEUTRAL,))
-
-    def _alike(self, query: F32, filters: Filters) -> list[Candidate]:
-        return rank(query, self._appearance.refresh(), filters, self._config.appearance)
+        self._model().check()
 
     def _answer(
         self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()
@@ -159,7 +136,7 @@ class PeopleSearch:
             first_seen_at=min(stay.started_at for stay in route),
             last_seen_at=max(stay.ended_at for stay in route),
             route=tuple(route),
-            crop_keys=best_crops(route, found.tracklet_ids if found else (), self._config.crops),
+            crop_keys=best_crops(route, found.tracklet_ids if found else (), self._model().config.crops),
             confidence=found.confidence if found else None,
             is_confident=found is not None and found.is_confident,
         )

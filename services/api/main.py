@@ -13,13 +13,15 @@ from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
+from pipeline.search.people import PeopleSearch
 from services.api.access import require_token_off_localhost
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.local_zone import local_zone
-from services.query import open_search
 from services.runtime import announce_ready, open_blobs, open_bus, open_status_board, open_store, service
+from services.search_models import SearchModels
 from services.settings import Settings
+from services.site_models import SiteModels
 
 _GRACE_S = 3
 
@@ -30,7 +32,9 @@ def run(settings: Settings) -> None:
     require_token_off_localhost(settings.api.host, token)
     with service("api", settings) as stop, listening(settings.api.host, settings.api.port) as listener:
         store, bus = open_store(settings), open_bus(settings)
-        search, clock = open_search(settings, store), SystemClock()
+        clock = SystemClock()
+        models = SearchModels(SiteModels(settings), store, clock, 3600.0 * settings.embedding.keep_previous_h)
+        search = PeopleSearch(store, models)
         for camera in settings.cameras:
             address = parse_address(camera.address.get_secret_value())
             store.upsert_camera(CameraId(camera.id), address.public, clock.now())
@@ -46,7 +50,10 @@ def run(settings: Settings) -> None:
             configured_cameras=tuple(CameraId(camera.id) for camera in settings.cameras),
             checks={"database": store.next_global_id, "redis": bus.ping, "model": search.check_model},
         )
+        follower = threading.Thread(target=models.keep_ready, args=(stop,), name="models", daemon=True)
+        follower.start()
         serve(deps, listener, stop, announce_ready)
+        follower.join()
 
 
 def listening(host: str, port: int) -> socket.socket:
