@@ -15,7 +15,7 @@ from pipeline.runtimes.trial import Candidate
 from reid_models.manifest import read_manifest
 from reid_models.serving.artefacts import Artefacts, artefacts_of
 from reid_models.serving.encoder import LARGEST_BATCH, ServedEncoder
-from reid_models.serving.quantising import quantised
+from reid_models.serving.quantising import quantise_if_missing
 
 _PASSES_PER_CALL = 4  # on CUDA, so that the copy of one overlaps with computing another
 
@@ -39,8 +39,10 @@ def open_served(bundle: Path, candidate: Candidate, options: RuntimeOptions) -> 
 
     if candidate.runtime in NETWORKS:
         files = artefacts_of(bundle, manifest)
+        network = files.network_in(candidate.precision)  # raises where there can be none
         export_if_missing(bundle, files)
-        network = quantised(files) if candidate.precision == "int8" else files.network
+        if candidate.precision == "int8":
+            quantise_if_missing(files)
         runtime = open_network(candidate.runtime, network, chosen)
         return ServedEncoder(manifest, runtime, open_texts, crops_per_call)
 

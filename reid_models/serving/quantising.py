@@ -25,14 +25,13 @@ _CROPS_PER_PASS = 16
 _WEIGHTED = ("Conv", "MatMul", "Gemm")
 
 
-def quantised(artefacts: Artefacts) -> Path:
-    """The int8 network, made if it is not there yet. Raises `ConfigurationError` without ranges that fit."""
-    path = artefacts.network_in("int8")
-    ranges = artefacts.ranges
+def quantise_if_missing(artefacts: Artefacts) -> None:
+    """Make the int8 network from the exported one. Raises `ConfigurationError` without ranges that fit."""
+    path, ranges = artefacts.network_in("int8"), artefacts.ranges
     if path.is_file() or ranges is None:
-        return path
+        return
     try:
-        return made_whole(path, lambda place: _rewrite(artefacts.network, place, ranges))
+        made_whole(path, lambda place: _rewrite(artefacts.network, place, ranges))
     except (ValueError, KeyError) as error:  # how the quantiser reports ranges that lack an activation, or are no JSON
         raise ConfigurationError(
             f"{ranges} does not fit this model's network ({error}); make it anew with `sightline models quantise`"
