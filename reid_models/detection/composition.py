@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.contracts import F64
+from pipeline.errors import ConfigurationError
 from reid_models.detection.backgrounds import Size, clutter, draw_background
-from reid_models.detection.cutouts import Cutout
+from reid_models.detection.cutouts import LEAST_CUTOUTS, Cutout
 from reid_models.detection.light import recoloured, relit, worn
 from reid_models.detection.pasting import no_person, paste, posed
 from reid_models.detection.pictures import Picture, clipped, hidden_share, mirrored, mosaic, window
@@ -46,9 +47,17 @@ class Material:
 
 
 class Composer:
-    """Draws pictures; everything follows from the generator that is passed in."""
+    """Draws pictures; everything follows from the generator that is passed in.
+
+    Raises `ConfigurationError` where there is nobody to put into them.
+    """
 
     def __init__(self, material: Material, config: CompositionConfig) -> None:
+        if not material.scenes or not material.cutouts:
+            raise ConfigurationError(
+                f"{len(material.scenes)} scenes with no people to cut out; expected one where at least {LEAST_CUTOUTS} "
+                "walk freely, or a folder of person crops"
+            )
         self._material, self._config = material, config
         self._scene_shares = _scene_shares(material.scenes, config.scene_weights)
         # By the root of their number: a kind of few people must not be learnt by heart.

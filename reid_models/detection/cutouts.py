@@ -12,6 +12,7 @@ from pipeline.camera.boxes import overlaps
 from pipeline.contracts import F32
 from reid_models.detection.scenes import U8, Scene
 
+LEAST_CUTOUTS = 20  # of one scene; fewer people would be seen again and again
 _LEAST_HEIGHT_PX = 48
 _MARGIN = 0.12  # of a box's size, around it: teachers' boxes cut hands and feet off
 _DIFFERENCE = 16.0  # grey levels from the background that are no noise, after blurring

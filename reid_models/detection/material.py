@@ -9,12 +9,11 @@ from pathlib import Path
 from reid_models.datasets.market1501 import read_train
 from reid_models.datasets.sample import read_image
 from reid_models.detection.composition import Material
-from reid_models.detection.cutouts import Cutout, cut_out_of_crop, people_of
+from reid_models.detection.cutouts import LEAST_CUTOUTS, Cutout, cut_out_of_crop, people_of
 from reid_models.detection.scenes import U8, Scene
 
 log = logging.getLogger(__name__)
 
-_LEAST_CUTOUTS = 20  # of one scene; fewer would be seen again and again
 _EMPTY_PER_SCENE = 4
 
 
@@ -27,7 +26,7 @@ def material_of(scenes: Sequence[Scene], crops: Path | None, every_crop: int = 4
     for scene in scenes:
         people = list(people_of(scene))
         log.info("%s: %d people cut out", scene.name, len(people))
-        if len(people) >= _LEAST_CUTOUTS:
+        if len(people) >= LEAST_CUTOUTS:
             kinds.append(people)
     if crops is not None:
         samples = read_train(crops)[::every_crop]
