@@ -37,7 +37,7 @@ EMBED_SECONDS = Histogram("sightline_embed_seconds", "One encoder pass, decode o
 EMBEDDED = Counter("sightline_embedded_total", "Tracklets embedded")
 
 # change of models
-MODEL_INFO = Gauge("sightline_model_info", "1 for the serving and for the wanted model", ["role", "digest"])
+MODEL_INFO = Gauge("sightline_model_info", "1 for the serving, wanted and answering model", ["role", "digest"])
 MODEL_COVERAGE = Gauge(
     "sightline_model_coverage_ratio", "Share of the archive that has a vector of the wanted model, 0 to 1"
 )

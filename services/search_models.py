@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from pipeline import metrics
 from pipeline.contracts import ServingModel
 from pipeline.embedding.in_force import Pointer, in_force
 from pipeline.errors import ConfigurationError, SightlineError
@@ -35,7 +36,7 @@ class SearchModels:
         self._keep_previous_s = keep_previous_s
         self._shelf: ModelShelf[SearchModel] = ModelShelf(self._load, clock, "api")
         self._ready_at_s = float("-inf")
-        self._current = self._first()
+        self._answer_with(self._first())
         self._shelf.put(self._current.digest, self._current)
 
     def __call__(self) -> SearchModel:
@@ -63,13 +64,18 @@ class SearchModels:
         if serving is not None and serving is not self._current:
             serving.make_ready()
             log.info("questions are answered with model %s, no more with %s", serving.digest, self._current.digest)
-            self._current = serving
+            self._answer_with(serving)
         if self._clock.monotonic() >= self._ready_at_s:
             for digest in self._shelf.digests():
                 model = self._shelf.get(digest)
                 if model is not None:
                     model.make_ready()
             self._ready_at_s = self._clock.monotonic() + _READY_EVERY_S
+
+    def _answer_with(self, model: SearchModel) -> None:
+        metrics.MODEL_INFO.clear()
+        metrics.MODEL_INFO.labels("answering", model.digest).set(1)
+        self._current = model
 
     def _first(self) -> SearchModel:
         switches = self._store.model_switches(1)

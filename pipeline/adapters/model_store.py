@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
@@ -226,6 +239,23 @@ def insert_embeddings(connection: Connection, seen: Sequence[TrackletEmbedding])
     connection.execute(embeddings.insert(), rows)
     advance(connection, "row", last + len(fresh))
     return fresh
+
+
+def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId], up_to_row: int) -> None:
+    """Give new numbers to vectors that were written before their tracklets had an identity.
+
+    Readers who follow the numbers have passed them over, and find them again so.
+    """
+    earlier: list[int] = []
+    for part in in_parts(tracklet_ids):
+        query = select(embeddings.c.row).where(embeddings.c.tracklet_id.in_(part), embeddings.c.row <= up_to_row)
+        earlier += connection.execute(query).scalars()
+    if earlier:
+        last = locked(connection, "row")
+        moved = [{"which": row, "number": last + number} for number, row in enumerate(sorted(earlier), start=1)]
+        renumber = update(embeddings).where(embeddings.c.row == bindparam("which")).values(row=bindparam("number"))
+        connection.execute(renumber, moved)
+        advance(connection, "row", last + len(earlier))
 
 
 def _gallery_query(number: ColumnElement[Any], vector: str, model_digest: str, after: int, limit: int) -> Select[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, in_parts
-from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, tracklet_row
+from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.contracts import (
     CameraId,
@@ -84,7 +84,7 @@ class SqlStore(ModelStore):
         if not decisions:
             return []
         with self._database.writing() as connection:
-            last_event = locked(connection, "event_id")
+            last_event, last_row = locked(connection, "event_id"), locked(connection, "row")
             self._database.insert_new(
                 connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions]
             )
@@ -100,6 +100,7 @@ class SqlStore(ModelStore):
             connection.execute(
                 _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
             )
+            renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
             connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
             advance(connection, "event_id", events[-1].event_id)
             return events

@@ -60,6 +60,16 @@ def test_a_vector_of_an_unknown_tracklet_is_kept_for_its_decision(store: SqlStor
     assert store.undecided(NEW, 10) == []
 
 
+def test_a_reader_who_follows_the_rows_finds_vectors_whose_tracklet_was_decided_later(store: SqlStore) -> None:
+    store.add_vectors([named(1), named(2)])
+    decide(store, 3, digest=NEW)
+    found, position = store.gallery(NEW, "appearance", 0, 10)
+    assert found.track_ids.tolist() == [3]
+    decide(store, 2, 1, digest=OLD)
+    assert store.gallery(NEW, "appearance", position, 10)[0].track_ids.tolist() == [1, 2]
+    assert store.gallery(OLD, "appearance", position, 10)[0].track_ids.tolist() == [2, 1]
+
+
 def test_those_who_wait_are_decided_from_the_earliest_on(store: SqlStore) -> None:
     for track_id, started_at in ((1, 30.0), (2, 10.0), (3, 20.0)):
         store.add_vectors([embedding(track_id=track_id, digest=NEW, started_at=started_at, ended_at=40.0)])
