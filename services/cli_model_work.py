@@ -51,6 +51,39 @@ def import_(
     print_import(manifest, console)
 
 
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Beginning of a digest, or a bundle's folder or name [default: the wanted model]"),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip in the Market-1501 layout: accuracy too")] = None,
+    captions: Annotated[Path | None, typer.Option(help="Sentences about its people as JSON")] = None,
+    plot: Annotated[Path, typer.Option(help="PNG to write")] = Path("models-bench.png"),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write plain numbers to this file")] = None,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds for each speed")] = 3.0,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Measure every runtime and precision of a model here: crops per second, latency, accuracy."""
+    from services.model_bench import ModelBench, bench_model, plot_bench, print_bench, write_json
+    from services.settings import load
+
+    if captions is not None and data is None:
+        raise ConfigurationError("--captions is given without pictures; expected --data DATA beside it")
+    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    with console.status("Measuring torch fp32…") as status:
+        manifest, found = bench_model(
+            settings,
+            ModelBench(model, data, captions, duration),
+            lambda figures: status.update(f"Measured {figures.candidate}, going on…"),
+        )
+    print_bench(manifest, found, console)
+    plot_bench(plot, manifest, found)
+    console.print(f"plotted in {plot}", markup=False, highlight=False)
+    if json_file is not None:
+        write_json(json_file, manifest, found)
+
+
 def parsed_size(text: str) -> tuple[int, int]:
     """`256x128` → (height, width) in pixels."""
     found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)

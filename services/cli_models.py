@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The models of this site: look at them, let one serve, go back.", no_args_is_help=True)
 app.command("import")(cli_model_work.import_)
+app.command("bench")(cli_model_work.bench)
 app.command("quantise")(cli_model_work.quantise)
 console = Console()
 

@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import cv2
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -45,31 +44,6 @@ def model(tmp_path: Path) -> torch.nn.Module:
     return made
 
 
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    """Four people of one colour each, seen by two cameras, with a sentence each."""
-    data = tmp_path / "people"
-    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]
-    for folder, camera in (("query", 1), ("bounding_box_test", 2)):
-        (data / folder).mkdir(parents=True)
-        for who, colour in enumerate(colours, 1):
-            noise = np.random.default_rng(10 * camera + who).integers(0, 50, (64, 32, 3))
-            picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            cv2.imwrite(str(data / folder / f"{who:04}_c{camera}s1_000001_00.jpg"), picture)
-    return data
-
-
-def captions_of(people: Path) -> Path:
-    names = ("blue", "green", "red", "cyan")
-    records = [
-        {"image": "x.jpg", "identity": str(who), "split": "val", "captions": [f"a man in {name}"]}
-        for who, name in enumerate(names, 1)
-    ]
-    path = people / "captions.json"
-    path.write_text(json.dumps(records))
-    return path
-
-
 def imported(folder: Path, done: Result) -> Manifest:
     assert done.exit_code == 0, done.output
     found = re.search(r"registry as ([0-9a-f]{16})", done.output)
@@ -96,7 +70,8 @@ def test_a_checkpoint_becomes_a_bundle_with_an_honest_manifest(
     assert done.exit_code == sightline(tmp_path, "promote", manifest.digest).exit_code == 0
     encoder = load_encoder(tmp_path / "site" / "models" / manifest.digest, device="cpu")
     crop = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    batch = encoder.ready_batch([crop]).float()
+    size = manifest.input
+    batch = torch.from_numpy((crop / 255.0 - size.mean) / size.std).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.visual(batch), dim=1).numpy()  # type: ignore[operator]
     assert float((encoder.embed_images([crop]).language * expected).sum()) > 0.999
@@ -126,7 +101,7 @@ def test_a_copied_hub_folder_is_read_offline(tmp_path: Path, model: torch.nn.Mod
 
 
 def test_calibration_comes_with_data_and_with_words_only_if_there_are_sentences(
-    tmp_path: Path, model: torch.nn.Module, people: Path
+    tmp_path: Path, model: torch.nn.Module, people: Path, captions: Path
 ) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     words = ["import", f"{ARCHITECTURE}/{tmp_path}/weights.safetensors", "--calibrate", str(people)]
@@ -135,7 +110,7 @@ def test_calibration_comes_with_data_and_with_words_only_if_there_are_sentences(
     assert calibration is not None and calibration.language is None
     assert calibration.measured_on == "people: 4 identities"
     assert "words are not calibrated" in done.output
-    captions_of(people)
+    captions.rename(people / "captions.json")
     done = sightline(tmp_path, *words)
     manifest = imported(tmp_path, done)
     assert manifest.calibration is not None and manifest.calibration.language is not None
@@ -193,7 +168,7 @@ def test_offline_it_says_that_a_download_is_needed(
     assert "must be downloaded" in refusal(tmp_path, source)
 
 
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, people: Path) -> None:
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, captions: Path) -> None:
     assert "expected height x width" in refusal(tmp_path, "sightline-small", "--image-size", "256")
     assert "leave these options out" in refusal(tmp_path, "sightline-small", "--image-size", "256x128")
-    assert "--calibrate DATA" in refusal(tmp_path, "sightline-small", "--captions", str(captions_of(people)))
+    assert "--calibrate DATA" in refusal(tmp_path, "sightline-small", "--captions", str(captions))
