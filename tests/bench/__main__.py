@@ -5,9 +5,12 @@ Ratios within one run are the result; absolute times depend on the machine and o
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from pipeline.runtimes.machine import MALLOC
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "bench-results"
@@ -24,7 +27,9 @@ def main(only: list[str]) -> int:
         # Two inference runtimes in one process rob each other of the cores, hence one process each.
         result = str(RESULTS / f"{name}.json")
         code = f"from pathlib import Path; from tests.bench.{path.stem} import main; main(Path({result!r}))"
-        failed += subprocess.run([sys.executable, "-c", code], cwd=HERE.parents[1], check=False).returncode != 0
+        environment = {**os.environ, **MALLOC}  # as `sightline up` starts its services
+        done = subprocess.run([sys.executable, "-c", code], cwd=HERE.parents[1], env=environment, check=False)
+        failed += done.returncode != 0
     return failed
 
 
