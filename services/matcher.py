@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.faiss_gallery import open_gallery
-from pipeline.contracts import ServingModel
+from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
 from pipeline.matching.assignment import AssignmentConfig
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_EVERY_S = 5.0
+_SILENT_AFTER_S = 12.0  # an embedder reports every five seconds
 
 
 def run(settings: Settings) -> None:
@@ -42,7 +43,7 @@ def run(settings: Settings) -> None:
         config = MatcherConfig(
             batch_tracklets=settings.matching.batch_tracklets, memory=MemoryConfig(top_k=settings.matching.top_k)
         )
-        models = MatcherModels(site, open_model_board(settings), settings.matching)
+        models = MatcherModels(site, open_model_board(settings), clock, settings.matching)
         bus, store = open_bus(settings, bus_config(config)), open_store(settings)
         gallery = functools.partial(open_gallery, settings.matching.gallery)
         announce_ready()
@@ -55,9 +56,10 @@ class MatcherModels:
     A registry that cannot be read, or a board that is away, leaves everything as it is.
     """
 
-    def __init__(self, site: SiteModels, board: ModelBoard, chosen: MatchingSettings) -> None:
+    def __init__(self, site: SiteModels, board: ModelBoard, clock: Clock, chosen: MatchingSettings) -> None:
         self._site = site
         self._board = board
+        self._clock = clock
         self._chosen = chosen
         self._shown: tuple[str, str | None] | None = None
 
@@ -77,7 +79,7 @@ class MatcherModels:
 
     def is_ready(self, digest: str) -> bool:
         try:
-            return all(digest in report.digests for report in self._board.reports())
+            return have_loaded(self._board.reports(), digest, self._clock.now())
         except Unavailable:
             return False
 
@@ -99,6 +101,15 @@ class MatcherModels:
             metrics.MODEL_INFO.labels("serving", serving).set(1)
             if wanted is not None:
                 metrics.MODEL_INFO.labels("wanted", wanted).set(1)
+
+
+def have_loaded(reports: Sequence[LoadedModels], digest: str, now: float) -> bool:
+    """Whether every embedder gives vectors of a model.
+
+    One that has been silent for a moment, but is not forgotten yet, is perhaps being started again, and what it will
+    load then is not known: it is waited for.
+    """
+    return all(digest in report.digests and now - report.reported_at <= _SILENT_AFTER_S for report in reports)
 
 
 def bus_config(config: MatcherConfig) -> BusConfig:
