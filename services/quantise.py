@@ -20,7 +20,7 @@ from reid_models.manifest import INT8_RANGES, bundle_folder, read_manifest
 from reid_models.serving.artefacts import Artefacts, artefacts_of
 from reid_models.serving.opening import export_if_missing
 from reid_models.serving.pixels import pixel_block
-from reid_models.serving.quantising import LEAST_CROPS, measure_ranges
+from reid_models.serving.quantising import LEAST_CROPS, measure_ranges, write_ranges
 from reid_models.serving.trial import TrialConfig, run_trial, usual_candidates
 from services.encoders import device_of, outcome_in_words, threads_of
 from services.runtime import model_source, open_blobs, open_store
@@ -64,7 +64,8 @@ def quantise(settings: Settings, wanted: Quantisation) -> Trial:
     held_out = len(block) // _HELD_OUT
     export_if_missing(folder, files)
     before = files.own_ranges.read_bytes() if files.own_ranges.is_file() else None
-    measure_ranges(files.network, block[:-held_out], files.own_ranges)
+    ranges = measure_ranges(files, block[:-held_out])
+    write_ranges(files.own_ranges, ranges)
     trial = run_trial(folder, _in_int8(settings), lambda _height, _width: block[-held_out:])
     tried = [outcome for outcome in trial.outcomes if outcome.precision == "int8"]
     if all(outcome.problem for outcome in tried):
@@ -72,7 +73,8 @@ def quantise(settings: Settings, wanted: Quantisation) -> Trial:
         told = "; ".join(f"{outcome.candidate}: {outcome.problem}" for outcome in tried)
         raise ConfigurationError(f"int8 does not hold for {named} and is not used ({told})")
     if wanted.into_bundle:
-        files.own_ranges.replace(folder / INT8_RANGES)
+        write_ranges(folder / INT8_RANGES, ranges)
+        files.own_ranges.unlink()
     return trial
 
 

@@ -10,14 +10,16 @@ NNCF was tried for OpenVINO and gave 0.77 on the same crops.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import ConfigurationError
-from reid_models.serving.artefacts import PIXELS, Artefacts, made_whole
+from reid_models.serving.artefacts import PIXELS, Artefacts, Ranges, made_whole
 from reid_models.serving.pixels import U8
 
 LEAST_CROPS = 32
@@ -27,19 +29,23 @@ _WEIGHTED = ("Conv", "MatMul", "Gemm")
 
 def quantise_if_missing(artefacts: Artefacts) -> None:
     """Make the int8 network from the exported one. Raises `ConfigurationError` without ranges that fit."""
-    path, ranges = artefacts.network_in("int8"), artefacts.ranges
+    path, ranges = artefacts.network_in("int8"), artefacts.ranges()
     if path.is_file() or ranges is None:
         return
     try:
-        made_whole(path, lambda place: _rewrite(artefacts.network, place, ranges))
-    except (ValueError, KeyError) as error:  # how the quantiser reports ranges that lack an activation, or are no JSON
+        with tempfile.TemporaryDirectory(prefix="sightline-int8-") as folder:
+            activations = Path(folder) / "ranges.json"
+            activations.write_text(json.dumps(ranges.activations), encoding="utf-8")
+            made_whole(path, lambda place: _rewrite(artefacts.network, place, activations))
+    except (ValueError, KeyError) as error:  # how the quantiser reports ranges of another form
         raise ConfigurationError(
-            f"{ranges} does not fit this model's network ({error}); make it anew with `sightline models quantise`"
+            f"the int8 ranges of {artefacts.bundle} do not fit its network ({error}); "
+            "make them anew with `sightline models quantise`"
         ) from error
 
 
-def measure_ranges(network: Path, crops: U8, ranges: Path) -> None:
-    """Write how far each activation of `network` reaches over `crops` (N, H, W, 3) of its input size.
+def measure_ranges(artefacts: Artefacts, crops: U8) -> Ranges:
+    """How far each activation of the exported network reaches over `crops` (N, H, W, 3) of its input size.
 
     Raises `ConfigurationError` for fewer than `LEAST_CROPS`.
     """
@@ -48,20 +54,18 @@ def measure_ranges(network: Path, crops: U8, ranges: Path) -> None:
             f"{len(crops)} crops are too few to calibrate int8; expected at least {LEAST_CROPS}: "
             "give a folder of crops, or wait until the archive holds more tracklets"
         )
-
-    def make(place: Path) -> None:
-        scratch = place.with_suffix(".onnx")
-        try:
-            _rewrite(network, scratch, place, crops)
-            place.chmod(0o644)  # the quantiser makes a file of one user's, and a bundle is for all
-        finally:
-            scratch.unlink(missing_ok=True)
-
-    made_whole(ranges, make)
+    with tempfile.TemporaryDirectory(prefix="sightline-int8-") as folder:
+        activations = Path(folder) / "ranges.json"
+        _rewrite(artefacts.network, Path(folder) / "unused.onnx", activations, crops)
+        return Ranges(digest=artefacts.digest, crops=len(crops), activations=json.loads(activations.read_bytes()))
 
 
-def _rewrite(network: Path, path: Path, ranges: Path, crops: U8 | None = None) -> None:
-    """Quantise with the ranges of that file, or with those of `crops`, which are then written there."""
+def write_ranges(path: Path, ranges: Ranges) -> None:
+    made_whole(path, lambda place: place.write_text(ranges.model_dump_json() + "\n", encoding="utf-8"))
+
+
+def _rewrite(network: Path, path: Path, activations: Path, crops: U8 | None = None) -> None:
+    """Quantise with the ranges of the file `activations`, or with those of `crops`, which are then written there."""
     from onnxruntime import quantization
 
     class Crops(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -84,7 +88,7 @@ def _rewrite(network: Path, path: Path, ranges: Path, crops: U8 | None = None) -
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
-            calibration_cache_path=ranges,
+            calibration_cache_path=activations,
         )
 
 

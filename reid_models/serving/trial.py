@@ -219,14 +219,14 @@ def least_similarity(found: Embeddings, truth: Embeddings) -> float:
 
 def _circumstances(files: Artefacts, config: TrialConfig) -> str:
     """What must be as it was for a trial to hold."""
-    ranges = files.ranges
+    ranges = files.ranges()
     return fingerprint(
         device=config.device,
         threads=config.threads,
         full_batch=config.full_batch,
         candidates=[str(candidate) for candidate in config.candidates],
         validation=str(config.validation),
-        ranges=hashlib.sha256(ranges.read_bytes()).hexdigest() if ranges else "",
+        ranges=hashlib.sha256(ranges.model_dump_json().encode()).hexdigest() if ranges else "",
     )
 
 

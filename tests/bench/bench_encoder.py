@@ -26,7 +26,7 @@ from pipeline.runtimes.trial import LEAST_SIMILARITY, Candidate
 from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
 from reid_models.serving.artefacts import artefacts_of
 from reid_models.serving.opening import export_if_missing
-from reid_models.serving.quantising import measure_ranges
+from reid_models.serving.quantising import measure_ranges, write_ranges
 from reid_models.serving.trial import REFERENCE, least_similarity, usual_candidates
 from services.probe_crops import probe_crops
 from tests.bench.turns import Player, ratio, take_turns
@@ -74,8 +74,8 @@ def measure(bundle: Path, folder: Path, batch: int, rounds: int) -> tuple[list[R
     size, files = read_manifest(bundle).input, artefacts_of(bundle)
     export_if_missing(bundle, files)
     crops = probe_crops(size.height_px, size.width_px)
-    if files.ranges is None:  # enough for a speed; what int8 is worth in accuracy is for photographs to say
-        measure_ranges(files.network, crops, files.own_ranges)
+    if files.ranges() is None:  # enough for a speed; what int8 is worth in accuracy is for photographs to say
+        write_ranges(files.own_ranges, measure_ranges(files, crops))
     np.save(folder / "probe.npy", crops[:batch])
     threads, gflop = usable_cores(), operations(files.network) / 1e9
     candidates = (REFERENCE, *usual_candidates(_DEVICE))

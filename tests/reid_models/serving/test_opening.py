@@ -15,10 +15,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.runtimes.runtime import Precision, RuntimeName, RuntimeOptions
 from pipeline.runtimes.trial import LEAST_SIMILARITY, Candidate
 from reid_models.inference import load_encoder
-from reid_models.serving.artefacts import artefacts_of
+from reid_models.serving.artefacts import Artefacts, artefacts_of
 from reid_models.serving.opening import export_if_missing, open_served
 from reid_models.serving.pixels import U8
-from reid_models.serving.quantising import measure_ranges, quantise_if_missing
+from reid_models.serving.quantising import measure_ranges, quantise_if_missing, write_ranges
 from reid_models.serving.trial import REFERENCE, least_similarity
 
 OPTIONS = RuntimeOptions(threads=1, full_batch=8)
@@ -29,7 +29,7 @@ FP32 = Candidate("openvino", "fp32")
 def calibrated(bundle_folder: Path, crops: U8) -> Path:
     files = artefacts_of(bundle_folder)
     export_if_missing(bundle_folder, files)
-    measure_ranges(files.network, crops[:64], files.own_ranges)
+    write_ranges(files.own_ranges, measure_ranges(files, crops[:64]))
     return bundle_folder
 
 
@@ -78,25 +78,47 @@ def test_int8_without_ranges_names_the_command_that_makes_them(
         open_served(bundle_folder, Candidate("openvino", "int8"), OPTIONS)
 
 
-@pytest.mark.parametrize("content", ["{}", "no JSON", '{"CLS": "TensorsData", "data": {}, "CALIBRATION": 1}'])
-def test_ranges_of_another_network_are_refused(calibrated: Path, tmp_path: Path, content: str) -> None:
+def another(calibrated: Path, folder: Path, content: str) -> Artefacts:
+    """A copy of the bundle that brings these ranges along, with a cache in which only its network lies."""
     for name in ("model.safetensors", "manifest.json"):
-        (tmp_path / name).write_bytes((calibrated / name).read_bytes())
-    (tmp_path / "int8.json").write_text(content)
-    files = artefacts_of(tmp_path)
-    own, aside = files.own_ranges, files.own_ranges.with_suffix(".aside")
-    own.rename(aside)
-    try:
-        with pytest.raises(ConfigurationError, match="does not fit this model's network"):
-            quantise_if_missing(files)
-    finally:
-        aside.rename(own)
+        (folder / name).write_bytes((calibrated / name).read_bytes())
+    (folder / "int8.json").write_text(content)
+    known = artefacts_of(calibrated)
+    files = Artefacts(folder, known.digest, folder / "cache")
+    files.folder.mkdir()
+    files.network.write_bytes(known.network.read_bytes())
+    return files
 
 
-def test_too_few_crops_calibrate_nothing(calibrated: Path, crops: U8, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{}", "no JSON", '{"digest": "0123456789abcdef", "crops": 9, "activations": {}}'])
+def test_ranges_of_another_model_and_damaged_ones_count_as_none(calibrated: Path, tmp_path: Path, content: str) -> None:
+    files = another(calibrated, tmp_path, content)
+    assert files.ranges() is None
+    with pytest.raises(ConfigurationError, match="sightline models quantise"):
+        files.network_in("int8")
+
+
+def test_ranges_in_another_form_are_refused(calibrated: Path, tmp_path: Path) -> None:
+    ranges = artefacts_of(calibrated).ranges()
+    assert ranges is not None
+    files = another(calibrated, tmp_path, ranges.model_copy(update={"activations": {}}).model_dump_json())
+    with pytest.raises(ConfigurationError, match="do not fit its network"):
+        quantise_if_missing(files)
+    assert not files.network_in("int8").exists()
+
+
+def test_ranges_of_this_machine_go_before_those_of_the_bundle(calibrated: Path, tmp_path: Path) -> None:
+    ranges = artefacts_of(calibrated).ranges()
+    assert ranges is not None
+    files = another(calibrated, tmp_path, ranges.model_dump_json())
+    assert files.ranges() == ranges
+    write_ranges(files.own_ranges, ranges.model_copy(update={"crops": 1000}))
+    assert files.ranges() == ranges.model_copy(update={"crops": 1000})
+
+
+def test_too_few_crops_calibrate_nothing(calibrated: Path, crops: U8) -> None:
     with pytest.raises(ConfigurationError, match="31 crops are too few"):
-        measure_ranges(artefacts_of(calibrated).network, crops[:31], tmp_path / "ranges.json")
-    assert not list(tmp_path.iterdir())
+        measure_ranges(artefacts_of(calibrated), crops[:31])
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
