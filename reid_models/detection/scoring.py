@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline.camera.boxes import areas, intersections, overlaps, suppress
 from pipeline.contracts import F32, Detections
+from pipeline.errors import ConfigurationError
 from reid_models.detection.backgrounds import Size
 from reid_models.detection.boxes import decode
 from reid_models.detection.pictures import Picture, window
@@ -51,12 +52,15 @@ def choose_score(found: Iterable[Detections], people: Sequence[F32], doubtful: S
     """The score of the greatest F1 at overlap 0.5, from what was found in each frame.
 
     The best box of a person is right, further ones are wrong; boxes mostly within a doubtful one count neither way.
+    Raises `ConfigurationError` where nobody was found.
     """
     ranked: list[tuple[float, bool]] = []
     for seen, true, unsure in zip(found, people, doubtful, strict=True):
         ranked += _judged(seen, true, unsure)
     ranked.sort(key=lambda entry: -entry[0])
     total = sum(map(len, people))
+    if not any(is_right for _, is_right in ranked):
+        raise ConfigurationError(f"the network found none of {total} people; expected a trained one: train longer")
     hits = np.cumsum([is_right for _, is_right in ranked])
     count = np.arange(1, len(ranked) + 1)
     f1 = 2 * hits / (count + total)

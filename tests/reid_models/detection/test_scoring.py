@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.contracts import Detections
+from pipeline.errors import ConfigurationError
 from reid_models.detection.boxes import cells
 from reid_models.detection.scenes import NOBODY
 from reid_models.detection.scoring import choose_score, find
@@ -36,6 +37,11 @@ def test_the_second_box_of_a_person_is_wrong() -> None:
 def test_a_box_on_a_doubtful_place_counts_neither_way() -> None:
     choice = choose_score([seen((FAR, 0.9), (PERSON, 0.5))], [PERSON], [FAR])
     assert (choice.f1, choice.precision) == (1, 1)
+
+
+def test_a_network_that_finds_nobody_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="found none of 1 people"):
+        choose_score([seen((FAR, 0.9))], [PERSON], [NOBODY])
 
 
 class OneCell(nn.Module):
