@@ -16,6 +16,8 @@ from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import Training
 from reid_models.publishing import assemble
+from reid_models.serving.artefacts import artefacts_of
+from reid_models.serving.exporting import exported
 from reid_models.serving.pixels import U8
 from reid_models.vocabulary import Vocabulary
 
@@ -35,6 +37,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_bundle(folder, bundle.encoder, bundle.manifest)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        exported(bundle, artefacts_of(folder))  # here, where torch is loaded already
         yield folder
 
 
