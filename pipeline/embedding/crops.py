@@ -12,6 +12,9 @@ from pipeline.contracts import F32, Crop, Image
 from pipeline.errors import InvalidMessage
 
 MAX_SIDE_PX = 4096
+# Height and width that no usual person encoder exceeds. Not those of the model at work: two models are at work while one
+# takes over from the other, and the archive is embedded again by another process, all from the same pixels.
+ENCODER_PX = (384, 224)
 _SHARP = 100.0  # variance of the Laplacian at 128x64 from which blur no longer hurts
 _TALL_PX = 128.0  # height from which a larger crop shows nothing more to an encoder
 # A reduced picture is the mean of its pixels, made while decoding: half the time, and nearer to the crop that a camera
@@ -29,11 +32,10 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
-def decode_crop(jpeg: bytes, least_px: tuple[int, int] | None = None) -> Image:
+def decode_crop(jpeg: bytes) -> Image:
     """(H, W, 3) RGB. Raises `InvalidMessage` for what is no JPEG, or one whose pixels would fill the memory.
 
-    A crop that is several times as large as `least_px` (height, width) is decoded at a half, a quarter or an eighth,
-    and then still no smaller than that.
+    A crop that is several times as large as any encoder's input is decoded at a half, a quarter or an eighth.
     """
     width, height = jpeg_size(jpeg)
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
@@ -41,16 +43,16 @@ def decode_crop(jpeg: bytes, least_px: tuple[int, int] | None = None) -> Image:
             f"the crop's header says {width}x{height} px; expected 1 to {MAX_SIDE_PX} on each side: "
             "the camera worker cuts crops far smaller, so look at what else publishes on this stream"
         )
-    flags = _REDUCED[reduction(height, width, least_px or (height, width))] | cv2.IMREAD_COLOR_RGB
+    flags = _REDUCED[reduction(height, width)] | cv2.IMREAD_COLOR_RGB
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
     if pixels is None or pixels.size == 0:
         raise InvalidMessage(f"the crop ({len(jpeg)} bytes) has a JPEG header but cannot be decoded")
     return np.asarray(pixels, np.uint8)
 
 
-def reduction(height_px: int, width_px: int, least_px: tuple[int, int]) -> int:
-    """The largest of 8, 4, 2 and 1 by which a picture may be divided without a side falling below `least_px`."""
-    return next((by for by in (8, 4, 2) if height_px >= by * least_px[0] and width_px >= by * least_px[1]), 1)
+def reduction(height_px: int, width_px: int) -> int:
+    """The largest of 8, 4, 2 and 1 by which a picture may be divided and still be as large as `ENCODER_PX`."""
+    return next((by for by in (8, 4, 2) if height_px >= by * ENCODER_PX[0] and width_px >= by * ENCODER_PX[1]), 1)
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int]:

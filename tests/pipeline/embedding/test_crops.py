@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.embedding.crops import crop_quality, decode_crop, jpeg_size, mean_direction, reduction
+from pipeline.embedding.crops import ENCODER_PX, crop_quality, decode_crop, jpeg_size, mean_direction, reduction
 from pipeline.errors import InvalidMessage
 from tests.fakes import crop, jpeg, painted, unit_vectors
 
@@ -19,23 +19,21 @@ def test_a_crop_is_decoded_as_rgb() -> None:
     assert np.abs(image.mean((0, 1)) - (200, 40, 10)).max() < 4
 
 
-@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 300))
-def test_a_reduced_crop_falls_below_the_least_size_on_no_side(
-    height_px: int, width_px: int, least_height_px: int, least_width_px: int
-) -> None:
-    by = reduction(height_px, width_px, (least_height_px, least_width_px))
-    assert by == 1 or (height_px // by >= least_height_px and width_px // by >= least_width_px)
-    assert by == 8 or height_px < 2 * by * least_height_px or width_px < 2 * by * least_width_px
+@given(st.integers(1, 4096), st.integers(1, 4096))
+def test_a_reduced_crop_is_larger_than_any_input_on_both_sides(height_px: int, width_px: int) -> None:
+    by = reduction(height_px, width_px)
+    assert by == 1 or (height_px // by >= ENCODER_PX[0] and width_px // by >= ENCODER_PX[1])
+    assert by == 8 or height_px < 2 * by * ENCODER_PX[0] or width_px < 2 * by * ENCODER_PX[1]
 
 
 @pytest.mark.parametrize(
-    ("least_px", "shape"), [(None, (512, 256, 3)), ((200, 56), (256, 128, 3)), ((64, 32), (64, 32, 3))]
+    ("size", "decoded"), [((256, 128), (256, 128)), ((800, 500), (400, 250)), ((1601, 1000), (401, 250))]
 )
 def test_a_large_crop_is_decoded_at_a_fraction_in_the_same_colours(
-    least_px: tuple[int, int] | None, shape: tuple[int, int, int]
+    size: tuple[int, int], decoded: tuple[int, int]
 ) -> None:
-    image = decode_crop(jpeg(painted((200, 40, 10), 512, 256)), least_px)
-    assert image.shape == shape
+    image = decode_crop(jpeg(painted((200, 40, 10), *size)))
+    assert image.shape == (*decoded, 3)
     assert np.abs(image.mean((0, 1)) - (200, 40, 10)).max() < 4
 
 
