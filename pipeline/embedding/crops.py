@@ -12,8 +12,8 @@ from pipeline.contracts import F32, Crop, Image
 from pipeline.errors import InvalidMessage
 
 MAX_SIDE_PX = 4096
-# Height and width that no usual person encoder exceeds. Not those of the model at work: two models are at work while one
-# takes over from the other, and the archive is embedded again by another process, all from the same pixels.
+# Height and width that no usual person encoder exceeds. Not those of the model at work: there are two while one takes
+# over from the other, and the archive is embedded again by another process, all from the same pixels.
 ENCODER_PX = (384, 224)
 _SHARP = 100.0  # variance of the Laplacian at 128x64 from which blur no longer hurts
 _TALL_PX = 128.0  # height from which a larger crop shows nothing more to an encoder
