@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Collection
@@ -59,6 +60,20 @@ def encoder_trial(settings: Settings, folder: Path) -> Trial:
     from reid_models.serving.trial import kept_trial
 
     return kept_trial(folder, trial_config(settings), probe_crops)
+
+
+def try_runtimes(settings: Settings) -> None:
+    """Make the trial that the embedder would make at its start, while nothing else uses the machine yet.
+
+    What is wrong with the settings is left for the embedder to say.
+    """
+    from reid_models.manifest import bundle_folder
+    from reid_models.serving.trial import REFERENCE
+
+    with contextlib.suppress(ConfigurationError):
+        folder = bundle_folder(model_source(settings))
+        if folder is not None and _forced(settings.embedding) != REFERENCE:
+            encoder_trial(settings, folder)
 
 
 def trial_config(settings: Settings, is_thorough: bool = False) -> TrialConfig:
