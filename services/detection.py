@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Detector, Tracker
 from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.adapters.onnx_detector import OnnxDetectorConfig
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +49,9 @@ def _motion(model: Path | None, options: DetectorOptions) -> Detector:
 
 
 def _onnx(model: Path | None, options: DetectorOptions) -> Detector:
-    from pipeline.adapters.onnx_detector import OnnxDetector, OnnxDetectorConfig
+    from pipeline.adapters.onnx_detector import OnnxDetector
 
-    config = OnnxDetectorConfig(runtime=options.runtime, threads=options.threads, min_score=options.min_score)
-    return OnnxDetector(_needed(model, "onnx"), config)
-
-
-def _person_nano(model: Path | None, options: DetectorOptions) -> Detector:
-    return _onnx(SHIPPED if model is None else model, options)
+    return OnnxDetector(_needed(model, "onnx"), _onnx_config(options))
 
 
 def _ultralytics(model: Path | None, options: DetectorOptions) -> Detector:
@@ -79,9 +78,10 @@ def _botsort() -> Tracker:
 DETECTORS: dict[str, Callable[[Path | None, DetectorOptions], Detector]] = {
     "motion": _motion,
     "onnx": _onnx,
-    "person-nano": _person_nano,
+    "person-nano": _onnx,
     "ultralytics": _ultralytics,
 }
+_ONNX_KINDS = frozenset({"onnx", "person-nano"})
 TRACKERS: dict[str, Callable[[], Tracker]] = {"bytetrack": _bytetrack, "botsort": _botsort}
 
 
@@ -96,7 +96,7 @@ def choose_detector(
     if kind != "auto":
         if kind not in DETECTORS:
             raise ConfigurationError(f"detector {kind!r} is unknown; known are auto, {', '.join(DETECTORS)}")
-        return DetectorChoice(kind, model, "as set")
+        return DetectorChoice(kind, SHIPPED if kind == "person-nano" else model, "as set")
     if model is not None:
         is_ours = model.suffix == ".onnx" or (model / MANIFEST).is_file()
         return DetectorChoice("onnx" if is_ours else "ultralytics", model, "the model that is set")
@@ -126,8 +126,21 @@ def open_detector(
 def configured_detector(settings: Settings) -> Detector:
     """The detector of `settings`. Raises as `open_detector`."""
     tracking = settings.tracking
-    options = DetectorOptions(tracking.detector_score, tracking.detector_threads, tracking.detector_runtime)
-    return open_detector(tracking.detector, tracking.detector_model, options, weights_folders(settings))
+    return open_detector(tracking.detector, tracking.detector_model, _options(settings), weights_folders(settings))
+
+
+def try_detector_runtimes(settings: Settings) -> None:
+    """Make the trial that a camera worker would make at its start, while nothing else uses the machine yet.
+
+    What is wrong with the settings is left for the worker to say.
+    """
+    tracking = settings.tracking
+    with contextlib.suppress(ConfigurationError):
+        choice = choose_detector(tracking.detector, tracking.detector_model, weights_folders(settings))
+        if choice.kind in _ONNX_KINDS and tracking.detector_runtime == "auto":
+            from pipeline.adapters.detector_trial import fastest
+
+            fastest(_needed(choice.model, choice.kind), _onnx_config(_options(settings)))
 
 
 def detector_in_words(settings: Settings) -> str:
@@ -159,6 +172,17 @@ def open_tracker(kind: str) -> Tracker:
     if kind not in TRACKERS:
         raise ConfigurationError(f"tracker {kind!r} is unknown; known are {', '.join(TRACKERS)}")
     return TRACKERS[kind]()
+
+
+def _options(settings: Settings) -> DetectorOptions:
+    tracking = settings.tracking
+    return DetectorOptions(tracking.detector_score, tracking.detector_threads, tracking.detector_runtime)
+
+
+def _onnx_config(options: DetectorOptions) -> OnnxDetectorConfig:
+    from pipeline.adapters.onnx_detector import OnnxDetectorConfig
+
+    return OnnxDetectorConfig(runtime=options.runtime, threads=options.threads, min_score=options.min_score)
 
 
 def _needed(model: Path | None, kind: str) -> Path:

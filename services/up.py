@@ -17,6 +17,7 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import CACHE_VARIABLE, MALLOC
 from services.camera import checked_address
+from services.detection import try_detector_runtimes
 from services.encoders import try_runtimes
 from services.runtime import redis_folder, serving_metrics
 from services.settings import Settings, changed, write_private
@@ -60,7 +61,9 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         stack.enter_context(only_one(run_dir))
         effective = stack.enter_context(_with_redis(_with_port(settings)))
         _prepare_database(effective)
-        try_runtimes(effective)  # before the cameras compete with it for the cores
+        # Before the cameras compete with the trials for the cores.
+        try_runtimes(effective)
+        try_detector_runtimes(effective)
         config_file = run_dir / "settings.yaml"
         write_private(effective, config_file)
         specs = service_specs(effective, config_file)
