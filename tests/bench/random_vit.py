@@ -6,13 +6,14 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import open_clip
 import torch
 
 from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, resized_for
 from reid_models.manifest import Training
 from reid_models.publishing import assemble
+
+import open_clip  # isort: skip  (torchvision must be importable first, see reid_models/encoder.py)
 
 SIZE = (256, 128)
 
