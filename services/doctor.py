@@ -119,7 +119,7 @@ def _runtimes(settings: Settings) -> Iterator[Finding]:
             return
         trial = encoder_trial(settings, folder)
         chosen = chosen_outcome(trial, settings.embedding)
-    except SightlineError as error:
+    except (SightlineError, OSError) as error:  # OSError: a cache folder that cannot be written
         yield Finding("runtimes", False, str(error))
         return
     for outcome in trial.outcomes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigurationError
-from pipeline.runtimes.machine import has_cuda, usable_cores
+from pipeline.runtimes.machine import CACHE_VARIABLE, has_cuda, usable_cores
 from pipeline.runtimes.networks import NETWORKS, package_of
 from pipeline.runtimes.runtime import Device, RuntimeOptions
 from pipeline.runtimes.trial import Candidate, Outcome, Trial, ranked
@@ -45,7 +45,11 @@ def open_crop_encoder(settings: Settings, source: str | None = None) -> ServedEn
 
     candidate = _forced(chosen)
     if candidate != REFERENCE:
-        best = _permitted(encoder_trial(settings, folder), chosen)
+        try:
+            best = _permitted(encoder_trial(settings, folder), chosen)
+        except OSError as error:
+            log.warning("no trial of runtimes can be kept (%s); set %s to a folder to write in", error, CACHE_VARIABLE)
+            return _on_torch(chosen, named)
         if best is None:
             log.warning("no runtime could be tried; torch serves %s unmeasured", named)
             return _on_torch(chosen, named)
@@ -70,7 +74,7 @@ def try_runtimes(settings: Settings) -> None:
     from reid_models.manifest import bundle_folder
     from reid_models.serving.trial import REFERENCE
 
-    with contextlib.suppress(ConfigurationError):
+    with contextlib.suppress(ConfigurationError, OSError):
         folder = bundle_folder(model_source(settings))
         if folder is not None and _forced(settings.embedding) != REFERENCE:
             encoder_trial(settings, folder)

@@ -20,6 +20,8 @@ from reid_models.towers import fold_batch_norms
 
 TORCH_TYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_ROWS_ON_CUDA = 64  # in one pass, where no usual batch size is told
+
 Pass = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -68,7 +70,7 @@ class TorchRuntime:
         tower = ImageTower(bundle.encoder, size, TORCH_TYPES[options.precision]).to(torch.device(options.device))
         self._any: Pass = tower
         self._fixed = _FIXED[name](tower, (self._full, size.height_px, size.width_px, 3))
-        self._feed = CudaFeed(options.full_batch or 1) if options.device == "cuda" else None
+        self._feed = CudaFeed(options.full_batch or _ROWS_ON_CUDA) if options.device == "cuda" else None
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> tuple[F32, ...]:

@@ -20,7 +20,7 @@ from reid_models.serving.artefacts import artefacts_of
 from reid_models.serving.exporting import exported
 from reid_models.vocabulary import Vocabulary
 from services import encoders
-from services.encoders import chosen_outcome, open_crop_encoder, trial_config
+from services.encoders import chosen_outcome, open_crop_encoder, trial_config, try_runtimes
 from services.probe_crops import PROBE_CROPS, probe_crops
 from services.settings import Settings
 
@@ -86,6 +86,15 @@ def test_without_any_usable_trial_torch_serves(bundle: str, monkeypatch: pytest.
     nothing = Trial(outcomes=(outcome("torch", "fp32", 1.0, "took longer than 3 s"),))
     monkeypatch.setattr(encoders, "encoder_trial", lambda settings, folder: nothing)
     assert open_crop_encoder(settings(), bundle).images.name == "torch"
+
+
+def test_where_no_trial_can_be_kept_torch_serves(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(settings: Settings, folder: Path) -> Trial:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(encoders, "encoder_trial", read_only)
+    assert open_crop_encoder(settings(), bundle).images.name == "torch"
+    try_runtimes(settings(model=bundle))  # and `up` starts
 
 
 def test_a_runtime_at_work_in_this_process_is_preferred_to_a_faster_one() -> None:
