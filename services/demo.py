@@ -126,7 +126,7 @@ def _settings(plan: DemoPlan, start_at: float) -> Settings:
                 {"id": name, "address": address(number), "analysed_fps": _FPS}
                 for number, name in enumerate(CAMERA_NAMES[: plan.cameras])
             ],
-            "tracking": {"detector": "motion", "log_tracks": True},
+            "tracking": {"detector": "person-nano", "log_tracks": True},
         },
     )
 

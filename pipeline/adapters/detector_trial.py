@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.camera.boxes import overlaps
 from pipeline.contracts import CameraId, Detections, Frame
-from pipeline.runtimes.machine import cache_folder, fingerprint, processor_precisions
+from pipeline.runtimes.machine import CACHE_VARIABLE, cache_folder, fingerprint, processor_precisions
 from pipeline.runtimes.networks import is_installed
 from pipeline.runtimes.runtime import Precision
 from pipeline.runtimes.trial import Candidate, Outcome, Trial, as_text, read_trial, write_trial
@@ -41,6 +41,7 @@ LEAST_AGREEMENT = 0.9  # share of boxes, of both sides, that the other side has 
 SAME_PLACE, SAME_SCORE = 0.8, 0.1  # least intersection over union, largest difference of scores
 _LEAST_BOXES = 10  # that are compared; if fewer pass the threshold, the next best are taken too
 _LOWEST_SCORE = 0.01
+_PLAIN: tuple[RuntimeOfDetectors, Precision] = ("onnxruntime", "fp32")
 _CANDIDATES = (REFERENCE, Candidate("openvino", "fp32"), Candidate("openvino", "bf16"))
 _TIMED_S, _LEAST_ROUNDS = 0.7, 5
 _PATIENCE_S = 120.0
@@ -58,13 +59,17 @@ class Found(BaseModel):
 
 def fastest(model: Path, config: OnnxDetectorConfig) -> tuple[RuntimeOfDetectors, Precision]:
     """Runtime and precision for this detector on this machine: as an earlier trial said, else by a trial now."""
-    trial = kept_trial(model, config) or _tried_once(model, config)
+    try:
+        trial = kept_trial(model, config) or _tried_once(model, config)
+    except OSError as error:
+        log.warning("no trial of runtimes can be kept (%s); set %s to a folder to write in", error, CACHE_VARIABLE)
+        return _PLAIN
     chosen = trial.chosen
     if chosen is None:
         # Whoever opens the network next learns the reason, with the remedy.
         log.warning("no runtime passed the trial of %s: %s", model.name, as_text(trial.outcomes))
-        return "onnxruntime", "fp32"
-    return ("openvino" if chosen.runtime == "openvino" else "onnxruntime"), chosen.precision
+        return _PLAIN
+    return ("openvino", chosen.precision) if chosen.runtime == "openvino" else ("onnxruntime", chosen.precision)
 
 
 def kept_trial(model: Path, config: OnnxDetectorConfig) -> Trial | None:

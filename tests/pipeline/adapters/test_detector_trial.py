@@ -91,3 +91,12 @@ def test_without_a_candidate_that_passes_the_plain_runtime_is_taken(
     failed = Trial(outcomes=(Outcome(runtime="openvino", precision="fp32", problem="broken"),))
     monkeypatch.setattr(detector_trial, "try_out", lambda *_: failed)
     assert fastest(write_detector(tmp_path / "tiny.onnx"), AUTO) == ("onnxruntime", "fp32")
+
+
+def test_a_machine_that_keeps_nothing_runs_the_plain_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    assert fastest(write_detector(tmp_path / "tiny.onnx"), AUTO) == ("onnxruntime", "fp32")
+    assert CACHE_VARIABLE in caplog.text
