@@ -115,8 +115,13 @@ class People:
         )
 
 
-def rows_of(pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId]) -> GalleryRows:
-    """Tracklets with their identities as the database will give them back."""
+def rows_of(decisions: Sequence[Decision]) -> GalleryRows:
+    """Decisions as the database will give them back."""
+    return rows_with([made.embedding for made in decisions], [made.global_id for made in decisions])
+
+
+def rows_with(pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId]) -> GalleryRows:
+    """Tracklets beside their identities as the database will give them back."""
     return GalleryRows(
         tracklet_ids=[piece.tracklet_id for piece in pieces],
         global_ids=np.array(global_ids, np.int64),

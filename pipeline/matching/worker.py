@@ -11,7 +11,7 @@ from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
 from pipeline.matching.models import Models, ServingChoice
-from pipeline.matching.people import MemoryConfig, People, rows_of
+from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
 
 log = logging.getLogger(__name__)
 
@@ -210,14 +210,14 @@ class MatcherWorker:
         assigned = self._store.assignments([tracklet.tracklet_id for tracklet in tracklets])
         late = [tracklet for tracklet in tracklets if tracklet.tracklet_id in assigned]
         if added := self._store.add_vectors(late):
-            people.remember(rows_of(added, [assigned[tracklet.tracklet_id] for tracklet in added]))
+            people.remember(rows_with(added, [assigned[tracklet.tracklet_id] for tracklet in added]))
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
         if not fresh:
             return
         decisions = people.decide(fresh, self._store.next_global_id())
         events = self._store.commit_decisions(decisions, self._clock.now())
         if len(events) == len(decisions):
-            people.remember(rows_of([made.embedding for made in decisions], [made.global_id for made in decisions]))
+            people.remember(rows_of(decisions))
         else:  # somebody else has assigned some of them in the meantime
             self._people = None
         opened = sum(event.is_new for event in events)
