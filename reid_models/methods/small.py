@@ -86,7 +86,7 @@ class StageConfig:
 
 
 APPEARANCE = StageConfig(8, 1e-3, 2.0, LoaderConfig(((0, LOW),), CAMERAS_FAULTS))
-LANGUAGE = StageConfig(24, 1e-3, 0.5, LoaderConfig(((0, LOW), (15, FULL)), CAMERAS_FAULTS))
+LANGUAGE = StageConfig(20, 1e-3, 0.5, LoaderConfig(((0, LOW), (13, FULL)), CAMERAS_FAULTS))
 
 
 @dataclass(frozen=True, slots=True)
