@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pipeline.errors import ConfigurationError
 from pipeline.yaml_files import YamlFile, explain
+from reid_models.datasets.lessons import lessons_of_people
 from reid_models.datasets.training_sets import U8, LabelledSet, PairSet, intra_camera_set
 from reid_models.descriptor import Descriptor
 from reid_models.encoder import PersonEncoder
@@ -138,7 +139,7 @@ def _build_small(given: Ingredients) -> Built:
     recipe = small.Recipe(
         architecture_name(encoder.source), encoder.image_size, config.appearance, config.language, trainer
     )
-    method, model = small.small(given.data.people, given.images, recipe)
+    method, model = small.small(lessons_of_people(given.data.people, given.images), recipe)
 
     def tokenize(sentences: Sequence[str]) -> Tensor:
         return model.vocabulary.encode(sentences, model.encoder.context_length)
