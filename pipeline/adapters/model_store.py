@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
     bindparam,
     case,
     exists,
@@ -30,6 +29,15 @@ from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from pipeline.interfaces import Coverage, FailedEmbedding, GalleryRows, ModelSwitch, Position
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
+_SEEN = (
+    tracklets.c.tracklet_id,
+    tracklets.c.global_id,
+    tracklets.c.camera_id,
+    tracklets.c.boot_id,
+    tracklets.c.track_id,
+    tracklets.c.started_at,
+    tracklets.c.ended_at,
+)
 _IS_ARCHIVED = exists().where(crops.c.tracklet_id == tracklets.c.tracklet_id)
 _IS_DECIDED = tracklets.c.global_id.is_not(None)
 
@@ -46,16 +54,40 @@ class ModelStore(History):
         """
         if vector not in _VECTORS:
             raise ConfigurationError(f"vector {vector!r} is unknown; expected one of {', '.join(_VECTORS)}")
-        query = _gallery_query(embeddings.c.row, vector, model_digest, after_row, limit)
-        return self._gallery(query, model_digest, after_row)
+        query = (
+            select(embeddings.c.row, *_SEEN, _VECTORS[vector])
+            .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
+            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, _IS_DECIDED)
+            .order_by(embeddings.c.row)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
+        return _gallery_rows(found, model_digest), found[-1].row if found else after_row
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors in the order of decisions, whenever the vectors were made.
 
         `after_event` is the number of the event that gave a tracklet its identity.
         """
-        query = _gallery_query(tracklets.c.assigned_event, "appearance", model_digest, after_event, limit)
-        return self._gallery(query, model_digest, after_event)
+        is_its_vector = (embeddings.c.tracklet_id == tracklets.c.tracklet_id) & (
+            embeddings.c.model_digest == model_digest
+        )
+        query = (
+            select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
+            # An outer join walks along the decisions; an inner one would sort all vectors of the model for each page.
+            .outerjoin(embeddings, is_its_vector)
+            .where(_IS_DECIDED)
+            .order_by(tracklets.c.assigned_event)
+            .limit(limit)
+        )
+        while True:
+            with self._database.reading() as connection:
+                page = connection.execute(query.where(tracklets.c.assigned_event > after_event)).all()
+            found = [row for row in page if row.appearance is not None]
+            after_event = page[-1].assigned_event if page else after_event
+            if found or not page:
+                return _gallery_rows(found, model_digest), after_event
 
     def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write vectors without deciding anything, and return those that were new.
@@ -85,24 +117,6 @@ class ModelStore(History):
                 for name, key in connection.execute(kept.order_by(crops.c.tracklet_id, crops.c.rank)):
                     keys[name].append(key)
         return [_embedding(row, model_digest, keys[row.tracklet_id]) for row in rows]
-
-    def _gallery(self, query: Select[Any], model_digest: str, after: int) -> tuple[GalleryRows, int]:
-        with self._database.reading() as connection:
-            found = connection.execute(query).all()
-        numbers, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, vectors = (
-            zip(*found, strict=True) if found else ((),) * 9
-        )
-        rows = GalleryRows(
-            tracklet_ids=list(names),
-            global_ids=np.array(global_ids, np.int64),
-            camera_ids=list(camera_ids),
-            boot_ids=list(boot_ids),
-            track_ids=np.array(track_ids, np.int64),
-            started_at=np.array(started, np.float64),
-            ended_at=np.array(ended, np.float64),
-            vectors=_matrix(vectors, model_digest),
-        )
-        return rows, numbers[-1] if numbers else after
 
     # --- what is missing ------------------------------
 
@@ -258,16 +272,20 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
         advance(connection, "row", last + len(earlier))
 
 
-def _gallery_query(number: ColumnElement[Any], vector: str, model_digest: str, after: int, limit: int) -> Select[Any]:
-    """`number` is the column by which the rows are ordered and continued."""
-    columns = (tracklets.c.tracklet_id, tracklets.c.global_id, tracklets.c.camera_id, tracklets.c.boot_id)
-    moments = (tracklets.c.track_id, tracklets.c.started_at, tracklets.c.ended_at)
-    return (
-        select(number, *columns, *moments, _VECTORS[vector])
-        .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
-        .where(embeddings.c.model_digest == model_digest, number > after, _IS_DECIDED)
-        .order_by(number)
-        .limit(limit)
+def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
+    """Rows of a number, `_SEEN` and a vector, as columns."""
+    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, vectors = (
+        zip(*found, strict=True) if found else ((),) * 9
+    )
+    return GalleryRows(
+        tracklet_ids=list(names),
+        global_ids=np.array(global_ids, np.int64),
+        camera_ids=list(camera_ids),
+        boot_ids=list(boot_ids),
+        track_ids=np.array(track_ids, np.int64),
+        started_at=np.array(started, np.float64),
+        ended_at=np.array(ended, np.float64),
+        vectors=_matrix(vectors, model_digest),
     )
 
 
