@@ -1,5 +1,6 @@
 """A detector on disk: a folder with `model.onnx` and `manifest.json`, which says how to feed and to read the network.
 
+`model-int8.onnx` beside them is the same network in int8, which a machine may run instead if it finds the same boxes.
 The digest names the network's file together with all entries that decide about its boxes. The file is ONNX and never
 pickle; `sightline import-detector` makes such a folder, and `person-nano` is one.
 """
@@ -16,8 +17,10 @@ from pipeline.camera.yolo import InputFormat, Layout
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
 
 MODEL = "model.onnx"
+INT8_MODEL = "model-int8.onnx"
 MANIFEST = "manifest.json"
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Size = Annotated[int, Field(ge=32, le=8192)]
 Score = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -35,7 +38,8 @@ class DetectorManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Annotated[int, Field(ge=1, le=1)] = 1
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    digest: Digest
+    int8_digest: Digest | None = None  # of the file `model-int8.onnx`; None: there is none
     name: str
     created: str  # ISO date
     layout: Layout  # how the output is read
@@ -66,10 +70,19 @@ def detector_digest(network: bytes, manifest: DetectorManifest) -> str:
 
 def save_detector(folder: Path, network: bytes, manifest: DetectorManifest) -> DetectorManifest:
     """Write both files, the manifest last: it makes the folder a bundle. Returns it with its digest filled in."""
-    complete = manifest.model_copy(update={"digest": detector_digest(network, manifest)})
+    complete = manifest.model_copy(update={"digest": detector_digest(network, manifest), "int8_digest": None})
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INT8_MODEL).unlink(missing_ok=True)  # of another network
     (folder / MODEL).write_bytes(network)
-    (folder / MANIFEST).write_text(complete.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write_manifest(folder, complete)
+    return complete
+
+
+def add_int8(folder: Path, network: bytes) -> DetectorManifest:
+    """Put the int8 network beside the other. Returns the manifest that names it."""
+    complete = read_detector_manifest(folder).model_copy(update={"int8_digest": _digest(network)})
+    (folder / INT8_MODEL).write_bytes(network)
+    _write_manifest(folder, complete)
     return complete
 
 
@@ -94,14 +107,28 @@ def read_detector_manifest(folder: Path) -> DetectorManifest:
 def verified_detector(folder: Path) -> DetectorManifest:
     """The manifest of a detector whose two files belong together. Raises as above, or `ModelVersionMismatch`."""
     manifest = read_detector_manifest(folder)
-    path = folder / MODEL
-    try:
-        found = detector_digest(path.read_bytes(), manifest)
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"{folder} has no {MODEL}; copy the whole folder again") from error
-    if found != manifest.digest:
-        raise ModelVersionMismatch(
-            f"{folder}: the network and its description have digest {found}, but {MANIFEST} says {manifest.digest}; "
-            "one of the two files was changed: copy the whole folder again, or import the network again"
-        )
+    found = [(MODEL, detector_digest(_read(folder, MODEL), manifest), manifest.digest)]
+    if manifest.int8_digest is not None:
+        found.append((INT8_MODEL, _digest(_read(folder, INT8_MODEL)), manifest.int8_digest))
+    for name, digest, expected in found:
+        if digest != expected:
+            raise ModelVersionMismatch(
+                f"{folder}: {name} and its description have digest {digest}, but {MANIFEST} says {expected}; "
+                "one of the two files was changed: copy the whole folder again, or import the network again"
+            )
     return manifest
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{folder} has no {name}; copy the whole folder again") from error
+
+
+def _digest(network: bytes) -> str:
+    return hashlib.sha256(network).hexdigest()[:16]
+
+
+def _write_manifest(folder: Path, manifest: DetectorManifest) -> None:
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -43,6 +43,7 @@ _LEAST_BOXES = 10  # that are compared; if fewer pass the threshold, the next be
 _LOWEST_SCORE = 0.01
 _PLAIN: tuple[RuntimeOfDetectors, Precision] = ("onnxruntime", "fp32")
 _CANDIDATES = (REFERENCE, Candidate("openvino", "fp32"), Candidate("openvino", "bf16"))
+_IN_INT8 = (Candidate("onnxruntime", "int8"), Candidate("openvino", "int8"))
 _TIMED_S, _LEAST_ROUNDS = 0.7, 5
 _PATIENCE_S = 120.0
 
@@ -85,10 +86,15 @@ def try_out(model: Path, config: OnnxDetectorConfig, candidates: Sequence[Candid
     return Trial(outcomes=tuple(_judged(one, result, reference, min_score) for one, result in found.items()))
 
 
-def candidates() -> list[Candidate]:
-    """What is installed here, in what the processor multiplies in."""
+def candidates(model: Path) -> list[Candidate]:
+    """What is installed here, in what the processor multiplies in; int8 where the detector has a network for it."""
+    from pipeline.adapters.onnx_detector import find_network
+
+    known = find_network(model)[1]
     precisions = processor_precisions()
-    return [one for one in _CANDIDATES if is_installed(one.runtime) and one.precision in precisions]
+    usual = [one for one in _CANDIDATES if is_installed(one.runtime) and one.precision in precisions]
+    # An int8 network is computed correctly, if slowly, by any processor.
+    return usual + [one for one in _IN_INT8 if known and known.int8_digest and is_installed(one.runtime)]
 
 
 def agreement(reference: Sequence[Detections], other: Sequence[Detections], min_score: float) -> float | None:
@@ -160,7 +166,8 @@ def _kept_at(model: Path, config: OnnxDetectorConfig) -> Path:
 
     network, known = find_network(model)
     digest = known.digest if known else hashlib.sha256(network.read_bytes()).hexdigest()[:16]
-    place = fingerprint(threads=config.threads, usual_frames=config.usual_frames)
+    int8 = known.int8_digest if known else None
+    place = fingerprint(threads=config.threads, usual_frames=config.usual_frames, int8=int8)
     return cache_folder() / "detectors" / f"{digest}-{place}.json"
 
 
@@ -170,7 +177,7 @@ def _tried_once(model: Path, config: OnnxDetectorConfig) -> Trial:
         trial = read_trial(path)  # of a worker that came first
         if trial is None:
             log.info("measuring which runtime is the fastest for %s; once for this machine", model.name)
-            trial = try_out(model, config, candidates())
+            trial = try_out(model, config, candidates(model))
             log.info("%s: %s", model.name, as_text(trial.outcomes))
             write_trial(path, trial)
     return trial

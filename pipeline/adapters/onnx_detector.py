@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.adapters.detector_bundle import MODEL, DetectorManifest, detector_digest, verified_detector
+from pipeline.adapters.detector_bundle import INT8_MODEL, MODEL, DetectorManifest, detector_digest, verified_detector
 from pipeline.adapters.detector_inspection import hints_of, inspect
 from pipeline.camera.yolo import Reading, letterbox, read_persons
 from pipeline.contracts import F32, Detections, Frame
@@ -52,6 +52,8 @@ class OnnxDetector:
             runtime, precision = fastest(model, config)
         else:
             runtime, precision = config.runtime, config.precision
+        if precision == "int8":
+            network = _in_int8(model, known)
         options = RuntimeOptions(precision, _device(runtime), config.threads, config.usual_frames)
         self._runtime = open_network(runtime, network, options)
         self.manifest = known or _inspected(network, self._runtime)
@@ -99,6 +101,15 @@ def find_network(model: Path) -> tuple[Path, DetectorManifest | None]:
     if not model.exists():
         raise ConfigurationError(f"there is no model {model}; expected an .onnx file or a detector's folder")
     return (model / MODEL, verified_detector(model)) if model.is_dir() else (model, None)
+
+
+def _in_int8(model: Path, known: DetectorManifest | None) -> Path:
+    if known is None or known.int8_digest is None:
+        raise ConfigurationError(
+            f"{model} has no network in int8; make one with `sightline import-detector {model} --calibrate PICTURES`, "
+            "or use another precision"
+        )
+    return model / INT8_MODEL
 
 
 def _inspected(network: Path, opened: Runtime) -> DetectorManifest:

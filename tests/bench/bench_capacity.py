@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.runtimes.machine import usable_cores
+from services.demo import free_ports
 from services.evaluation.system import drained
 from services.runtime import open_store
 from services.settings import Settings, load
@@ -46,7 +47,7 @@ WINDOW_S = float(os.environ.get("BENCH_WINDOW_S", "25"))
 SETTLE_S = 8.0
 MOST_CAMERAS = int(os.environ.get("BENCH_MOST_CAMERAS", "12"))
 _DRAIN_S = 20.0
-_METRICS_PORT = 9560
+_METRICS_PORTS = 25  # as many as there may be services
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,9 @@ def _settings(folder: Path, clips: Sequence[Clip]) -> Settings:
     cameras = [
         {"id": clip.file.stem, "address": str(clip.file), "analysed_fps": ANALYSED_FPS, "loop": True} for clip in clips
     ]
-    return load(None, {"data_dir": folder, "api": {"port": 0}, "metrics_port": _METRICS_PORT, "cameras": cameras})
+    return load(
+        None, {"data_dir": folder, "api": {"port": 0}, "metrics_port": free_ports(_METRICS_PORTS), "cameras": cameras}
+    )
 
 
 def _frames(system: RunningSystem) -> dict[str, dict[str, float]]:

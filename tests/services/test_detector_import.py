@@ -6,14 +6,17 @@ import importlib.util
 from pathlib import Path
 
 import cv2
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline.adapters.detector_bundle import DetectorManifest, verified_detector
+from pipeline.adapters.detector_bundle import INT8_MODEL, DetectorManifest, verified_detector
+from pipeline.adapters.detector_quantising import LEAST_PICTURES, inner_convolutions
+from pipeline.adapters.detector_trial import candidates
 from pipeline.adapters.onnx_detector import OnnxDetector, OnnxDetectorConfig
 from pipeline.camera.yolo import Layout
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from services.cli import app
 from tests.tiny_detectors import HEIGHT_PX, WIDTH_PX, red_square, write_detector
 
@@ -97,6 +100,65 @@ def test_a_network_of_another_kind_is_refused_with_what_was_found_and_expected(t
     onnx.save(model, str(tmp_path / "other.onnx"))
     told = refusal(tmp_path, str(tmp_path / "other.onnx"))
     assert "(1, 3, 64, 64)" in told and "as YOLOX" in told and "export" in told
+
+
+def test_int8_comes_with_pictures_and_is_checked_with_the_rest(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(LEAST_PICTURES):
+        cv2.imwrite(str(pictures / f"{number}.png"), rng.integers(0, 256, (64, 96, 3), np.uint8))
+    file = write_convolutions(tmp_path / "deep.onnx")
+    assert inner_convolutions(file) == ["second", "third"]
+    done = imported(tmp_path, str(file), "--calibrate", str(pictures))
+    manifest = made(tmp_path, done, "deep")
+    folder = tmp_path / "site" / "detectors" / "deep"
+    assert manifest.int8_digest is not None and "int8 network" in done.output
+    assert [str(one) for one in candidates(folder)][-2:] == ["onnxruntime int8", "openvino int8"]
+    exact = OnnxDetector(folder, OnnxDetectorConfig("onnxruntime"))
+    int8 = OnnxDetector(folder, OnnxDetectorConfig("onnxruntime", precision="int8"))
+    assert (exact.runtime, int8.runtime) == ("onnxruntime fp32", "onnxruntime int8")
+    frame = red_square(2, 1)
+    assert len(int8.detect([frame])[0]) == len(exact.detect([frame])[0])
+    (folder / INT8_MODEL).write_bytes(b"changed")
+    with pytest.raises(ModelVersionMismatch, match="model-int8"):
+        verified_detector(folder)
+    done = imported(tmp_path, str(folder))
+    assert isinstance(done.exception, ConfigurationError) and "--calibrate" in str(done.exception)
+    plain = imported(tmp_path, str(write_detector(tmp_path / "tiny.onnx")), "--calibrate", str(pictures))
+    assert "no convolutions" in str(plain.exception)
+    with pytest.raises(ConfigurationError, match="no network in int8"):
+        OnnxDetector(tmp_path / "site" / "detectors" / "tiny", OnnxDetectorConfig("onnxruntime", precision="int8"))
+
+
+def write_convolutions(file: Path) -> Path:
+    """Four convolutions in a row that end in what a YOLOX of 64 x 64 pixels would give."""
+    rng = np.random.default_rng(0)
+    shapes = {"first": (4, 3, 8), "second": (4, 4, 1), "third": (4, 4, 1), "last": (6, 4, 1)}
+    weights = {
+        name: rng.normal(0, 0.02, (after, before, size, size)).astype(np.float32)
+        for name, (after, before, size) in shapes.items()
+    }
+    names = ["picture", "one", "two", "three", "cells"]
+    nodes = [
+        onnx.helper.make_node("Conv", [names[place], name], [names[place + 1]], name=name, strides=[steps, steps])
+        for place, (name, steps) in enumerate(zip(shapes, (8, 1, 1, 1), strict=True))
+    ]
+    # 64 + 16 + 4 cells: the finest grid, then parts of it in the place of the others.
+    nodes += [
+        onnx.helper.make_node("Reshape", ["cells", "flat"], ["rows"]),
+        onnx.helper.make_node("Transpose", ["rows"], ["finest"], perm=[0, 2, 1]),
+        onnx.helper.make_node("Slice", ["finest", "begin", "end", "axis"], ["coarser"]),
+        onnx.helper.make_node("Concat", ["finest", "coarser"], ["output"], axis=1),
+    ]
+    numbers = {"flat": [1, 6, 64], "begin": [0], "end": [20], "axis": [1]}
+    constants = [onnx.numpy_helper.from_array(weight, name) for name, weight in weights.items()]
+    constants += [onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    ends = [onnx.helper.make_tensor_value_info("picture", 1, [1, 3, 64, 64])]
+    ends.append(onnx.helper.make_tensor_value_info("output", 1, [1, 84, 6]))
+    graph = onnx.helper.make_graph(nodes, "deep", ends[:1], ends[1:], constants)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(file))
+    return file
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ultralytics") is None, reason="the extra ultralytics is not installed")
