@@ -56,7 +56,7 @@ def up(
     camera: CameraOption = None,
     data_dir: DataOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the page; 0 for any free one")] = None,
-    detector: Annotated[str | None, typer.Option(help="auto, motion, onnx, ultralytics, or a model file")] = None,
+    detector: Annotated[str | None, typer.Option(help="auto, motion, person-nano, or a model file or folder")] = None,
 ) -> None:
     """Start the whole system on this machine. Ctrl-C stops it in order."""
     from services.console import watch
