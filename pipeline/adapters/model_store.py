@@ -1,4 +1,4 @@
-"""Vectors of models in the database: what is there, what is missing, and which model serves."""
+"""Vectors of models in the database, beside what `ModelChanges` tells of them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    bindparam,
-    case,
-    exists,
-    func,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
-from pipeline.adapters.history import History
-from pipeline.adapters.schema import crops, embedding_failures, embeddings, model_switches, tracklets
+from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, ModelChanges
+from pipeline.adapters.schema import crops, embeddings, tracklets
 from pipeline.contracts import F32, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
-from pipeline.interfaces import Coverage, FailedEmbedding, GalleryRows, ModelSwitch, Position
+from pipeline.interfaces import GalleryRows
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
 _SEEN = (
@@ -38,14 +26,10 @@ _SEEN = (
     tracklets.c.started_at,
     tracklets.c.ended_at,
 )
-_IS_ARCHIVED = exists().where(crops.c.tracklet_id == tracklets.c.tracklet_id)
-_IS_DECIDED = tracklets.c.global_id.is_not(None)
 
 
-class ModelStore(History):
+class ModelStore(ModelChanges):
     """Questions and writes about vectors. A vector is named by its tracklet and the digest of its model."""
-
-    # --- vectors ------------------------------
 
     def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
         """Assigned tracklets after row number `after_row`, and the number to continue from.
@@ -57,7 +41,7 @@ class ModelStore(History):
         query = (
             select(embeddings.c.row, *_SEEN, _VECTORS[vector])
             .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, _IS_DECIDED)
+            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, IS_DECIDED)
             .order_by(embeddings.c.row)
             .limit(limit)
         )
@@ -77,7 +61,7 @@ class ModelStore(History):
             select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
             # An outer join walks along the decisions; an inner one would sort all vectors of the model for each page.
             .outerjoin(embeddings, is_its_vector)
-            .where(_IS_DECIDED)
+            .where(IS_DECIDED)
             .order_by(tracklets.c.assigned_event)
             .limit(limit)
         )
@@ -105,7 +89,7 @@ class ModelStore(History):
         query = (
             select(tracklets, embeddings.c.quality, embeddings.c.appearance, embeddings.c.language)
             .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
-            .where(tracklets.c.global_id.is_(None), embeddings.c.model_digest == model_digest, _IS_ARCHIVED)
+            .where(tracklets.c.global_id.is_(None), embeddings.c.model_digest == model_digest, IS_ARCHIVED)
             .order_by(tracklets.c.started_at, tracklets.c.tracklet_id)
             .limit(limit)
         )
@@ -117,101 +101,6 @@ class ModelStore(History):
                 for name, key in connection.execute(kept.order_by(crops.c.tracklet_id, crops.c.rank)):
                     keys[name].append(key)
         return [_embedding(row, model_digest, keys[row.tracklet_id]) for row in rows]
-
-    # --- what is missing ------------------------------
-
-    def missing(
-        self, model_digest: str, after: Position, limit: int, undecided_before: float | None = None
-    ) -> list[Position]:
-        """Archived tracklets that have no vector of this model, by their ends, after a position.
-
-        Those with an identity, and those without one that ended before `undecided_before` (None: none of these).
-        Tracklets of which the model gives no vector (`note_failure`) are not missing.
-        """
-        counted: ColumnElement[bool] = _IS_DECIDED
-        if undecided_before is not None:
-            counted = or_(_IS_DECIDED, tracklets.c.ended_at < undecided_before)
-        place = tuple_(tracklets.c.ended_at, tracklets.c.tracklet_id)
-        query = (
-            select(tracklets.c.ended_at, tracklets.c.tracklet_id)
-            .where(counted, _IS_ARCHIVED, _lacks(embeddings, model_digest), _lacks(embedding_failures, model_digest))
-            .where(place > tuple_(after.ended_at, after.tracklet_id))
-            .order_by(tracklets.c.ended_at, tracklets.c.tracklet_id)
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [Position(ended_at, TrackletId(name)) for ended_at, name in connection.execute(query)]
-
-    def coverage(self, model_digest: str) -> Coverage:
-        """How much of the archive has a vector of this model. Looks at every tracklet."""
-        has_vector = case((_lacks(embeddings, model_digest), 0), else_=1)
-        query = select(func.count(), func.coalesce(func.sum(has_vector), 0)).where(
-            _IS_DECIDED, _IS_ARCHIVED, _lacks(embedding_failures, model_digest)
-        )
-        failed = select(func.count()).where(embedding_failures.c.model_digest == model_digest)
-        with self._database.reading() as connection:
-            expected, covered = connection.execute(query).one()
-            return Coverage(int(covered), int(expected), int(connection.execute(failed).scalar_one()))
-
-    def note_failures(self, failures: Sequence[FailedEmbedding], failed_at: float) -> None:
-        """Remember tracklets of which a model gives no vector, so that nobody waits for them."""
-        if failures:
-            with self._database.writing() as connection:
-                rows = [
-                    {
-                        "tracklet_id": failure.tracklet_id,
-                        "model_digest": failure.model_digest,
-                        "failed_at": failed_at,
-                        "reason": failure.reason[:400],
-                    }
-                    for failure in failures
-                ]
-                self._database.insert_new(connection, embedding_failures, rows)
-
-    # --- which model serves ------------------------------
-
-    def model_switches(self, limit: int) -> list[ModelSwitch]:
-        """The newest changes of the serving model, newest first; the first of them says which model serves."""
-        query = select(model_switches).order_by(model_switches.c.number.desc()).limit(limit)
-        with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return [ModelSwitch(row.number, row.model_digest, row.switched_at, row.reason) for row in rows]
-
-    def newest_vector_digest(self) -> str | None:
-        """The model of the vector that was written last; None for a database without vectors."""
-        query = select(embeddings.c.model_digest).order_by(embeddings.c.row.desc()).limit(1)
-        with self._database.reading() as connection:
-            digest: str | None = connection.execute(query).scalar_one_or_none()
-        return digest
-
-    def switch_model(self, model_digest: str, after: int, switched_at: float, reason: str) -> ModelSwitch | None:
-        """Let a model serve from now on, if every archived tracklet with an identity has its vector.
-
-        `after` is the number of the last switch known to the caller, 0 for none; the first one needs no vectors.
-        Returns None, and changes nothing, while vectors are missing or when somebody else has switched meanwhile.
-        """
-        # Asked without the right to write first: this looks at the whole archive, and others wait for a writer.
-        if after and self._lacks_vectors(model_digest):
-            return None
-        with self._database.writing() as connection:
-            last = connection.execute(select(func.coalesce(func.max(model_switches.c.number), 0))).scalar_one()
-            if last != after or (after and _some_missing(connection, model_digest)):
-                return None
-            switch = ModelSwitch(after + 1, model_digest, switched_at, reason)
-            connection.execute(
-                model_switches.insert(),
-                {
-                    "number": switch.number,
-                    "model_digest": model_digest,
-                    "switched_at": switched_at,
-                    "reason": reason[:400],
-                },
-            )
-        return switch
-
-    def _lacks_vectors(self, model_digest: str) -> bool:
-        with self._database.reading() as connection:
-            return _some_missing(connection, model_digest)
 
 
 def tracklet_row(seen: TrackletCrops | TrackletEmbedding) -> dict[str, Any]:
@@ -289,22 +178,6 @@ def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
     )
 
 
-def _lacks(table: Any, model_digest: str) -> ColumnElement[bool]:
-    """Whether a tracklet has no row of this model in `embeddings` or `embedding_failures`."""
-    return ~exists().where(table.c.tracklet_id == tracklets.c.tracklet_id, table.c.model_digest == model_digest)
-
-
-def _some_missing(connection: Connection, model_digest: str) -> bool:
-    # The latest first: vectors are made up from the earliest on, so what is missing is found at once.
-    query = (
-        select(tracklets.c.tracklet_id)
-        .where(_IS_DECIDED, _IS_ARCHIVED, _lacks(embeddings, model_digest), _lacks(embedding_failures, model_digest))
-        .order_by(tracklets.c.ended_at.desc())
-        .limit(1)
-    )
-    return connection.execute(query).first() is not None
-
-
 def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> TrackletEmbedding:
     return TrackletEmbedding(
         camera_id=row.camera_id,
@@ -337,7 +210,7 @@ def assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict
     """The identity of each tracklet that has one."""
     found: dict[TrackletId, GlobalId] = {}
     for part in in_parts(tracklet_ids):
-        query = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(_IS_DECIDED)
+        query = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(IS_DECIDED)
         rows = connection.execute(query.where(tracklets.c.tracklet_id.in_(part)))
         found |= {TrackletId(name): GlobalId(global_id) for name, global_id in rows}
     return found

@@ -46,7 +46,7 @@ class CropArchive(Protocol):
     def missing(
         self, model_digest: str, after: Position, limit: int, undecided_before: float | None
     ) -> Sequence[Position]:
-        """What has no vector of a model; see `ModelStore.missing`."""
+        """What has no vector of a model; see `ModelChanges.missing`."""
 
     def read(self, tracklet_ids: Sequence[TrackletId]) -> list[Rebuilt]:
         """Tracklets as the camera sent them, in this order."""
