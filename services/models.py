@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import SightlineError
 from pipeline.interfaces import Clock, Coverage
 from reid_models.bundle import load_bundle
 from reid_models.registry import Model, Registry
@@ -44,7 +44,7 @@ def models_in_use(settings: Settings) -> ModelsInUse:
         return ModelsInUse(wanted, None)
     try:
         store = SqlStore(address)
-    except ConfigurationError:  # of another release; services bring it up to date when they start
+    except SightlineError:  # away, or of another release until services start: what is wanted can be told all the same
         return ModelsInUse(wanted, None)
     try:
         switches = store.model_switches(1)

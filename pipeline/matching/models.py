@@ -115,5 +115,5 @@ class ServingChoice:
         reason = f"wanted instead of {serving.model_digest}, and the archive has its vectors"
         if self._store.switch_model(wanted, serving.number, self._clock.now(), reason) is not None:
             log.info("model %s serves from now on, instead of %s", wanted, serving.model_digest)
-            self._read()
+        self._read()  # also where nothing was written: perhaps because somebody else has switched
         return self._switch or serving
