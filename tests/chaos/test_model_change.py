@@ -98,7 +98,7 @@ def second_api(system: RunningSystem) -> Iterator[str]:
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_for(lambda: is_alive(address), 60.0, "the second API to answer")
+        wait_for(lambda: is_alive(address), 120.0, "the second API to answer")
         yield address
     finally:
         process.terminate()
