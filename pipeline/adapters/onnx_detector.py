@@ -32,11 +32,11 @@ class OnnxDetectorConfig:
     precision: Precision = "fp32"  # of a runtime that is named; auto chooses it too
     min_score: float | None = None  # default: the bundle's own, else 0.1
     max_overlap: float = 0.65  # of two persons who stand behind one another
-    usual_frames: int = 1  # that go through together most often
+    usual_frames: int = 1  # that go through a CPU together; on CUDA all that are there do
 
 
 class OnnxDetector:
-    """One network for all cameras of a worker; frames go through it together when it takes batches.
+    """One network for all cameras of a worker; frames go through it together where that is faster.
 
     `model` is the folder of a bundle or a bare `.onnx` file, whose layout is found out. Raises `ConfigurationError` for
     one that is missing, unreadable or of another layout.
@@ -54,11 +54,15 @@ class OnnxDetector:
             runtime, precision = config.runtime, config.precision
         if precision == "int8":
             network = _in_int8(model, known)
-        options = RuntimeOptions(precision, _device(runtime), config.threads, config.usual_frames)
+        device = _device(runtime)
+        options = RuntimeOptions(precision, device, config.threads, config.usual_frames)
         self._runtime = open_network(runtime, network, options)
         self.manifest = known or _inspected(network, self._runtime)
         self._input = self.manifest.input
         self._fixed_batch = self._runtime.input_shape[0]
+        # A CPU gains nothing by batches, and a shape that is known beforehand is up to 1.5 times as fast as an open one
+        # (person-nano in int8 on one core: 7.5 ms for one frame, 42 for four together, 27 with four known beforehand).
+        self._step = self._fixed_batch or (None if device == "cuda" else config.usual_frames)
         self._reading = Reading(
             self.manifest.layout,
             (self._input.width_px, self._input.height_px),
@@ -75,7 +79,7 @@ class OnnxDetector:
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One `Detections` per frame, in order, scores at least `min_score`."""
-        step = self._fixed_batch or max(len(frames), 1)
+        step = self._step or max(len(frames), 1)
         return [
             persons
             for start in range(0, len(frames), step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,10 @@ def test_every_layout_finds_whom_it_sees_where_he_stands(
     assert [len(detection) for detection in detector.detect([red_square(1, 1)] * 3)] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("has_open_batch", [False, True])
-def test_batches_of_any_size_give_what_single_frames_give(tmp_path: Path, has_open_batch: bool) -> None:
-    detector = OnnxDetector(write_detector(tmp_path / "tiny.onnx", has_open_batch=has_open_batch), PLAIN)
+@pytest.mark.parametrize(("has_open_batch", "together"), [(False, 1), (True, 1), (True, 3), (True, 8)])
+def test_batches_of_any_size_give_what_single_frames_give(tmp_path: Path, has_open_batch: bool, together: int) -> None:
+    model = write_detector(tmp_path / "tiny.onnx", has_open_batch=has_open_batch)
+    detector = OnnxDetector(model, replace(PLAIN, usual_frames=together))
     frames = [red_square(column, column % 4) for column in range(5)]
     apart = [detector.detect([frame])[0] for frame in frames]
     for together, alone in zip(detector.detect(frames), apart, strict=True):
