@@ -29,13 +29,14 @@ from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
 from reid_models.registry import Registry
 from services import models
 from services.evaluation.system import drained
-from services.runtime import open_bus, open_store
+from services.runtime import open_bus, open_model_board, open_store
 from services.settings import Settings, load
 from services.up import RunningSystem, running_system, service_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CAMERAS = ("gate", "lobby")
+FRESH = 3  # tracklets at most that were archived in the moment between a switch and a look at it
 WATCH_S = 8.0  # of traffic before the first promotion
 SENTENCES = ("a woman in a red coat", "a man with a black backpack", "someone in blue trousers", "a person in green")
 
@@ -191,6 +192,16 @@ class Watch:
         os.kill(process_id, signal.SIGKILL)
         self.look()
 
+    def stop(self, name: str) -> None:
+        """Let a service do nothing until it is killed."""
+        process_id = self.system.supervisor.process_id(name)
+        assert process_id is not None
+        os.kill(process_id, signal.SIGSTOP)
+
+    def lacking(self, digest: str) -> int:
+        coverage = self.store.coverage(digest)
+        return coverage.expected - coverage.covered
+
     def switch_to(self, digest: str, timeout_s: float = 90.0) -> float:
         """Seconds until the matcher has changed over."""
         return wait_for(lambda: self.look() or self.serving() == digest, timeout_s, f"{digest} to serve")
@@ -241,17 +252,28 @@ def test_a_model_changes_under_traffic_and_kills_and_nobody_notices(tmp_path: Pa
                 watch.rest(WATCH_S)
                 assert watch.serving() == old
 
+                watch.stop("reembed")
                 models.promote(registry, str(mirrored), "the test", clock)
-                promoted_s = time.monotonic()
-                killed_before = 0
-                for name in ("embed", "match", "reembed", "api", "archive"):
+                for name in ("embed", "match", "api", "archive"):
                     watch.rest(1.2)
-                    killed_before += watch.serving() == old
                     watch.kill(name)
+                board = open_model_board(system.settings)
+                wait_for(
+                    lambda: watch.look() or any(new in report.digests for report in board.reports()),
+                    90.0,
+                    "the embedder to load the successor",
+                )
+                watch.rest(5.0)
+                assert watch.serving() == old, "the archive lacks vectors: nobody may serve who knows nobody"
+                lacking, resumed_s = watch.lacking(new), time.monotonic()
+                assert lacking > 5
+                watch.kill("reembed")
+                wait_for(lambda: watch.look() or watch.lacking(new) < lacking, 60.0, "the archive to be embedded")
+                watch.kill("reembed")
                 watch.switch_to(new)
-                told["promotion to switch"] = time.monotonic() - promoted_s
+                told["archive resumed to switch"] = time.monotonic() - resumed_s
+                assert watch.lacking(new) <= FRESH, "the switch came before the vectors"
                 watch.kill("match")
-                assert killed_before >= 3, "the change was over before its services were killed"
                 watch.rest(3.0)
 
                 registry.rollback(clock.now(), "the test")
