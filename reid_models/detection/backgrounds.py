@@ -13,6 +13,7 @@ from reid_models.detection.scenes import U8
 Size = tuple[int, int]  # height, width in pixels
 
 _LEAST_PIECE = 0.25  # side of a piece of an empty scene, as a share of the canvas that it is enlarged to
+_QUARTER_TURNS = (0.64, 0.12, 0.12, 0.12)  # how often a piece is turned by none, one, two, three
 _PIECES_ASIDE = 3  # of a patchwork, at most
 
 
@@ -31,13 +32,13 @@ def draw_background(empty: Sequence[U8], size: Size, rng: np.random.Generator) -
 
 
 def piece(image: U8, size: Size, rng: np.random.Generator) -> U8:
-    """Part of an image, turned left to right or upside down at times, scaled to `size`."""
+    """Part of an image, mirrored or turned by quarters at times, scaled to `size`: few scenes must look like many."""
     height, width = image.shape[:2]
     share = rng.uniform(_LEAST_PIECE, 1.0, 2)
     part_height, part_width = max(int(height * share[0]), 8), max(int(width * share[1]), 8)
     top, left = rng.integers(0, height - part_height + 1), rng.integers(0, width - part_width + 1)
     part = image[top : top + part_height, left : left + part_width]
-    turned = part[:: -1 if rng.random() < 0.1 else 1, :: -1 if rng.random() < 0.5 else 1]
+    turned = np.rot90(part[:, :: -1 if rng.random() < 0.5 else 1], int(rng.choice(4, p=_QUARTER_TURNS)))
     return np.asarray(cv2.resize(np.ascontiguousarray(turned), size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

@@ -31,10 +31,11 @@ class CompositionConfig:
     real_share: float = 0.5  # the rest is composed
     mosaic_share: float = 0.2
     extra_people_share: float = 0.35  # of real windows that get more people
-    height_px: tuple[float, float] = (18.0, 260.0)
+    height_px: tuple[float, float] = (22.0, 260.0)
+    most_things: int = 6  # that are no people
     most_people: int = 12
     scene_weights: Mapping[str, float] = field(default_factory=lambda: {"simulated": 0.35})
-    """By what stands before the first hyphen of a scene's name; 1 for others, each times the root of its people."""
+    """By family; 1 for others, each times the root of its people."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,10 +125,10 @@ class Composer:
         """Put `count` people into the picture, the lower the nearer, behind them some things that are no people."""
         image = picture.image.copy()
         height, width = image.shape[:2]
-        for _ in range(int(rng.integers(0, 4))):
+        for _ in range(int(rng.integers(self._config.most_things + 1))):
             thing = no_person(self._cutout(rng), draw_background(self._material.empty, (96, 64), rng), rng)
             place = (rng.uniform(0, width), rng.uniform(0, height))
-            paste(image, thing, _log_uniform(height_px, rng) * rng.uniform(0.3, 1.0), place, rng)
+            paste(image, thing, _log_uniform(height_px, rng) * rng.uniform(0.4, 1.0), place, rng)
         pasted = np.array(
             [
                 paste(image, posed(self._cutout(rng), rng), tall, (middle, foot), rng)
@@ -178,9 +179,9 @@ def _places(
 def _scene_shares(scenes: Sequence[Scene], weights: Mapping[str, float]) -> F64:
     """How often each scene is drawn: by the root of its people, since frames of one scene are much alike.
 
-    Scenes whose names begin alike up to the first hyphen share what one scene of all their people would get.
+    Scenes of a family share what one scene of all their people would get.
     """
-    families = [scene.name.split("-")[0] for scene in scenes]
+    families = [scene.family for scene in scenes]
     people = np.array([sum(map(len, scene.people)) + 1 for scene in scenes], np.float64)
     totals = {family: people[[other == family for other in families]].sum() for family in families}
     shares = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from reid_models.detection.scenes import U8, Scene
 
 log = logging.getLogger(__name__)
 
-_EMPTY_PER_SCENE = 4
+_EMPTY_PER_FAMILY = 12
+_FRAMES_PER_EMPTY = 90  # of one camera; its light changes slowly
 
 
 def material_of(scenes: Sequence[Scene], crops: Path | None, every_crop: int = 4) -> Material:
@@ -31,12 +33,18 @@ def material_of(scenes: Sequence[Scene], crops: Path | None, every_crop: int = 4
     if crops is not None:
         samples = read_train(crops)[::every_crop]
         kinds.append([cut_out_of_crop(read_image(sample)) for sample in samples])
-    empty = [background for scene in scenes for background in _empty(scene)]
+    families = {scene.family: [other for other in scenes if other.family == scene.family] for scene in scenes}
+    empty = [background for family in families.values() for background in _empty(family)]
     return Material(scenes, empty, kinds)
 
 
-def _empty(scene: Scene) -> list[U8]:
-    """The scene without people, at a few times of its day."""
-    count = min(_EMPTY_PER_SCENE, max(1, len(scene.frames) // 100))
-    step = len(scene.frames) // count
-    return [scene.background(place * step + step // 2) for place in range(count)]
+def _empty(family: Sequence[Scene]) -> list[U8]:
+    """Scenes of one kind without people, at several times of their day; not more of one kind than of another."""
+    step = max(1, math.ceil(len(family) / _EMPTY_PER_FAMILY))
+    chosen = family[::step]
+    found = []
+    for scene in chosen:
+        count = min(_EMPTY_PER_FAMILY // len(chosen), max(1, len(scene.frames) // _FRAMES_PER_EMPTY))
+        apart = len(scene.frames) // count
+        found += [scene.background(place * apart + apart // 2) for place in range(count)]
+    return found

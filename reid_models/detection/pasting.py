@@ -7,12 +7,13 @@ import numpy as np
 
 from reid_models.detection.backgrounds import piece
 from reid_models.detection.cutouts import Cutout
+from reid_models.detection.furniture import draw_furniture
 from reid_models.detection.light import relit
 from reid_models.detection.scenes import U8
 
 Box = tuple[float, float, float, float]
 
-_UPRIGHT_TURNS = (1, 2, 3)  # quarter turns after which a person's outline is no person's
+_OTHER_TURNS = (1, 2, 3)  # quarter turns after which a person's outline is no person's
 
 
 def posed(cutout: Cutout, rng: np.random.Generator) -> Cutout:
@@ -26,9 +27,14 @@ def posed(cutout: Cutout, rng: np.random.Generator) -> Cutout:
 
 
 def no_person(cutout: Cutout, texture: U8, rng: np.random.Generator) -> Cutout:
-    """A thing with the seams of a pasted person: the outline lying or upside down, or a blob, filled with `texture`."""
-    if rng.random() < 0.5:
-        cover = np.rot90(cutout.cover, int(rng.choice(_UPRIGHT_TURNS)))
+    """A thing with the seams of a pasted person: upright furniture, or `texture` in a blob or in the person's outline,
+    which lies or stands upside down.
+    """
+    kind = rng.integers(4)
+    if kind < 2:
+        return draw_furniture(texture, rng)
+    if kind == 2:
+        cover = np.rot90(cutout.cover, int(rng.choice(_OTHER_TURNS)))
     else:
         corners = rng.integers(0, 64, (int(rng.integers(4, 9)), 2)).astype(np.int32)
         cover = np.asarray(cv2.fillPoly(np.zeros((64, 64), np.uint8), [corners], 255), np.uint8)

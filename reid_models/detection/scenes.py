@@ -33,6 +33,11 @@ class Scene:
     people: tuple[F32, ...]
     doubtful: tuple[F32, ...]
 
+    @property
+    def family(self) -> str:
+        """Scenes whose names begin alike up to the first hyphen show one place, or are made in one way."""
+        return self.name.split("-")[0]
+
     def part(self, places: Sequence[int] | npt.NDArray[np.int64]) -> Scene:
         """Only the frames at these places."""
         people, doubtful = (tuple(boxes[place] for place in places) for boxes in (self.people, self.doubtful))

@@ -32,7 +32,7 @@ _SMOOTHING_WARM_UP = 400  # updates; before, the smoothed copy follows faster
 class DetectorRecipe:
     """How long, how fast, at which sizes. An epoch is only a number of batches: no two pictures are alike."""
 
-    epochs: int = 64
+    epochs: int = 30
     batches_per_epoch: int = 100
     batch: int = 16
     learning_rate: float = 2e-3

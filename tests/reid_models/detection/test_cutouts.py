@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid_models.detection.cutouts import cut_out, cut_out_of_crop, people_of
+from reid_models.detection.cutouts import Cutout, cut_out, cut_out_of_crop, people_of
 from reid_models.detection.pasting import no_person, paste, posed
 from reid_models.detection.scenes import NOBODY, Scene
 from tests.detection_figures import FIGURE_PX, draw_figure, figure, ground, walk
@@ -73,7 +73,10 @@ def test_a_posed_person_keeps_height_and_cover(seed: int) -> None:
 
 @given(st.integers(0, 200))
 def test_what_is_no_person_shows_nothing_of_one(seed: int) -> None:
-    texture = np.full((40, 30, 3), 77, np.uint8)
-    thing = no_person(figure(), texture, np.random.default_rng(seed))
+    texture = ground(np.random.default_rng(0), 40, 30)
+    person = figure()
+    stranger = Cutout(np.zeros_like(person.image), person.cover)
+    thing, other = (no_person(who, texture, np.random.default_rng(seed)) for who in (person, stranger))
     assert thing.cover.shape == thing.image.shape[:2]
-    assert (thing.image == 77).all()
+    assert thing.cover.max() == 255
+    np.testing.assert_array_equal(thing.image, other.image)
