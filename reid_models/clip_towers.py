@@ -46,7 +46,16 @@ def pooled_width(visual: Any) -> int:
 
 def ends_in_map(visual: Any) -> bool:
     """Whether the pooling of the tower's last map can be chosen."""
-    return isinstance(visual, ModifiedResNet) or (isinstance(visual, TimmModel) and isinstance(visual.trunk, PersonCnn))
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, PersonCnn):
+        return visual.trunk.strips is None
+    return isinstance(visual, ModifiedResNet)
+
+
+def part_widths(visual: Any) -> tuple[int, ...]:
+    """How the pooled features divide, in their order: the whole image's, then those of each strip, if there are any."""
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, PersonCnn):
+        return visual.trunk.part_widths
+    return (pooled_width(visual),)
 
 
 def image_size_of(visual: Any) -> tuple[int, int]:

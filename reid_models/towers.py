@@ -6,8 +6,10 @@ convolutions with 64 and more channels use a CPU's matrix units well, which dept
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -40,16 +42,47 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.norm2(self.conv2(hidden)) + self.shortcut(image), inplace=True)
 
 
+class StripPooling(nn.Module):
+    """A map as one vector: a projection of its generalised mean over all places, then one for each horizontal strip.
+
+    What is worn above and what below stays apart (Sun et al. 2018, the part-based baseline, with its whole beside it).
+    """
+
+    def __init__(self, channels: int, whole_width: int, strips: int, strip_width: int) -> None:
+        super().__init__()
+        self.widths = (whole_width, *[strip_width] * strips)
+        self.projections = nn.ModuleList(nn.Linear(channels, width, bias=False) for width in self.widths)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """(B, D, H, W) → (B, sum of `widths`)."""
+        rows, strips = places.shape[2], len(self.widths) - 1
+        edges = [round(rows * strip / strips) for strip in range(strips + 1)]
+        # A map with fewer rows than strips lets neighbours see the same row.
+        parts = [places] + [
+            places[:, :, min(start, rows - 1) : max(end, start + 1)] for start, end in itertools.pairwise(edges)
+        ]
+        pooled = [pool_generalised_mean(part) for part in parts]
+        return torch.cat([project(part) for project, part in zip(self.projections, pooled, strict=True)], dim=1)
+
+
 class PersonCnn(nn.Module):
     """Residual CNN with generalised-mean pooling; any input size of at least 32x32.
 
     The last stage keeps its resolution (stride 1), as is usual in re-identification: 128x64 gives an 8x4 map.
+    `strip_pooling` (width for the whole, number of strips, width for each) pools by `StripPooling` instead.
     """
 
-    def __init__(self, channels: tuple[int, ...], depths: tuple[int, ...], stem_channels: int) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        depths: tuple[int, ...],
+        stem_channels: int,
+        strip_pooling: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.default_cfg: dict[str, Any] = {}  # read by open_clip's timm adapter
-        self.num_features = channels[-1]
+        self.strips = None if strip_pooling is None else StripPooling(channels[-1], *strip_pooling)
+        self.num_features = channels[-1] if self.strips is None else sum(self.strips.widths)
         self.stem = nn.Sequential(
             nn.Conv2d(3, stem_channels, 3, 2, 1, bias=False), nn.BatchNorm2d(stem_channels), nn.ReLU(inplace=True)
         )
@@ -84,7 +117,13 @@ class PersonCnn(nn.Module):
 
     def pool(self, places: Tensor) -> Tensor:
         """The map behind the last stage → (B, D)."""
-        return pool_generalised_mean(places)
+        pooled: Tensor = pool_generalised_mean(places) if self.strips is None else self.strips(places)
+        return pooled
+
+    @property
+    def part_widths(self) -> tuple[int, ...]:
+        """How the pooled features divide: the whole, then the strips from top to bottom."""
+        return (self.num_features,) if self.strips is None else self.strips.widths
 
     def reset_classifier(self, num_classes: int, **_: Any) -> None:
         """Part of timm's model interface; this tower has no classifier and one way of pooling."""
@@ -99,6 +138,12 @@ def person_cnn_small(**_: Any) -> PersonCnn:
 
 
 @register_model
+def person_cnn_strips(**_: Any) -> PersonCnn:
+    """`person_cnn_small` with four strips: 7.9 M parameters, 512 features, 256 of the whole and 64 of each strip."""
+    return PersonCnn((64, 128, 256, 384), (2, 2, 2, 2), 32, strip_pooling=(256, 4, 64))
+
+
+@register_model
 def person_cnn_light(**_: Any) -> PersonCnn:
     """2.8 M parameters, 0.10 G multiply-adds at 112x56, 256 features: for experiments on a CPU."""
     return PersonCnn(channels=(32, 64, 128, 256), depths=(2, 2, 2, 2), stem_channels=32)
@@ -108,6 +153,12 @@ def person_cnn_light(**_: Any) -> PersonCnn:
 def person_cnn_nano(**_: Any) -> PersonCnn:
     """0.9 M parameters, 0.011 G multiply-adds at 64x32, 128 features: for experiments from scratch on a CPU."""
     return PersonCnn(channels=(32, 64, 128, 128), depths=(1, 1, 2, 1), stem_channels=32)
+
+
+@register_model
+def person_cnn_tiny_strips(**_: Any) -> PersonCnn:
+    """The tiny one with strips: 48 features."""
+    return PersonCnn(channels=(16, 32, 64), depths=(1, 1, 1), stem_channels=8, strip_pooling=(24, 2, 12))
 
 
 @register_model

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 from rich.console import Console
 
@@ -90,6 +89,8 @@ def _pictures(path: Path) -> list[Image]:
 
 
 def _picture(path: Path) -> Image:
+    import cv2
+
     read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if read is None:
         raise ConfigurationError(f"{path} cannot be read as a picture; expected a JPEG or PNG file")

@@ -1,10 +1,11 @@
 """The small bundle: a light CNN and a small text tower, trained from scratch in two stages.
 
 1. `appearance`: identity loss with label smoothing on the neck's features and batch-hard triplet loss on the pooled
-   ones (Luo et al. 2019), at rising image size. With a teacher (`teacher.py`) also its features of every picture,
-   predicted from ours, and the similarities of all pairs of a batch (`losses/distillation.py`); a third of the pictures
-   are then invented people (`datasets/composites.py`). The teacher has seen the clean picture, the student a spoilt one
-   (`degradations.py`), so it learns to see through loose boxes, blur and people in front.
+   ones (Luo et al. 2019), at rising image size; each strip of the image has an identity loss of its own (Sun et al.
+   2018). With a teacher (`teacher.py`) also its features of every picture, predicted from ours, and the similarities of
+   all pairs of a batch (`losses/distillation.py`); a third of the pictures are then invented people
+   (`datasets/composites.py`). The teacher has seen the clean picture, the student a spoilt one (`degradations.py`), so
+   it learns to see through loose boxes, blur and people in front.
 2. `language`: the same losses, plus a symmetric image-text loss between the images of a batch and two sentences about
    each of its people, where a sentence counts as true of everybody of whom it is, and the coded attributes, told from
    the language features. All towers learn.
@@ -26,6 +27,8 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reid_models.bundle import Bundle, load_bundle
+from reid_models.clip_towers import part_widths
 from reid_models.datasets.composites import Composites, draw_composites
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.datasets.lessons import INVENTED, Lessons, is_yes, lessons_of_people, with_inventions
@@ -59,6 +62,7 @@ LEAST_PEOPLE = 10  # of whom a word must be said before an answer may rest on it
 COMPOSITES = 40_000
 FEATURE_WEIGHT, RELATION_WEIGHT = 4.0, 20.0  # of the teacher's two losses; both then start near the identity loss
 ATTRIBUTE_WEIGHT = 1.0
+PART_WEIGHT = 0.5  # of the identity losses of the strips, their mean
 LICENCE = (
     "research and evaluation only: trained on Market-1501 and CUHK-PEDES captions, which are licensed for research; "
     "train on your own data for production"
@@ -93,7 +97,7 @@ LANGUAGE = StageConfig(20, 1e-3, 0.5, LoaderConfig(((0, LOW), (13, FULL)), CAMER
 class Recipe:
     """What is trained and how."""
 
-    tower: str = "person_cnn_small"
+    tower: str = "person_cnn_strips"
     input_size: tuple[int, int] = FULL
     appearance: StageConfig = APPEARANCE
     language: StageConfig = LANGUAGE
@@ -129,6 +133,10 @@ class SmallModel(nn.Module):
         self.encoder = channels_last(PersonEncoder(architecture))
         self.classifier = nn.Linear(self.encoder.appearance_width, len(lessons.people.captions), bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
+        self.part_widths = part_widths(self.encoder.clip.visual)
+        self.part_classifiers = nn.ModuleList(
+            nn.Linear(width, len(lessons.people.captions), bias=False) for width in self.part_widths[1:]
+        )
         self.attributes = nn.Linear(self.encoder.language_width, len(lessons.attribute_names))
         width = lessons.taught.shape[1]
         self.taught = nn.Linear(self.encoder.appearance_width, width) if width else None
@@ -162,11 +170,20 @@ class AppearanceStage(Stage):
         labels = torch.from_numpy(self.lessons.labels[indices]).to(pooled.device)
         is_known = labels != INVENTED
         logits = self.model.classifier(appearance[is_known])
+        by_part = [
+            classify(part)
+            for classify, part in zip(
+                self.model.part_classifiers, appearance[is_known].split(self.model.part_widths, dim=1)[1:], strict=True
+            )
+        ]
         with torch.autocast(logits.device.type, enabled=False):
             found = {
                 "identity": identity_loss(logits.float(), labels[is_known]),
                 "triplet": batch_hard_triplet_loss(pooled.float(), labels),
             }
+            if by_part:
+                costs = [identity_loss(logits.float(), labels[is_known]) for logits in by_part]
+                found["parts"] = PART_WEIGHT * torch.stack(costs).mean()
         return {**found, **self.lessons_of_the_teacher(appearance, indices)}
 
     def lessons_of_the_teacher(self, appearance: Tensor, indices: I64) -> dict[str, Tensor]:
@@ -238,6 +255,22 @@ class LanguageStage(AppearanceStage):
         return token_ids.masked_fill(hidden, UNKNOWN), torch.from_numpy(self.lessons.truth(sentences, subjects))
 
 
+def begin_with(model: SmallModel, bundle: Bundle) -> int:
+    """Take over every weight of `bundle` that has the same name and shape, words only with the same vocabulary.
+
+    Returns how many arrays were taken. What training alone needs begins anew.
+    """
+    given, own = bundle.encoder.state_dict(), model.encoder.state_dict()
+    words = "clip.text.token_embedding.weight"
+    taken = {
+        name: value for name, value in given.items() if name in own and value.shape == own[name].shape and name != words
+    }
+    if bundle.manifest.vocabulary == model.vocabulary.words:
+        taken[words] = given[words]
+    model.encoder.load_state_dict({**own, **taken})
+    return len(taken)
+
+
 def validation(model: SmallModel, data: Path, size: tuple[int, int]) -> Figures:
     """Cross-camera scores of the appearance vectors on the query and gallery of `data`."""
     parts = read_query_and_gallery(data)
@@ -274,6 +307,9 @@ def main(
     teacher: Annotated[
         Path | None, typer.Option(help="A network (OpenVINO, ONNX) whose view of people is learnt")
     ] = None,
+    start: Annotated[Path | None, typer.Option(help="A bundle whose weights are begun with, where they fit")] = None,
+    appearance_epochs: Annotated[int, typer.Option(help="Of the first stage")] = APPEARANCE.epochs,
+    language_epochs: Annotated[int, typer.Option(help="Of the second stage")] = LANGUAGE.epochs,
     extra: Annotated[list[Path], typer.Option(help="Folder of `sightline simulate --crops`, for training")] = [],  # noqa: B006
     checked: Annotated[list[Path], typer.Option(help="The same, for validation")] = [],  # noqa: B006
     threads: Annotated[int, typer.Option(help="CPU threads; one is faster where others compute")] = 2,
@@ -283,7 +319,14 @@ def main(
     torch.set_num_threads(threads)
     market = Source(data, captions, attributes)
     people = read_described_people([market, *map(simulated, extra)])
-    recipe = Recipe()
+    recipe = Recipe(
+        appearance=replace(APPEARANCE, epochs=appearance_epochs), language=replace(LANGUAGE, epochs=language_epochs)
+    )
+    if start is not None:  # what small images teach is learnt
+        full = LoaderConfig(((0, FULL),), CAMERAS_FAULTS)
+        recipe = replace(
+            recipe, appearance=replace(recipe.appearance, loader=full), language=replace(recipe.language, loader=full)
+        )
     work = out.with_name(f"{out.name}-checkpoints")
     lessons = lessons_of_people(people, decoded_images(people.samples, FULL))
     told = ""
@@ -294,6 +337,8 @@ def main(
         )
         told = f"; learnt from {teacher.stem}, a network that others trained"
     method, model = small(lessons, recipe)
+    if start is not None:
+        told += f"; begun with {begin_with(model, load_bundle(start))} weights of {start.name}"
     run = Run(work, {"method": "small"}, data_digest(people), lambda: validation(model, data, recipe.input_size))
     train(method, recipe.trainer, run)
     description = (
