@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from reid_models.benchmarks import evaluate_attribute_sentences, evaluate_images, evaluate_text
+from reid_models.bundle import load_bundle
 from reid_models.datasets.composites import draw_composites
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.datasets.lessons import Lessons, lessons_of_people, with_inventions
@@ -27,6 +28,7 @@ from reid_models.methods.small import (
     Recipe,
     SmallModel,
     StageConfig,
+    begin_with,
     small,
 )
 from reid_models.publishing import assemble, data_digest, publish
@@ -58,7 +60,7 @@ def mean_colours(images: np.ndarray) -> np.ndarray:
 def published(miniature: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     work = tmp_path_factory.mktemp("work")
-    recipe = Recipe("person_cnn_tiny", SIZE, quick(APPEARANCE, 4), quick(LANGUAGE, 25))
+    recipe = Recipe("person_cnn_tiny_strips", SIZE, quick(APPEARANCE, 4), quick(LANGUAGE, 25))
     lessons = taught(miniature)
     people = lessons.people
     method, model = small(lessons, recipe)
@@ -112,3 +114,26 @@ def test_a_batch_with_a_teacher_has_inventions_and_one_without_has_none(miniatur
         assert (known.labels[first] < 0).sum() == inventions
         losses = stage.losses(first, torch.zeros(len(first), 3, *SIZE))
         assert ("teacher" in losses) == bool(inventions)
+
+
+def test_strips_name_people_by_themselves(miniature: Source) -> None:
+    lessons = taught(miniature)
+    for tower, has_parts in (("person_cnn_tiny_strips", True), ("person_cnn_tiny", False)):
+        stage = AppearanceStage(SmallModel(lessons, Recipe(tower, SIZE)), lessons, quick(APPEARANCE, 1))
+        (first, *_) = stage.batches(0, np.random.default_rng(0))
+        losses = stage.losses(first, torch.zeros(len(first), 3, *SIZE))
+        assert ("parts" in losses) == has_parts
+
+
+def test_a_training_begins_with_the_weights_that_fit(published: Path, miniature: Source) -> None:
+    lessons = taught(miniature)
+    start = load_bundle(published)
+    model = SmallModel(lessons, Recipe("person_cnn_tiny_strips", SIZE))
+    assert begin_with(model, start) == len(start.encoder.state_dict())
+    for name, value in start.encoder.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value)
+    other = SmallModel(lessons, Recipe("person_cnn_tiny", SIZE))
+    taken = begin_with(other, start)
+    assert 0 < taken < len(start.encoder.state_dict())
+    stem = "clip.visual.trunk.stem.0.weight"
+    assert torch.equal(other.encoder.state_dict()[stem], start.encoder.state_dict()[stem])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from reid_models.neck import pool_generalised_mean
-from reid_models.towers import PersonCnn, fold_batch_norms
+from reid_models.towers import PersonCnn, StripPooling, fold_batch_norms
 
 
 @pytest.mark.parametrize(
     ("name", "size", "least", "most", "giga_multiply_adds"),
     [
         ("person_cnn_small", (112, 56), 7.5e6, 8e6, 0.28),
+        ("person_cnn_strips", (128, 64), 7.7e6, 8.1e6, 0.36),
         ("person_cnn_light", (112, 56), 2.7e6, 2.9e6, 0.10),
         ("person_cnn_nano", (64, 32), 0.85e6, 0.95e6, 0.011),
         ("person_cnn_tiny", (64, 32), 0.05e6, 0.15e6, 0.0029),
@@ -62,3 +65,28 @@ def test_folding_the_norms_changes_no_feature() -> None:
 def test_a_classifier_is_refused() -> None:
     with pytest.raises(ValueError, match="has no classifier"):
         PersonCnn((8, 16), (1, 1), 8).reset_classifier(10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 5))
+def test_each_strip_is_pooled_from_its_own_rows(rows: int, strips: int) -> None:
+    pooling = StripPooling(3, 5, strips, 2)
+    places = torch.rand(2, 3, rows, 4)
+    whole, *parts = pooling(places).split(pooling.widths, dim=1)
+    torch.testing.assert_close(whole, pooling.projections[0](pool_generalised_mean(places)))
+    assert len(parts) == strips
+    for strip, part in enumerate(parts):
+        start, end = round(rows * strip / strips), round(rows * (strip + 1) / strips)
+        start = min(start, rows - 1)
+        own = places[:, :, start : max(end, start + 1)]
+        torch.testing.assert_close(part, pooling.projections[1 + strip](pool_generalised_mean(own)))
+
+
+def test_a_change_of_the_legs_leaves_what_the_upper_strips_say() -> None:
+    tower = timm.create_model("person_cnn_tiny_strips").eval()
+    map_of_image = torch.rand(1, 64, 8, 4)
+    changed = map_of_image.clone()
+    changed[:, :, 4:] = 0.0
+    before, after = (tower.pool(places).split(tower.part_widths, dim=1) for places in (map_of_image, changed))
+    assert torch.equal(before[1], after[1])
+    assert not torch.equal(before[2], after[2])
