@@ -55,7 +55,7 @@ class StripPooling(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """(B, D, H, W) → (B, sum of `widths`)."""
-        rows, strips = places.shape[2], len(self.widths) - 1
+        rows, strips = int(places.shape[2]), len(self.widths) - 1  # a number: while it is traced, a tensor
         edges = [round(rows * strip / strips) for strip in range(strips + 1)]
         # A map with fewer rows than strips lets neighbours see the same row.
         parts = [places] + [

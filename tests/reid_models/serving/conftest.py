@@ -26,7 +26,7 @@ from reid_models.vocabulary import Vocabulary
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Norms that do something, as after a training; exports go to a cache that ends with the tests."""
     torch.manual_seed(3)
-    encoder = PersonEncoder(person_cnn_architecture("person_cnn_tiny", (64, 32), 8)).eval()
+    encoder = PersonEncoder(person_cnn_architecture("person_cnn_tiny_strips", (64, 32), 8)).eval()
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
