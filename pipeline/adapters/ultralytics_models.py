@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,10 @@ def export_onnx(checkpoint: Path, folder: Path, size_px: tuple[int, int] | None 
     try:
         model = ultralytics.YOLO(str(copy), verbose=False)
         options = {} if size_px is None else {"imgsz": size_px}
-        return Path(model.export(format="onnx", simplify=False, verbose=False, **options))
+        with warnings.catch_warnings():
+            # Tracing warns of branches that it makes constant; whoever makes warnings errors would see it fail.
+            warnings.simplefilter("ignore")
+            return Path(model.export(format="onnx", simplify=False, verbose=False, **options))
     except Exception as error:  # what it raises depends on the kind of file
         raise ConfigurationError(
             f"{checkpoint} cannot be exported by ultralytics ({error}); expected a YOLO checkpoint for detection"
