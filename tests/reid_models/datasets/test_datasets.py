@@ -12,6 +12,7 @@ import pytest
 from pipeline.errors import ConfigurationError
 from reid_models.datasets.captions import read_attributes, read_captions, read_same_frame_captions
 from reid_models.datasets.described import Source, read_described_people
+from reid_models.datasets.lessons import lessons_of_people
 from reid_models.datasets.market1501 import read_query_and_gallery, read_train
 from reid_models.datasets.sample import DISTRACTOR, cameras_of, identities_of, read_image, read_images
 
@@ -121,9 +122,10 @@ def test_people_of_two_sources_with_one_number_are_two_people(miniature: Source,
     assert len(people.samples) == 64
     assert sorted(set(people.labels.tolist())) == list(range(8))
     assert len(people.captions) == len(people.attributes) == 8
-    made, written = people.sentences(4, np.random.default_rng(0))
-    assert written == "A man in a red shirt and black shorts."
-    assert made != written
+    lessons = lessons_of_people(people, np.zeros((64, 2, 1, 3), np.uint8))
+    made, written = lessons.sentences(4, np.random.default_rng(0))
+    assert written.text == "A man in a red shirt and black shorts."
+    assert made.text != written.text
 
 
 def test_an_identity_without_attributes_is_named(folder: Path) -> None:
