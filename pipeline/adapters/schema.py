@@ -37,6 +37,18 @@ counters = Table(
     Column("last", BigInteger, nullable=False),
 )
 
+# Who may write in a role; the token grows with each holder, and a writer with an older one is refused.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("holder", String(200), nullable=False),  # for people: site, host and process
+    Column("process", String(200), nullable=False),  # for a successor on the same machine
+    Column("taken_at", Double, nullable=False),  # this and the next by the database's clock
+    Column("expires_at", Double, nullable=False),
+)
+
 cameras = Table(
     "cameras",
     metadata,
