@@ -90,9 +90,15 @@ def identity(
     data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout: replayed as a timeline")],
     model: ModelOption = "sightline-small",
     threshold: Annotated[float | None, typer.Option(help="Similarity to join [default: the model's own]")] = None,
+    distractors: Annotated[
+        bool, typer.Option("--distractors", help="Also replay the training people; for a model not trained on them")
+    ] = False,
+    references: Annotated[
+        bool, typer.Option("--references", help="Also an offline oracle and a naive matcher, tuned on the truth")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Cross-camera identities by the matcher, in real time order: IDF1, precision, recall."""
+    """Cross-camera identities by the matcher, in real time order: IDF1, wrong joins, revisions."""
     from services.evaluation import commands
 
-    commands.identity(data, model, threshold).show(console, json_file)
+    commands.identity(data, model, threshold, distractors, references).show(console, json_file)

@@ -90,30 +90,34 @@ def text(data: Path, captions: Path, model: str) -> Report:
         return Report(f"{data.name}: {model}, text to image", asdict(evaluate_text(encoder, data, captions)))
 
 
-def identity(data: Path, model: str, threshold: float | None) -> Report:
+def identity(
+    data: Path, model: str, threshold: float | None, with_distractors: bool = False, has_references: bool = False
+) -> Report:
+    """`has_references`: also what the offline oracle and the naive matcher reach with these vectors."""
     from pipeline.matching.people import MemoryConfig
     from reid_models.inference import load_encoder
-    from services.evaluation.identity import JudgedTracklet, embed_tracklets, run_matcher_offline, score_identities
-    from services.evaluation.market_replay import market_replay
+    from services.evaluation.identity_answers import play
+    from services.evaluation.identity_baselines import naive, oracle
+    from services.evaluation.identity_matcher import OfflineMatcher
+    from services.evaluation.identity_report import identity_report
+    from services.evaluation.market_replay import embed_replay, market_replay
     from services.matcher import assignment
     from services.settings import MatchingSettings
 
     with _progress("Replaying") as progress:
-        replayed = market_replay(data)
+        replayed = market_replay(data, with_distractors=with_distractors)
         encoder = load_encoder(model)
-        embeddings = []
-        for number, embedded in enumerate(embed_tracklets((seen.tracklet for seen in replayed), encoder), 1):
-            embeddings.append(embedded)
+        arrivals = []
+        for number, arrival in enumerate(embed_replay(replayed, encoder), 1):
+            arrivals.append(arrival)
             progress(number / len(replayed))
         rules = assignment(MatchingSettings(threshold=threshold), encoder.manifest)
-        found = run_matcher_offline(embeddings, MemoryConfig(assignment=rules))
-    judged = [
-        JudgedTracklet(
-            seen.tracklet.camera_id, seen.tracklet.detections, seen.true_id, found.get(seen.tracklet.tracklet_id)
-        )
-        for seen in replayed
-    ]
-    return Report(f"{data.name}: {model}, replayed in time order", asdict(score_identities(judged)))
+        matcher = OfflineMatcher(MemoryConfig(assignment=rules))
+        figures = identity_report(arrivals, play(matcher, arrivals)).figures()
+        for name, answer in {"oracle": oracle, "naive": naive}.items() if has_references else ():
+            found = identity_report(arrivals, answer(arrivals)).figures()
+            figures |= {f"{name}_{figure}": value for figure, value in found.items() if isinstance(value, float)}
+    return Report(f"{data.name}: {model}, replayed in time order", figures)
 
 
 def frames_of(video: Path) -> int:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.adapters.exact_gallery import ExactGallery
-from pipeline.contracts import GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
+from pipeline.contracts import GlobalId, TrackletCrops, TrackletEmbedding
 from pipeline.embedding.isolation import embed_each
 from pipeline.embedding.tracklets import embedding_of, open_tracklet
 from pipeline.interfaces import Encoder
-from pipeline.matching.people import MemoryConfig, People, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,7 @@ class IdentityScore:
     pair_precision: float
     pair_recall: float
     identities_per_person: float  # 1 is perfect; the mean over true people of the identities that their tracklets got
+    opened_per_person: float  # identities there are for each true person; above 1 people are divided, below 1 mixed
     persons: int
     identities: int
     tracklets: int
@@ -63,6 +61,8 @@ def score_identities(tracklets: Sequence[JudgedTracklet]) -> IdentityScore:
             together[seen.true_id, seen.global_id] += seen.detections
     in_pairs = _best_pairing(together)
     said, right, true = _pairs_across_cameras(tracklets)
+    persons = {seen.true_id for seen in tracklets} - {None}
+    identities = {seen.global_id for seen in tracklets} - {None}
     names: defaultdict[int, set[int]] = defaultdict(set)
     for person, identity in together:
         names[person].add(identity)
@@ -73,32 +73,12 @@ def score_identities(tracklets: Sequence[JudgedTracklet]) -> IdentityScore:
         pair_precision=_share(right, said),
         pair_recall=_share(right, true),
         identities_per_person=_share(sum(map(len, names.values())), len(names)),
-        persons=len({seen.true_id for seen in tracklets} - {None}),
-        identities=len({seen.global_id for seen in tracklets} - {None}),
+        opened_per_person=_share(len(identities), len(persons)),
+        persons=len(persons),
+        identities=len(identities),
         tracklets=len(tracklets),
         detections=sum(seen.detections for seen in tracklets),
     )
-
-
-def run_matcher_offline(
-    embeddings: Iterable[TrackletEmbedding], config: MemoryConfig, batch_s: float = 1.0
-) -> dict[TrackletId, GlobalId]:
-    """The matcher's own decisions over a list, on a virtual clock: those that ended in the same `batch_s` are a batch.
-
-    All vectors must be of one model.
-    """
-    ordered = sorted(embeddings, key=lambda seen: (seen.ended_at, seen.tracklet_id))
-    found: dict[TrackletId, GlobalId] = {}
-    if not ordered:
-        return found
-    people = People(ExactGallery(len(ordered[0].appearance) // 2), config)
-    next_id = GlobalId(1)
-    for _, batch in groupby(ordered, key=lambda seen: seen.ended_at // batch_s):
-        decisions = people.decide(list(batch), next_id)
-        people.remember(rows_of(decisions))
-        found |= {made.embedding.tracklet_id: made.global_id for made in decisions}
-        next_id = GlobalId(next_id + sum(made.is_new for made in decisions))
-    return found
 
 
 def embed_tracklets(

@@ -4,6 +4,14 @@
 recordings of a camera follow one another without a break, and the cameras started together, so all crops lie on one
 line of time. This is measured: in six of ten cases two pictures of one person before two cameras are then less than
 three minutes apart, and with no other shift of a recording so often.
+
+What is replayed: every picture of `query/` and `bounding_box_test/` whose identity is above 0, so not the strangers and
+the false boxes of the layout; with distractors also `bounding_box_train/`, which is fair for encoders that were not
+trained on it. The pictures of one person before one camera are a track until nobody was seen for `track_gap_s`, and a
+track is cut into tracklets of `cut_every_s`, as a camera worker cuts. A tracklet arrives with its last picture. Boxes,
+tracks and their purity are given: what is measured are encoder and matcher. Two limits remain: the set holds only some
+of the people who walked there, each of them before at least two cameras, and of a walk only some pictures, so that a
+gap between them may divide a track although the person never left.
 """
 
 from __future__ import annotations
@@ -18,9 +26,13 @@ from pathlib import Path
 from pipeline.contracts import Crop, TrackletCrops
 from pipeline.embedding.crops import jpeg_size
 from pipeline.errors import ConfigurationError
+from pipeline.interfaces import Encoder
 from reid_models.datasets.sample import ImageArchive, open_archive
+from services.evaluation.identity import embed_tracklets
+from services.evaluation.identity_answers import TrueTracklet
 
 FRAMES_PER_S = 25.0
+_TRAINING = "bounding_box_train"
 _NAME = re.compile(r"(?:^|/)(query|bounding_box_test|bounding_box_train)/(\d{4,})_c(\d+)s(\d+)_(\d+)_\d+\.jpe?g$")
 # Camera 6 stopped during its first recording and came back with the second; found as the shift above.
 _PAUSE_BEFORE_S = {(6, 2): 3190.0}
@@ -54,18 +66,21 @@ class _Picture:
 
 
 def market_replay(
-    path: Path, sequences: Collection[int] | None = None, config: ReplayConfig | None = None
+    path: Path,
+    sequences: Collection[int] | None = None,
+    config: ReplayConfig | None = None,
+    with_distractors: bool = False,
 ) -> list[ReplayedTracklet]:
     """The test identities of a folder or zip archive, in the order in which their tracklets ended.
 
     `sequences` keeps only these recordings of each camera. Identity 0 (strangers) is left out: it is not one person.
-    Raises `ConfigurationError` if the archive holds no such pictures.
+    `with_distractors` adds the training identities. Raises `ConfigurationError` if the archive holds no such pictures.
     """
     archive, rules = open_archive(path), config or ReplayConfig()
     stays: defaultdict[tuple[int, int, int], list[_Picture]] = defaultdict(list)
     for picture in _pictures(archive):
         is_wanted = sequences is None or picture.sequence in sequences
-        if is_wanted and picture.person > 0 and picture.part != "bounding_box_train":
+        if is_wanted and picture.person > 0 and (with_distractors or picture.part != _TRAINING):
             stays[picture.person, picture.camera, picture.sequence].append(picture)
     if not stays:
         raise ConfigurationError(
@@ -81,6 +96,12 @@ def market_replay(
         for sequence, piece in enumerate(pieces)
     ]
     return sorted(found, key=lambda seen: (seen.tracklet.ended_at, seen.tracklet.tracklet_id))
+
+
+def embed_replay(replayed: Sequence[ReplayedTracklet], encoder: Encoder) -> Iterator[TrueTracklet]:
+    """The same, as they reach a matcher, one by one."""
+    for seen, embedding in zip(replayed, embed_tracklets((seen.tracklet for seen in replayed), encoder), strict=True):
+        yield TrueTracklet(embedding, seen.true_id, seen.tracklet.ended_at)
 
 
 def _pictures(archive: ImageArchive) -> Iterator[_Picture]:

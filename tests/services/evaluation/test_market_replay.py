@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from services.evaluation.market_replay import ReplayConfig, market_replay
-from tests.fakes import jpeg, painted
+from services.evaluation.market_replay import ReplayConfig, embed_replay, market_replay
+from tests.fakes import ColourEncoder, jpeg, painted
 
 
 @pytest.fixture
@@ -58,3 +58,20 @@ def test_a_long_piece_keeps_crops_spread_over_its_time(archive: Path) -> None:
 def test_an_archive_without_test_pictures_is_refused(archive: Path) -> None:
     with pytest.raises(ConfigurationError, match="no test pictures of sequences \\[7\\]"):
         market_replay(archive, sequences={7})
+
+
+def test_training_people_are_replayed_on_request_only(archive: Path) -> None:
+    assert {each.true_id for each in market_replay(archive)} == {1, 2}
+    assert {each.true_id for each in market_replay(archive, with_distractors=True)} == {1, 2, 5}
+
+
+def test_an_embedded_replay_knows_who_everybody_is(archive: Path) -> None:
+    arrivals = list(embed_replay(market_replay(archive), ColourEncoder()))
+    assert [(seen.true_id, seen.arrived_at) for seen in arrivals] == [
+        (1, 5.0),
+        (1, 12.0),
+        (2, 44.0),
+        (2, 47.0),
+        (1, 52.0),
+    ]
+    assert all(seen.embedding.ended_at == seen.arrived_at for seen in arrivals)
