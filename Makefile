@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS_RUN := cpu
-EXTRAS_DEV := cpu,openvino,ultralytics,dev
-# What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg and redis-benchmark.
-DEBIAN := chromium ffmpeg prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
+EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,dev
+# What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg, redis-benchmark and a
+# PostgreSQL server (none need run: the tests start their own).
+DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 SIGHTLINE_DATA ?= $(abspath $(wildcard ../shared/data))
 # Tests on real footage are skipped where the variable is unset, and an empty one is not unset.

@@ -1,9 +1,24 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the servers that are started once for all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.postgresql_server import PostgresqlServer, programs
 
 # No test asserts a time: the machine may be busy with something else.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    pytest.importorskip("psycopg", reason="no client for PostgreSQL is installed: pip install 'sightline[postgresql]'")
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
+    with PostgresqlServer(found) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""`kill -9` at twenty moments, on the real Redis and a database file: nobody can tell afterwards."""
+"""`kill -9` at twenty moments, on the real Redis and each database: nobody can tell afterwards."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.contracts import IdentityEvent, Message, StreamName, TrackletEmbed
 from tests.chaos import children
 from tests.chaos.children import Site
 from tests.fakes import crop, embedding, jpeg, painted, tracklet, unit_vectors
+from tests.postgresql_server import PostgresqlServer
 
 DEATHS = 20
 PEOPLE, CAMERAS, TRACKLETS = 12, 4, 640
@@ -25,7 +26,7 @@ PEOPLE, CAMERAS, TRACKLETS = 12, 4, 640
 Child = Callable[[Site, int | None], None]
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([children.__name__])
+processes.set_forkserver_preload([children.__name__, "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,23 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def make_site(redis_url: str, tmp_path: Path) -> Callable[[str], Site]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make_site(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Callable[[str], Site]:
+    server: PostgresqlServer | None = None
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql")
+
     def make(name: str) -> Site:
-        site = Site(redis_url, f"{tmp_path.name}-{name}", f"sqlite:///{tmp_path / name}.db")
-        upgrade(site.database_url)
-        return site
+        database_url = server.new_database() if server else f"sqlite:///{tmp_path / name}.db"
+        upgrade(database_url)
+        return Site(redis_url, f"{tmp_path.name}-{name}", database_url)
 
     return make
+
+
+@pytest.fixture
+def site(redis_url: str, tmp_path: Path) -> Site:
+    return Site(redis_url, tmp_path.name, "")
 
 
 def walkers() -> list[TrackletEmbedding]:
@@ -144,8 +154,7 @@ def test_a_matcher_killed_twenty_times_gives_the_identities_of_an_undisturbed_ru
     assert bus.dead_letters(1) == []
 
 
-def test_an_embedder_killed_again_and_again_loses_no_tracklet(make_site: Callable[[str], Site]) -> None:
-    site = make_site("embedder")
+def test_an_embedder_killed_again_and_again_loses_no_tracklet(site: Site) -> None:
     colours = np.random.default_rng(2).integers(0, 240, (480, 3))
     tracklets = [
         tracklet(number, *[crop(jpeg(painted((int(r), int(g), int(b)))))] * 2)

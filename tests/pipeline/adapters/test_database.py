@@ -3,16 +3,20 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import inspect
 from sqlalchemy.engine import URL
 
+from pipeline.adapters import migrations
 from pipeline.adapters.database import Database, shown_address
 from pipeline.adapters.schema import metadata
 from pipeline.adapters.store import SqlStore, upgrade
@@ -20,7 +24,9 @@ from pipeline.contracts import GlobalId
 from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
 from pipeline.interfaces import Decision
 from tests.fakes import crop, embedding, tracklet
+from tests.postgresql_server import PostgresqlServer
 
+MIGRATIONS = Path(migrations.__file__).parent
 WRITER = """
 import sys
 from pipeline.adapters.store import SqlStore, upgrade
@@ -54,6 +60,20 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'sightline.db'}"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, url: str) -> str:
+    if request.param == "sqlite":
+        return url
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture
+def database(any_url: str) -> Iterator[Database]:
+    with closing(Database(any_url)) as opened:
+        yield opened
+
+
 @pytest.fixture
 def store(url: str) -> SqlStore:
     upgrade(url)
@@ -67,25 +87,31 @@ def run(script: str, *arguments: str) -> subprocess.Popen[bytes]:
 # --- schema -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_migrations_build_exactly_the_schema(url: str) -> None:
-    database = Database(url)
+def test_the_migrations_build_exactly_the_schema(database: Database) -> None:
     database.upgrade()
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_the_migrations_can_be_undone_and_done_again(url: str, tmp_path: Path) -> None:
-    database = Database(url)
+def test_the_migrations_can_be_undone_and_done_again(database: Database) -> None:
     database.upgrade()
     database.downgrade("base")
-    with closing(sqlite3.connect(tmp_path / "sightline.db")) as file:
-        assert file.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall() == [("alembic_version",)]
+    with database.reading() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
     database.upgrade()
     database.check_schema()
 
 
-def test_decisions_made_before_models_could_change_keep_their_order(url: str) -> None:
-    database = Database(url)
+def test_each_migration_can_be_undone_by_itself(database: Database) -> None:
+    revisions = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    for revision in reversed(revisions):
+        database.upgrade(revision)
+        database.downgrade("-1")
+        database.upgrade(revision)
+    database.check_schema()
+
+
+def test_decisions_made_before_models_could_change_keep_their_order(database: Database) -> None:
     database.upgrade("0001")
     with database.writing() as connection:
         for track_id in (1, 2, 3):
@@ -96,7 +122,7 @@ def test_decisions_made_before_models_could_change_keep_their_order(url: str) ->
         for event_id, track_id in ((1, 2), (2, 1)):
             connection.exec_driver_sql(
                 "INSERT INTO identity_events (event_id, kind, decided_at, global_id, tracklet_ids, is_new, confidence,"
-                f""" reason) VALUES ({event_id}, 'assigned', 5, 1, '["gate/b/{track_id}/0"]', 1, 0.5, '')"""
+                f""" reason) VALUES ({event_id}, 'assigned', 5, 1, '["gate/b/{track_id}/0"]', true, 0.5, '')"""
             )
     database.upgrade()
     with database.reading() as connection:
@@ -200,25 +226,27 @@ def test_the_shown_address_holds_no_password(password: str) -> None:
 # --- several processes and sudden death -------------------------------------------------------------------------------
 
 
-def test_processes_that_start_and_write_at_once_lose_nothing(url: str) -> None:
-    writers = [run(WRITER, url, camera_id) for camera_id in ("gate", "hall", "lift")]
+def test_processes_that_start_and_write_at_once_lose_nothing(any_url: str) -> None:
+    writers = [run(WRITER, any_url, camera_id) for camera_id in ("gate", "hall", "lift")]
     for writer in writers:
         _, complaint = writer.communicate(timeout=90)
         assert writer.returncode == 0, complaint.decode()
-    store = SqlStore(url)
-    events = store.events_after(0, 1000)
-    assert [event.event_id for event in events] == list(range(1, 61))
-    assert store.counts().tracklets == 60
-    assert all(summary.tracklets == 3 for summary in store.recent_identities(100))
-    archived = store.tracklets([tracklet(n, crop(b"crop"), camera_id="hall").tracklet_id for n in range(20)])
+    with closing(SqlStore(any_url)) as store:
+        events = store.events_after(0, 1000)
+        assert [event.event_id for event in events] == list(range(1, 61))
+        assert store.counts().tracklets == 60
+        assert all(summary.tracklets == 3 for summary in store.recent_identities(100))
+        archived = store.tracklets([tracklet(n, crop(b"crop"), camera_id="hall").tracklet_id for n in range(20)])
     assert [len(each.crops) for each in archived.values()] == [1] * 20
 
 
-def test_a_process_killed_in_the_middle_of_a_commit_leaves_nothing_of_it(url: str, store: SqlStore) -> None:
-    store.commit_decisions([Decision(embedding(track_id=1), GlobalId(1), True, 0.5, "test")], 1.0)
-    victim = run(DIES_BEFORE_THE_COMMIT, url)
-    victim.communicate(timeout=60)
-    assert victim.returncode == -9
-    assert [event.event_id for event in SqlStore(url).unpublished_events(10)] == [1]
-    (event,) = store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
-    assert (event.event_id, event.global_id) == (2, 2)
+def test_a_process_killed_in_the_middle_of_a_commit_leaves_nothing_of_it(any_url: str) -> None:
+    upgrade(any_url)
+    with closing(SqlStore(any_url)) as store:
+        store.commit_decisions([Decision(embedding(track_id=1), GlobalId(1), True, 0.5, "test")], 1.0)
+        victim = run(DIES_BEFORE_THE_COMMIT, any_url)
+        victim.communicate(timeout=60)
+        assert victim.returncode == -9
+        assert [event.event_id for event in store.unpublished_events(10)] == [1]
+        (event,) = store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
+        assert (event.event_id, event.global_id) == (2, 2)
