@@ -1,88 +1,123 @@
-"""Which tracklets stand for an identity in the gallery: few, and spread over cameras and time."""
+"""Which tracklets stand for a person: few, spread over cameras and times, the recent ones more likely.
+
+Every tracklet draws a number once and for all. The highest numbers of each camera stay, and of those the highest in
+all: so the same tracklets leave the same exemplars in whatever order they came, and two books make one by union.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts import F16, F32, F64, GlobalId
+from pipeline.contracts import F16, F32, I64, GlobalId
 from pipeline.matching.assignment import TrackKey
+
+_FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One gallery row that stands for an identity."""
+    """One tracklet that stands for an identity. Of two, the greater stays."""
 
-    row: int
-    global_id: GlobalId
+    draw: float
+    tracklet_id: str
     track: TrackKey
     started_at: float
-    vector: F16 = field(repr=False, compare=False)  # (A,) half precision, as it came on the wire
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        return self.draw, self.tracklet_id
 
 
-def most_redundant(exemplars: Sequence[Exemplar]) -> Exemplar:
-    """The exemplar whose loss costs least.
+def draw(tracklet_id: str, started_at: float) -> float:
+    """Gumbel's trick: the highest of these are a random sample in which the weight grows by e in `_FADE_S`."""
+    uniform = (zlib.crc32(tracklet_id.encode()) + 0.5) / 2**32
+    return started_at / _FADE_S - math.log(-math.log(uniform))
 
-    In the camera with the most exemplars: the one whose two neighbours in time are closest together; the camera's first
-    and last stay. Where no camera has three, the earliest of the fullest camera goes. Equals: the lowest row.
-    """
-    counts = Counter(exemplar.track[0] for exemplar in exemplars)
-    most = max(counts.values())
-    if most == 1:
-        return min(exemplars, key=lambda exemplar: (exemplar.started_at, exemplar.row))
-    camera_id = min(name for name, count in counts.items() if count == most)
-    crowd = sorted(
-        (exemplar for exemplar in exemplars if exemplar.track[0] == camera_id),
-        key=lambda exemplar: (exemplar.started_at, exemplar.row),
-    )
-    gaps = [
-        (after.started_at - before.started_at, exemplar.row, exemplar)
-        for before, exemplar, after in zip(crowd, crowd[1:], crowd[2:], strict=False)
-    ]
-    return min(gaps)[2] if gaps else crowd[0]
+
+def chosen(exemplars: Iterable[Exemplar], per_camera: int, limit: int) -> list[Exemplar]:
+    """At most `per_camera` of each camera and `limit` in all, the highest first."""
+    held: dict[str, int] = {}
+    kept: list[Exemplar] = []
+    for exemplar in sorted(exemplars, key=lambda each: each.rank, reverse=True):
+        camera_id = exemplar.track[0]
+        if held.get(camera_id, 0) < per_camera:
+            held[camera_id] = held.get(camera_id, 0) + 1
+            kept.append(exemplar)
+            if len(kept) == limit:
+                break
+    return kept
 
 
 class ExemplarBook:
-    """Exemplars by gallery row and by identity, at most `limit` per identity.
+    """Exemplars of each identity with their vectors."""
 
-    The same calls in the same order give the same book, to the last bit.
-    """
-
-    def __init__(self, limit: int) -> None:
+    def __init__(self, dimension: int, per_camera: int, limit: int) -> None:
+        self._per_camera = per_camera
         self._limit = limit
-        self._by_row: dict[int, Exemplar] = {}
-        self._by_identity: dict[GlobalId, list[Exemplar]] = {}  # in the order of rows
-        self._sums: dict[GlobalId, F64] = {}  # (A,) of the identity's vectors
-
-    def add(self, exemplar: Exemplar) -> int | None:
-        """Keep one more; returns the row given up for it, which may be its own."""
-        own = self._by_identity.setdefault(exemplar.global_id, [])
-        own.append(exemplar)
-        self._by_row[exemplar.row] = exemplar
-        self._sums[exemplar.global_id] = self._sums.get(exemplar.global_id, 0.0) + exemplar.vector.astype(np.float64)
-        if len(own) <= self._limit:
-            return None
-        lost = most_redundant(own)
-        own.remove(lost)
-        del self._by_row[lost.row]
-        self._sums[lost.global_id] -= lost.vector
-        return lost.row
-
-    def identity(self, row: int) -> GlobalId:
-        """Whom a gallery row stands for."""
-        return self._by_row[row].global_id
-
-    def of(self, global_id: GlobalId) -> list[Exemplar]:
-        """The exemplars of an identity, the newest last."""
-        return self._by_identity[global_id]
-
-    def mean(self, global_id: GlobalId) -> F32:
-        """(A,) mean of the identity's vectors, not of unit length: times a unit vector, it is the mean similarity."""
-        mean: F32 = (self._sums[global_id] / len(self._by_identity[global_id])).astype(np.float32)
-        return mean
+        self._pool: F16 = np.zeros((1024, dimension), np.float16)
+        self._free = list(range(1023, -1, -1))
+        self._slots: dict[str, int] = {}  # tracklet → row of the pool
+        self._of: dict[GlobalId, list[Exemplar]] = {}  # the highest first
 
     def __len__(self) -> int:
-        return len(self._by_row)
+        return len(self._slots)
+
+    def __contains__(self, global_id: GlobalId) -> bool:
+        return global_id in self._of
+
+    def identities(self) -> list[GlobalId]:
+        return list(self._of)
+
+    def of(self, global_id: GlobalId) -> list[Exemplar]:
+        """The highest first."""
+        return self._of[global_id]
+
+    def add(self, global_id: GlobalId, exemplar: Exemplar, vector: F16) -> None:
+        """Keep one more, if it is high enough."""
+        own = self._of.get(global_id, [])
+        kept = chosen([*own, exemplar], self._per_camera, self._limit)
+        self._keep(global_id, own, kept)
+        if exemplar in kept:
+            self._store(exemplar, vector)
+
+    def join(self, into: GlobalId, other: GlobalId) -> None:
+        """All exemplars of `other` become those of `into`, as far as they are high enough."""
+        moved = self._of.pop(other)
+        own = self._of.get(into, [])
+        self._keep(into, [*own, *moved], chosen([*own, *moved], self._per_camera, self._limit))
+
+    def forget(self, global_id: GlobalId) -> None:
+        self._keep(global_id, self._of.pop(global_id), [])
+        del self._of[global_id]
+
+    def vectors(self, exemplars: Sequence[Exemplar]) -> F32:
+        """(N, D) as they came."""
+        slots = [self._slots[exemplar.tracklet_id] for exemplar in exemplars]
+        found: F32 = self._pool[slots].astype(np.float32)
+        return found
+
+    def _keep(self, global_id: GlobalId, before: Sequence[Exemplar], after: list[Exemplar]) -> None:
+        stay = {exemplar.tracklet_id for exemplar in after}
+        for exemplar in before:
+            if exemplar.tracklet_id not in stay and exemplar.tracklet_id in self._slots:
+                self._free.append(self._slots.pop(exemplar.tracklet_id))
+        self._of[global_id] = after
+
+    def _store(self, exemplar: Exemplar, vector: F16) -> None:
+        if not self._free:
+            size = len(self._pool)
+            self._pool = np.concatenate([self._pool, np.zeros_like(self._pool)])
+            self._free = list(range(2 * size - 1, size - 1, -1))
+        slot = self._free.pop()
+        self._slots[exemplar.tracklet_id] = slot
+        self._pool[slot] = vector
+
+
+def counts_by_place(places: I64, size: int) -> I64:
+    """(size,) how many exemplars each camera has."""
+    return np.bincount(places, minlength=size).astype(np.int64)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.contracts import F32, CameraId, GlobalId, TrackletEmbedding, unpack_vector
+from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, unpack_vector
 from pipeline.interfaces import Decision, Gallery, GalleryRows
 from pipeline.matching.assignment import (
     Arrival,
-    AssignmentConfig,
     Candidates,
     Standing,
     arrivals_of,
     assign,
     rounded,
 )
-from pipeline.matching.exemplars import Exemplar, ExemplarBook
+from pipeline.matching.calibration import Calibration, LookCurve, StrangerPrior
+from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
+from pipeline.matching.identities import IdentityBook
 from pipeline.matching.tracks import TrackBook
 
 
@@ -26,10 +28,15 @@ from pipeline.matching.tracks import TrackBook
 class MemoryConfig:
     """How much is remembered, and how much of it is looked at."""
 
-    exemplars: int = 12  # gallery rows per identity
+    false_match_budget: float = 0.05  # the share of joins that may be wrong
+    identities: int = 100_000  # live ones; the least recently seen are forgotten, and stay in the database
+    exemplars: int = 12  # per identity
+    exemplars_per_camera: int = 4
     tracks_per_camera: int = 4096
-    top_k: int = 32  # gallery rows whose identities an arrival is compared with
-    assignment: AssignmentConfig = field(default_factory=AssignmentConfig)
+    top_k: int = 32  # identities that look most alike, with which an arrival is compared
+    recent: int = 64  # identities seen last, with which every arrival is compared
+    strangers: StrangerPrior = field(default_factory=StrangerPrior)
+    curve: LookCurve = field(default_factory=LookCurve)
 
 
 class People:
@@ -39,29 +46,36 @@ class People:
     restart; so a restarted matcher goes on as if nothing had happened.
     """
 
-    def __init__(self, gallery: Gallery, config: MemoryConfig) -> None:
+    def __init__(self, gallery: Gallery, dimension: int, config: MemoryConfig) -> None:
+        """`gallery` must be empty; its rows are global identities and the means of their exemplars."""
+        self.config = config
+        self.calibration = Calibration.first(
+            dimension, config.strangers, least_probability(config.false_match_budget), config.curve
+        )
         self._gallery = gallery
-        self._config = config
-        self._exemplars = ExemplarBook(config.exemplars)
-        self._tracks = TrackBook(config.tracks_per_camera)
-        self._next_row = 0
+        self.exemplars = ExemplarBook(dimension, config.exemplars_per_camera, config.exemplars)
+        self.identities = IdentityBook(dimension)
+        self.tracks = TrackBook(config.tracks_per_camera)
+        self.doubts: dict[GlobalId, dict[GlobalId, float]] = {}
 
     def __len__(self) -> int:
-        """Gallery rows held."""
-        return len(self._exemplars)
+        """Identities that are remembered."""
+        return len(self.identities)
 
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order. Changes nothing: `remember` does."""
         arrivals = arrivals_of(batch)
         standings = [
             Standing(
-                bound_to=self._tracks.identity(arrival.track),
-                present=self._tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
+                bound_to=self.tracks.identity(arrival.track),
+                present=self.tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
             )
             for arrival in arrivals
         ]
         candidates = self._candidates(arrivals, standings)
-        verdicts = assign(arrivals, standings, candidates, first_new_id, self._config.assignment)
+        budget = self.config.false_match_budget
+        verdicts = assign(arrivals, standings, candidates, first_new_id, self.calibration, budget)
+        self.pending = {v.global_id: v.doubts for v in verdicts if v.is_new}
         decisions = [
             Decision(
                 embedding=piece,
@@ -75,44 +89,93 @@ class People:
         ]
         return sorted(decisions, key=lambda made: (made.embedding.started_at, made.embedding.tracklet_id))
 
-    def remember(self, rows: GalleryRows) -> None:
+    def remember(self, rows: GalleryRows, strangers=None) -> None:
         """Take committed rows in, in the order of the database."""
-        added: dict[int, int] = {}  # gallery row → place in `rows`
-        removed: list[int] = []
         vectors = _unit(rows.vectors)
         halves = vectors.astype(np.float16)
-        for place, camera_id in enumerate(rows.camera_ids):
+        for place, (name, camera_id) in enumerate(zip(rows.tracklet_ids, rows.camera_ids, strict=True)):
             track = (str(camera_id), rows.boot_ids[place], int(rows.track_ids[place]))
             global_id = GlobalId(int(rows.global_ids[place]))
-            started_at = float(rows.started_at[place])
-            self._tracks.record(track, started_at, float(rows.ended_at[place]), global_id)
-            added[self._next_row] = place
-            lost = self._exemplars.add(Exemplar(self._next_row, global_id, track, started_at, halves[place]))
-            self._next_row += 1
-            if lost is not None and added.pop(lost, None) is None:
-                removed.append(lost)
-        if removed:
-            self._gallery.remove(np.array(removed, np.int64))
-        if added:
-            self._gallery.add(np.array(list(added), np.int64), vectors[list(added.values())])
+            started_at, ended_at = float(rows.started_at[place]), float(rows.ended_at[place])
+            self.tracks.record(track, started_at, ended_at, global_id, float(strangers[place]) if strangers is not None else 0.0)
+            self.identities.see(global_id, track[0], started_at, ended_at)
+            exemplar = Exemplar(draw(name, started_at), name, track, started_at)
+            self.exemplars.add(global_id, exemplar, halves[place])
+        self.doubts.update(self.pending)
+        self.refresh(np.unique(rows.global_ids).tolist())
+        self._forget_oldest()
+
+    def refresh(self, global_ids: Iterable[GlobalId]) -> None:
+        """The looks of identities whose exemplars have changed."""
+        changed = list(global_ids)
+        for global_id in changed:
+            exemplars = self.exemplars.of(global_id)
+            places = self.places_of(exemplars)
+            looks = self.calibration.looks(self.exemplars.vectors(exemplars), places)
+            counts = np.bincount(places, minlength=len(self.calibration.cameras) + 1)
+            self.identities.describe(global_id, looks.mean(axis=0), counts)
+        if changed:
+            numbers = np.array(changed, np.int64)
+            self._gallery.add(numbers, self.identities.looks(numbers))
+
+    def places_of(self, exemplars: Sequence[Exemplar]) -> I64:
+        return np.array([self.calibration.place(exemplar.track[0]) for exemplar in exemplars], np.int64)
+
+    def nearest(self, looks: F32) -> I64:
+        """Identities that some of `looks` (N, D) resemble most, and those seen last; ascending."""
+        found = self.identities.newest(self.config.recent)
+        if len(looks) and len(self):
+            rows, _ = self._gallery.nearest(looks, self.config.top_k)
+            found = np.concatenate([found, rows.ravel()])
+        numbers = np.unique(found)
+        return numbers[numbers > 0]
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """See everybody with other eyes."""
+        self.calibration = calibration
+        self.identities.widen(len(calibration.cameras) + 1)
+        self.refresh(self.exemplars.identities())
+
+    def merge(self, into: GlobalId, other: GlobalId) -> None:
+        """Two identities were one person."""
+        seen_at, camera_id = self.identities.last_seen(other)
+        self.identities.see(into, camera_id, self.identities.first_seen_at(other), seen_at)
+        self.identities.forget(other)
+        self._gallery.remove(np.array([other], np.int64))
+        self.exemplars.join(into, other)
+        self.tracks.join(into, other)
+        mine = self.doubts.pop(other, {})
+        self.doubts.setdefault(into, {}).update({k: v for k, v in mine.items() if k != into})
+        for d in self.doubts.values():
+            if other in d:
+                d[into] = max(d.pop(other), d.get(into, 0.0))
+        self.doubts[into].pop(into, None)
+        self.refresh([into])
+
+    def _forget_oldest(self) -> None:
+        oldest = self.identities.beyond(self.config.identities)
+        if len(oldest):
+            self._gallery.remove(oldest)
+            for global_id in oldest.tolist():
+                self.exemplars.forget(GlobalId(global_id))
+                self.identities.forget(GlobalId(global_id))
 
     def _candidates(self, arrivals: Sequence[Arrival], standings: Sequence[Standing]) -> Candidates:
-        """Whoever is among the nearest of any arrival, and whoever an arrival is bound to."""
-        found = {standing.bound_to for standing in standings if standing.bound_to is not None}
-        open_arrivals = [a.vector for a, standing in zip(arrivals, standings, strict=True) if standing.bound_to is None]
-        if open_arrivals and len(self):
-            rows, _ = self._gallery.nearest(np.stack(open_arrivals), self._config.top_k)
-            found |= {self._exemplars.identity(row) for row in np.unique(rows).tolist() if row >= 0}
-        global_ids = sorted(found)
-        if not global_ids:
-            return Candidates([], [], np.zeros(0, np.int64), np.zeros((len(arrivals), 0)))
-        means = np.stack([self._exemplars.mean(global_id) for global_id in global_ids])
-        return Candidates(
-            global_ids=global_ids,
-            camera_ids=[self._exemplars.of(global_id)[-1].track[0] for global_id in global_ids],
-            exemplars=np.array([len(self._exemplars.of(global_id)) for global_id in global_ids], np.int64),
-            similarities=rounded(np.stack([arrival.vector for arrival in arrivals]) @ means.T),
-        )
+        """Whoever is among the nearest of any arrival or was seen last, and whoever an arrival is bound to."""
+        places = np.array([self.calibration.place(arrival.camera_id) for arrival in arrivals], np.int64)
+        looks = self.calibration.looks(np.stack([arrival.vector for arrival in arrivals]), places)
+        is_open = [standing.bound_to is None for standing in standings]
+        bound = [standing.bound_to for standing in standings if standing.bound_to in self.identities]
+        numbers = np.unique(np.concatenate([self.nearest(looks[is_open]), np.array(bound, np.int64)]))
+        found = self.identities.candidates(numbers, rounded(looks @ self.identities.looks(numbers).T), self.calibration)
+        doubts = {number: self.doubts[number] for number in numbers.tolist() if number in self.doubts}
+        return dataclasses.replace(found, doubts=doubts)
+
+
+def least_probability(budget: float) -> float:
+    """Of a join, before a site has shown how sure its joins are: those that are made are then wrong by half as much
+    on average, if they are spread evenly."""
+    return 1.0 - min(2.0 * budget, 0.5)
 
 
 def rows_of(decisions: Sequence[Decision]) -> GalleryRows:

@@ -1,0 +1,114 @@
+"""The people who are known, as columns: what each looks like, and where and when each was seen last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.contracts import F32, F64, I64, GlobalId
+from pipeline.matching.assignment import Candidates
+from pipeline.matching.calibration import Calibration
+
+
+class IdentityBook:
+    """Identities by number. Cameras are numbered as they were first seen, those of the calibration before others."""
+
+    def __init__(self, dimension: int) -> None:
+        self._columns: dict[int, int] = {}
+        self._free: list[int] = []
+        self._looks: F32 = np.zeros((0, dimension), np.float32)
+        self._seen_at: F64 = np.zeros(0)
+        self._started_at: F64 = np.zeros(0)
+        self._exemplars: I64 = np.zeros((0, 1), np.int64)
+        self._camera_ids: list[str] = []  # of the last sighting
+        self._global_ids: I64 = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __contains__(self, global_id: GlobalId | None) -> bool:
+        return global_id in self._columns
+
+    def see(self, global_id: GlobalId, camera_id: str, started_at: float, ended_at: float) -> None:
+        """One more sighting of an identity, which may be new."""
+        column = self._columns.get(global_id)
+        if column is None:
+            column = self._open(global_id)
+        self._started_at[column] = min(self._started_at[column], started_at)
+        if (ended_at, camera_id) >= (self._seen_at[column], self._camera_ids[column]):
+            self._seen_at[column], self._camera_ids[column] = ended_at, camera_id
+
+    def describe(self, global_id: GlobalId, look: F32, exemplars: I64) -> None:
+        """The mean look (D,) over so many exemplars of each camera of the calibration (A + 1,)."""
+        column = self._columns[global_id]
+        self._looks[column] = look
+        self._exemplars[column] = exemplars
+
+    def widen(self, cameras: int) -> None:
+        """Another calibration counts exemplars of so many cameras."""
+        self._exemplars = np.zeros((len(self._looks), cameras), np.int64)
+
+    def forget(self, global_id: GlobalId) -> None:
+        column = self._columns.pop(global_id)
+        self._seen_at[column] = -np.inf
+        self._global_ids[column] = 0
+        self._free.append(column)
+
+    def looks(self, global_ids: I64) -> F32:
+        """(N, D) mean looks, shorter than unit length the less the exemplars are alike."""
+        return self._looks[self._at(global_ids)]
+
+    def last_seen(self, global_id: GlobalId) -> tuple[float, str]:
+        """When and where."""
+        column = self._columns[global_id]
+        return float(self._seen_at[column]), self._camera_ids[column]
+
+    def first_seen_at(self, global_id: GlobalId) -> float:
+        return float(self._started_at[self._columns[global_id]])
+
+    def newest(self, count: int) -> I64:
+        """Up to `count` identities, those seen last."""
+        if len(self) <= count:
+            return np.array(list(self._columns), np.int64)
+        columns = np.argpartition(-self._seen_at, count - 1)[:count]
+        return self._global_ids[columns]
+
+    def beyond(self, limit: int) -> I64:
+        """The identities seen the longest ago, so many as there are beyond `limit`."""
+        over = len(self) - limit
+        if over <= 0:
+            return np.zeros(0, np.int64)
+        numbers = np.array(list(self._columns), np.int64)
+        order = np.lexsort((numbers, self._seen_at[self._at(numbers)]))
+        return numbers[order[:over]]
+
+    def candidates(self, global_ids: I64, similarities: F64, calibration: Calibration) -> Candidates:
+        """Identities as columns of a decision."""
+        columns = self._at(global_ids)
+        places = [calibration.place(self._camera_ids[column]) for column in columns.tolist()]
+        return Candidates(
+            global_ids=global_ids,
+            places=np.array(places, np.int64),
+            seen_at=self._seen_at[columns],
+            exemplars=self._exemplars[columns],
+            similarities=similarities,
+        )
+
+    def _at(self, global_ids: I64) -> I64:
+        return np.array([self._columns[number] for number in global_ids.tolist()], np.int64)
+
+    def _open(self, global_id: GlobalId) -> int:
+        if not self._free:
+            size, extra = len(self._looks), max(1024, len(self._looks))
+            self._free = list(range(size + extra - 1, size - 1, -1))
+            self._looks = np.concatenate([self._looks, np.zeros((extra, self._looks.shape[1]), np.float32)])
+            self._seen_at = np.concatenate([self._seen_at, np.full(extra, -np.inf)])
+            self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
+            more = np.zeros((extra, self._exemplars.shape[1]), np.int64)
+            self._exemplars = np.concatenate([self._exemplars, more])
+            self._global_ids = np.concatenate([self._global_ids, np.zeros(extra, np.int64)])
+            self._camera_ids.extend([""] * extra)
+        column = self._free.pop()
+        self._columns[global_id] = column
+        self._global_ids[column] = global_id
+        self._seen_at[column], self._started_at[column], self._camera_ids[column] = -np.inf, np.inf, ""
+        return column
