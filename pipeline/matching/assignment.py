@@ -199,18 +199,19 @@ def evidence(
     calibration: Calibration,
     candidates: Candidates,
     similarities: F64,
-    exemplars: F64 | float,
     place: int,
     gaps_s: F64,
+    others: float = 1.0,
 ) -> Evidence:
     """What speaks for each of `candidates` (C,) to have come to the camera at `place`.
 
-    `exemplars` is over how many pairs of tracklets each similarity is a mean, counted along the better known side.
+    Each similarity is a mean over the pairs of the candidate's exemplars and of so many `others`.
     """
+    exemplars = np.maximum(candidates.exemplars.sum(axis=1), 1).astype(np.float64)
     held = candidates.exemplars / np.maximum(candidates.exemplars.sum(axis=1, keepdims=True), 1)
     mean = held @ calibration.strangers_mean[:, place]
     deviation = held @ calibration.strangers_deviation[:, place]
-    looks = calibration.curve.log_odds((similarities - mean) / deviation, exemplars)
+    looks = calibration.curve.log_odds((similarities - mean) / deviation, exemplars, others)
     transits = calibration.transit.evidence(candidates.places, place, gaps_s)
     return Evidence(
         similarities=similarities,
@@ -296,7 +297,7 @@ class Board:
         counts = np.maximum(so_far.exemplars.sum(axis=1), 1)
         similarities = rounded(self._sums[index, :known] / counts)
         gaps_s = self._arrivals[index].started_at - so_far.seen_at
-        return evidence(self.calibration, so_far, similarities, counts, int(self.places[index]), gaps_s)
+        return evidence(self.calibration, so_far, similarities, int(self.places[index]), gaps_s)
 
 
 def _by_time(piece: TrackletEmbedding) -> tuple[float, TrackletId]:

@@ -26,18 +26,21 @@ _SAMPLE = 2048  # exemplars that are compared with one another
 class LookCurve:
     """What a similarity tells, counted in standard deviations from the mean similarity of strangers.
 
-    The log-odds of one person are `slope * (score - midpoint)` for a single exemplar. The mean over `n` exemplars
-    tells more: chance likenesses average out, but what two people share does not; so the slope grows by
-    `1 / (kept + (1 - kept) / n)`. On Market-1501 the slope of four exemplars is 1.2 to 1.35 times that of one.
+    The log-odds of one person are `slope * (score - midpoint)` for two tracklets. The mean over the pairs of `n` and `m`
+    tracklets tells more: chance likenesses average out, but what two people share does not. So the slope grows by
+    `growth(n) * growth(m)`, and the midpoint with it. On Market-1501 the slope of four exemplars is 1.3 times that of
+    one, and of four against four 1.6 to 2 times.
     """
 
     slope: float = 2.1
     midpoint: float = 1.95
     kept: float = 0.7
+    shift: float = 0.4  # of the midpoint, with the logarithm of the growth
 
-    def log_odds(self, score: F64, exemplars: F64 | float) -> F64:
-        """Of each score, a mean over so many exemplars."""
-        found: F64 = self.slope / (self.kept + (1.0 - self.kept) / exemplars) * (score - self.midpoint)
+    def log_odds(self, score: F64, exemplars: F64, others: F64 | float = 1.0) -> F64:
+        """Of each score, a mean over the pairs of so many exemplars and others."""
+        growth = 1.0 / ((self.kept + (1.0 - self.kept) / exemplars) * (self.kept + (1.0 - self.kept) / others))
+        found: F64 = self.slope * growth * (score - self.midpoint * (1.0 + self.shift * np.log(growth)))
         return found
 
 

@@ -49,11 +49,9 @@ def _best(people: People, global_id: GlobalId) -> Merge | None:
     similarities = rounded(people.identities.looks(numbers) @ look[0])
     candidates = people.identities.candidates(numbers, similarities[None], calibration)
     mine = people.tracks.spans(global_id)
-    own_count = len(people.exemplars.of(global_id))
-    held = candidates.exemplars.sum(axis=1)
-    counts = np.maximum(held, own_count)
-    place, first = calibration.place(mine[0][0]), min(float(spans.started_at.min()) for _, spans in mine)
-    rough = evidence(calibration, candidates, similarities, counts, place, np.zeros(len(numbers)))
+    own_count = float(len(people.exemplars.of(global_id)))
+    place = calibration.place(mine[0][0])
+    rough = evidence(calibration, candidates, similarities, place, np.zeros(len(numbers)), own_count)
     odds = np.full(len(numbers), -np.inf)
     needed = np.log(calibration.least_probability / (1 - calibration.least_probability)) - 6.0
     gaps = np.zeros(len(numbers))
@@ -64,11 +62,28 @@ def _best(people: People, global_id: GlobalId) -> Merge | None:
             continue
         transit, gaps[column] = _transit(people, mine, theirs)
         odds[column] = rough.looks[column] + transit
-    shares, _ = probabilities(odds)
-    best = int(shares.argmax())
+    best = int(odds.argmax())
+    if not np.isfinite(odds[best]):
+        return None
+    rivals = _rivals(people, candidates, numbers, best, odds)
+    shares, _ = probabilities(np.where(rivals, odds, -np.inf))
     other = GlobalId(int(numbers[best]))
     into, other = min(global_id, other), max(global_id, other)
     return Merge(into, other, float(shares[best]), f"{similarities[best]:.2f} alike, {gaps[best]:.0f} s apart")
+
+
+def _rivals(people: People, candidates, numbers, best: int, odds):
+    """Who cannot be the same person as the best candidate, by looks or because they met; and that one itself."""
+    looks = people.identities.looks(numbers)
+    similar = rounded(looks @ looks[best])
+    place = int(candidates.places[best])
+    with_best = evidence(people.calibration, candidates, similar, place, np.zeros(len(numbers)), float(candidates.exemplars[best].sum()))
+    rivals = np.zeros(len(numbers), bool)
+    theirs = people.tracks.spans(GlobalId(int(numbers[best])))
+    for column in np.flatnonzero(odds > odds[best] - 6).tolist():
+        rivals[column] = with_best.looks[column] < 0 or _meet(theirs, people.tracks.spans(GlobalId(int(numbers[column]))))
+    rivals[best] = True
+    return rivals
 
 
 def _meet(mine, theirs) -> bool:
