@@ -31,7 +31,7 @@ SHOWN = 5  # candidates that are kept with a decision
 _FORBIDDEN = -1e6  # outweighs any sum of log-odds
 _TIE = 1e-9  # below any difference that counts: equals go to the smaller number
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
-_LOOK_LIMIT, _TIME_LIMIT = 12.0, 6.0
+LOOK_LIMIT, TIME_LIMIT = 12.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,8 @@ def evidence(
     transits = calibration.transit.evidence(candidates.places, place, gaps_s)
     return Evidence(
         similarities=similarities,
-        looks=looks.clip(-_LOOK_LIMIT, _LOOK_LIMIT),
-        transits=transits.clip(-_TIME_LIMIT, _TIME_LIMIT),
+        looks=looks.clip(-LOOK_LIMIT, LOOK_LIMIT),
+        transits=transits.clip(-TIME_LIMIT, TIME_LIMIT),
         gaps_s=gaps_s,
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.contracts import I64
 from pipeline.matching.calibration import Calibration, learnt
 from pipeline.matching.people import People
 from pipeline.matching.transit import count_transits, with_map
@@ -22,19 +21,17 @@ def is_due(tracklets: int, learnt_at: int) -> bool:
 
 def learn(people: People, walks_s: Mapping[tuple[str, str], float] | None = None) -> Calibration:
     """The next calibration, from everything that is remembered."""
-    cameras = list(people.calibration.cameras)
-    tracks = list(people.tracks.cameras())
-    cameras += [camera_id for camera_id, _ in tracks if camera_id not in cameras]
+    spans = people.tracks.everything()
+    known = people.calibration.cameras
+    cameras = [*known, *(camera_id for camera_id in people.tracks.camera_ids if camera_id not in known)]
     places = {name: place for place, name in enumerate(cameras)}
+    at = np.array([places[name] for name in people.tracks.camera_ids], np.int64)[spans.cameras]
+    transit = count_transits(at, spans.global_ids, spans.started_at, spans.ended_at, spans.strangers, len(cameras))
     exemplars = [
-        (global_id, exemplar) for global_id in people.exemplars.identities() for exemplar in people.exemplars.of(global_id)
+        (global_id, exemplar)
+        for global_id in people.exemplars.identities()
+        for exemplar in people.exemplars.of(global_id)
     ]
-    at = np.concatenate([np.full(len(spans), places[name]) for name, spans in tracks]).astype(np.int64)
-    who = np.concatenate([spans.global_ids for _, spans in tracks])
-    started_at = np.concatenate([spans.started_at for _, spans in tracks])
-    ended_at = np.concatenate([spans.ended_at for _, spans in tracks])
-    strangers = np.concatenate([spans.strangers for _, spans in tracks])
-    transit = count_transits(at, who, started_at, ended_at, strangers, len(cameras))
     return learnt(
         people.calibration,
         cameras,

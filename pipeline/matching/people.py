@@ -143,7 +143,8 @@ class People:
         self.identities.forget(other)
         self._gallery.remove(np.array([other], np.int64))
         self.exemplars.join(into, other)
-        self.tracks.join(into, other)
+        for track in self.tracks.tracks(other):
+            self.tracks.give(track, into)
         mine = self.doubts.pop(other, {})
         self.doubts.setdefault(into, {}).update({k: v for k, v in mine.items() if k != into})
         for d in self.doubts.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +12,23 @@ from pipeline.matching.assignment import TrackKey
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Tracks as columns: when, and who."""
+    """Tracks as columns (N,): before which camera (its number in the book), from when to when, and of whom."""
 
+    cameras: I64
     started_at: F64
     ended_at: F64
     global_ids: I64
-    strangers: F64  # how probably the person had not been seen before
+    strangers: F64  # how probably the person had not been seen before the track
 
     def __len__(self) -> int:
-        return len(self.global_ids)
+        return len(self.cameras)
 
-    def of(self, global_id: GlobalId) -> Spans:
-        """Those of one identity."""
-        own = self.global_ids == global_id
-        return Spans(self.started_at[own], self.ended_at[own], self.global_ids[own], self.strangers[own])
+    def meets(self, other: Spans) -> bool:
+        """Whether one of these tracks was at one moment in one camera with one of the others."""
+        found = self.cameras[:, None] == other.cameras
+        found &= self.started_at[:, None] <= other.ended_at
+        found &= self.ended_at[:, None] >= other.started_at
+        return bool(found.any())
 
 
 class TrackBook:
@@ -39,6 +41,12 @@ class TrackBook:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._cameras: dict[str, _CameraTracks] = {}
+        self._of: dict[GlobalId, dict[TrackKey, None]] = {}
+
+    @property
+    def camera_ids(self) -> list[str]:
+        """In the order of their numbers."""
+        return list(self._cameras)
 
     def record(
         self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, stranger: float
@@ -50,6 +58,10 @@ class TrackBook:
         camera = self._cameras.get(track[0])
         if camera is None:
             camera = self._cameras[track[0]] = _CameraTracks(self._capacity)
+        if camera.identity(track) is None:
+            if (lost := camera.make_room()) is not None:
+                self._drop(*lost)
+            self._of.setdefault(global_id, {})[track] = None
         camera.record(track, started_at, ended_at, global_id, stranger)
 
     def identity(self, track: TrackKey) -> GlobalId | None:
@@ -62,32 +74,41 @@ class TrackBook:
         camera = self._cameras.get(camera_id)
         return camera.present(started_at, ended_at, but) if camera else frozenset()
 
-    def cameras(self) -> Iterator[tuple[str, Spans]]:
-        """The remembered tracks of each camera."""
-        for camera_id, camera in self._cameras.items():
-            yield camera_id, camera.spans()
+    def tracks(self, global_id: GlobalId) -> list[TrackKey]:
+        """The remembered tracks of an identity."""
+        return list(self._of.get(global_id, ()))
 
-    def spans(self, global_id: GlobalId) -> list[tuple[str, Spans]]:
-        """The remembered tracks of one identity, by camera."""
-        found = [(camera_id, camera.spans().of(global_id)) for camera_id, camera in self._cameras.items()]
-        return [(camera_id, spans) for camera_id, spans in found if len(spans)]
+    def spans(self, global_id: GlobalId) -> Spans:
+        """The same as columns."""
+        numbers = {camera_id: number for number, camera_id in enumerate(self._cameras)}
+        tracks = self.tracks(global_id)
+        rows = [(numbers[track[0]], *self._cameras[track[0]].times(track)) for track in tracks]
+        columns = np.array(rows, np.float64).reshape(-1, 4).T
+        whose = np.full(len(tracks), global_id, np.int64)
+        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, columns[3])
 
-    def same_person(self, track: TrackKey) -> list[TrackKey]:
-        """Other tracks of the same camera and identity that overlap with a track: two of them cannot be one person."""
-        camera = self._cameras.get(track[0])
-        return camera.same_person(track) if camera else []
-
-    def join(self, into: GlobalId, other: GlobalId) -> None:
-        """All tracks of `other` become tracks of `into`."""
-        for camera in self._cameras.values():
-            camera.join(into, other)
+    def everything(self) -> Spans:
+        """All remembered tracks."""
+        parts = [camera.columns() for camera in self._cameras.values()]
+        cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+        if not parts:
+            return Spans(cameras, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+        started_at, ended_at, global_ids, strangers = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), strangers)
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         """A track becomes one of another identity."""
-        camera = self._cameras.get(track[0])
-        if camera is not None:
-            camera.give(track, global_id)
+        before = self.identity(track)
+        if before is not None:
+            self._drop(track, before)
+            self._of.setdefault(global_id, {})[track] = None
+            self._cameras[track[0]].give(track, global_id)
 
+    def _drop(self, track: TrackKey, global_id: GlobalId) -> None:
+        own = self._of[global_id]
+        del own[track]
+        if not own:
+            del self._of[global_id]
 
 
 class _CameraTracks:
@@ -95,21 +116,30 @@ class _CameraTracks:
 
     def __init__(self, capacity: int) -> None:
         self._slots: dict[TrackKey, int] = {}  # least recently extended first
+        self._free = list(range(capacity - 1, -1, -1))
         self._started_at = np.full(capacity, np.inf)
         self._ended_at = np.full(capacity, -np.inf)
         self._global_ids = np.zeros(capacity, np.int64)
         self._strangers = np.zeros(capacity)
+
+    def make_room(self) -> tuple[TrackKey, GlobalId] | None:
+        """Give up the least recently extended track if there is no room for another; returns it and its identity."""
+        if self._free:
+            return None
+        track = next(iter(self._slots))
+        slot = self._slots.pop(track)
+        self._free.append(slot)
+        self._started_at[slot], self._ended_at[slot] = np.inf, -np.inf
+        return track, GlobalId(int(self._global_ids[slot]))
 
     def record(
         self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, stranger: float
     ) -> None:
         slot = self._slots.pop(track, None)
         if slot is None:
-            is_full = len(self._slots) == len(self._global_ids)
-            slot = self._slots.pop(next(iter(self._slots))) if is_full else len(self._slots)
+            slot = self._free.pop()
             self._started_at[slot], self._ended_at[slot] = started_at, ended_at
-            self._global_ids[slot] = global_id
-            self._strangers[slot] = stranger
+            self._global_ids[slot], self._strangers[slot] = global_id, stranger
         self._slots[track] = slot
         self._started_at[slot] = min(self._started_at[slot], started_at)
         self._ended_at[slot] = max(self._ended_at[slot], ended_at)
@@ -118,28 +148,17 @@ class _CameraTracks:
         slot = self._slots.get(track)
         return None if slot is None else GlobalId(int(self._global_ids[slot]))
 
-    def spans(self) -> Spans:
+    def times(self, track: TrackKey) -> tuple[float, float, float]:
+        """Start, end, and how probably the person was a stranger."""
+        slot = self._slots[track]
+        return float(self._started_at[slot]), float(self._ended_at[slot]), float(self._strangers[slot])
+
+    def columns(self) -> tuple[F64, F64, I64, F64]:
         used = np.fromiter(self._slots.values(), np.int64, len(self._slots))
-        return Spans(self._started_at[used], self._ended_at[used], self._global_ids[used], self._strangers[used])
-
-    def same_person(self, track: TrackKey) -> list[TrackKey]:
-        own = self._slots.get(track)
-        if own is None:
-            return []
-        overlaps = (self._started_at <= self._ended_at[own]) & (self._ended_at >= self._started_at[own])
-        overlaps &= self._global_ids == self._global_ids[own]
-        overlaps[own] = False
-        if not overlaps.any():
-            return []
-        return [other for other, slot in self._slots.items() if overlaps[slot]]
-
-    def join(self, into: GlobalId, other: GlobalId) -> None:
-        self._global_ids[self._global_ids == other] = into
+        return self._started_at[used], self._ended_at[used], self._global_ids[used], self._strangers[used]
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
-        slot = self._slots.get(track)
-        if slot is not None:
-            self._global_ids[slot] = global_id
+        self._global_ids[self._slots[track]] = global_id
 
     def present(self, started_at: float, ended_at: float, but: TrackKey) -> frozenset[GlobalId]:
         overlaps = (self._started_at <= ended_at) & (self._ended_at >= started_at)
