@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +15,8 @@ from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.faiss_gallery import open_gallery
+from pipeline.adapters.lease import Lease
+from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
@@ -44,10 +48,12 @@ def run(settings: Settings) -> None:
             batch_tracklets=settings.matching.batch_tracklets, memory=MemoryConfig(top_k=settings.matching.top_k)
         )
         models = MatcherModels(site, open_model_board(settings), clock, settings.matching)
-        bus, store = open_bus(settings, bus_config(config)), open_store(settings)
+        bus, lease = open_bus(settings, bus_config(config)), open_lease(settings)
+        store = open_store(settings, lease.check)
         gallery = functools.partial(open_gallery, settings.matching.gallery)
         announce_ready()
-        serve(bus, store, gallery, clock, config, stop, models)
+        with lease:
+            serve(bus, store, gallery, clock, config, stop, models, lease)
 
 
 class MatcherModels:
@@ -131,6 +137,12 @@ def assignment(chosen: MatchingSettings, manifest: Manifest | None) -> Assignmen
     return AssignmentConfig(threshold=threshold, midpoint=-curve.intercept / curve.slope, slope=curve.slope)
 
 
+def open_lease(settings: Settings) -> Lease:
+    """The right to decide for this site's database, which only one process has at a time."""
+    holder = f"the matcher of site {settings.site} on {socket.gethostname()} (process {os.getpid()})"
+    return Lease(settings.database, holder, process_mark(os.getpid()))
+
+
 def serve(
     bus: Bus,
     store: Store,
@@ -139,13 +151,16 @@ def serve(
     config: MatcherConfig,
     stop: threading.Event,
     models: Models,
+    lease: Lease,
 ) -> None:
-    """Match until `stop` is set."""
+    """Match until `stop` is set, and only while `lease` is held; `store` must be fenced by it."""
     worker = MatcherWorker(bus, store, open_gallery, clock, config, models)
     due_s = clock.monotonic()
 
     def step() -> None:
         nonlocal due_s
+        if lease.hold():
+            worker.forget()
         worker.run_once()
         if clock.monotonic() >= due_s:
             due_s = clock.monotonic() + _HOUSEKEEPING_EVERY_S

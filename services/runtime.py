@@ -22,6 +22,7 @@ from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
     from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.database import Fence
     from pipeline.adapters.model_board import RedisModelBoard
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
@@ -139,13 +140,13 @@ def open_model_board(settings: Settings) -> RedisModelBoard:
     return RedisModelBoard(redis_address(settings), settings.site)
 
 
-def open_store(settings: Settings) -> SqlStore:
-    """The database, brought to the newest schema."""
+def open_store(settings: Settings, fence: Fence | None = None) -> SqlStore:
+    """The database, brought to the newest schema; with `fence` for one who writes only while it is its turn."""
     from pipeline.adapters.store import SqlStore, upgrade
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database)
-    return SqlStore(settings.database)
+    return SqlStore(settings.database, fence=fence)
 
 
 def open_blobs(settings: Settings) -> FsBlobs:

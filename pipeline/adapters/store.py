@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.counters import advance, counted, locked
-from pipeline.adapters.database import Database, in_parts
+from pipeline.adapters.database import Database, Fence, in_parts
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.contracts import (
@@ -53,11 +53,12 @@ class SqlStore(ModelStore):
     """The truth, on SQLite (`sqlite:///FILE`) or PostgreSQL (`postgresql://…`). May be used by several threads.
 
     Raises `ConfigurationError` when the schema is not this code's, `Unavailable` from every method while the database
-    does not answer or another process writes for longer than `busy_s`.
+    does not answer or another process writes for longer than `busy_s`. Each transaction that writes begins with
+    `fence`, as `Lease.check`.
     """
 
-    def __init__(self, url: str, busy_s: float = 10.0) -> None:
-        database = Database(url, busy_s)
+    def __init__(self, url: str, busy_s: float = 10.0, fence: Fence | None = None) -> None:
+        database = Database(url, busy_s, fence)
         database.check_schema()
         super().__init__(database)
 
@@ -172,7 +173,7 @@ class SqlStore(ModelStore):
 
 
 def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision], chosen: Sequence[Decision]) -> None:
-    """Two matchers may draw the same next number; the second to commit must not make two people one.
+    """Whoever opened a person since the batch was decided must not share the number with somebody of the batch.
 
     A tracklet that joined a person opened by the same batch counts too, even if the one that opened it is settled.
     """
@@ -182,8 +183,8 @@ def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision],
     taken = sorted(number for number in wanted if number <= last)
     if taken:
         raise Unavailable(
-            f"identity {taken[0]} was meant for a new person, but numbers up to {last} are already given out: another "
-            "matcher works on the same database; this batch must be decided again, and one of the two matchers stopped"
+            f"identity {taken[0]} was meant for a new person, but numbers up to {last} are given out by now; this "
+            "batch must be decided again"
         )
 
 

@@ -83,11 +83,11 @@ class MatcherWorker:
         try:
             self._match(self._in_hand)
         except SightlineError:
-            self._forget()  # the commit may have happened all the same
+            self.forget()  # the commit may have happened all the same
             raise
         except Exception:
             # A tracklet that trips over a bug must not stop the others for ever.
-            self._forget()
+            self.forget()
             self._stumbles += 1
             if self._stumbles < self._config.attempts:
                 raise
@@ -95,6 +95,11 @@ class MatcherWorker:
             self._match_one_by_one()
         self._in_hand, self._stumbles = [], 0
         return done
+
+    def forget(self) -> None:
+        """Read everything again from the database, as after a restart: somebody else may have written."""
+        self._people = None
+        self._serving.forget()
 
     def _match_one_by_one(self) -> None:
         for delivery in list(self._in_hand):
@@ -104,7 +109,7 @@ class MatcherWorker:
                 raise
             except Exception as error:
                 # Whatever this is, it is bound to this tracklet: the operator sees it among the dead letters.
-                self._forget()
+                self.forget()
                 self._set_aside(delivery, f"the matcher failed on it: {type(error).__name__}: {error}"[:400])
             self._let_go(delivery)
 
@@ -156,10 +161,6 @@ class MatcherWorker:
                 log.exception("%s stays without an identity until the matcher is started again", seen.tracklet_id)
                 self._people = None
                 self._hopeless.add(seen.tracklet_id)
-
-    def _forget(self) -> None:
-        self._people = None
-        self._serving.forget()
 
     def _usable(self, deliveries: Sequence[Delivery]) -> list[TrackletEmbedding]:
         """The first message of each tracklet and model; what can never be matched is set aside."""

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.exact_gallery import ExactGallery
+from pipeline.adapters.lease import Lease
+from pipeline.adapters.process_mark import process_mark
 from pipeline.adapters.redis_bus import BusConfig, RedisBus
 from pipeline.adapters.store import SqlStore
 from pipeline.embedding.batching import BatchConfig
@@ -48,10 +50,10 @@ class Site:
 def match(site: Site, kill_before_call: int | None) -> None:
     """Match until killed; by itself, just before the given outward call (counting bus and database together)."""
     deadly = _Deadly(kill_before_call)
-    bus, store = deadly.over(site.bus(matcher.bus_config(MATCHER))), deadly.over(SqlStore(site.database_url))
-    matcher.serve(
-        cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS
-    )
+    with Lease(site.database_url, f"process {os.getpid()}", process_mark(os.getpid())) as lease:
+        bus = cast(RedisBus, deadly.over(site.bus(matcher.bus_config(MATCHER))))
+        store = cast(SqlStore, deadly.over(SqlStore(site.database_url, fence=lease.check)))
+        matcher.serve(bus, store, ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS, lease)
 
 
 def embed(site: Site, kill_before_call: int | None) -> None:
