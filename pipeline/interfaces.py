@@ -28,6 +28,7 @@ from pipeline.contracts import (
     TrackletId,
     Tracks,
 )
+from pipeline.decisions import Applied, Correction, CorrectionRequest, Decision, Revision, WhoIsWho
 
 
 class Clock(Protocol):
@@ -216,17 +217,6 @@ class ModelBoard(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What the matcher decided about one tracklet."""
-
-    embedding: TrackletEmbedding
-    global_id: GlobalId
-    is_new: bool
-    confidence: float  # 0 to 1
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class GalleryRows:
     """A slab of assigned tracklets as columns, oldest first."""
 
@@ -294,10 +284,18 @@ class FailedEmbedding:
 class Store(Protocol):
     """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
 
-    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
-        """Write embeddings, assignments and events in one transaction. A tracklet that has an assignment keeps it.
+    def commit_decisions(
+        self,
+        decisions: Sequence[Decision],
+        decided_at: float,
+        revisions: Sequence[Revision] = (),
+        applied: Applied | None = None,
+    ) -> list[IdentityEvent]:
+        """Write embeddings, assignments, then revisions, and their events in one transaction, with what came of a
+        correction. A tracklet that has an assignment keeps it, unless a revision moves it.
 
-        Raises `Unavailable` when a number meant for a new person has been given out in the meantime: decide again."""
+        Raises `Unavailable` when a number meant for a new person has been given out in the meantime, or a revision does
+        not fit any more: decide again."""
 
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]: ...
 
@@ -316,6 +314,28 @@ class Store(Protocol):
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors in the order of decisions, whenever the vectors were made."""
+
+    def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
+        """Everything that `decided` tells of some identities, in the same order."""
+
+    def current_identity(self, global_id: GlobalId) -> GlobalId | None:
+        """Itself, or the identity that a merged one lives on as; None for an unknown one."""
+
+    def add_correction(self, request: CorrectionRequest, made_at: float) -> int:
+        """Keep a correction for the matcher to apply, and return its number. Raises `InvalidQuery` for what it names
+        and is unknown."""
+
+    def pending_corrections(self, limit: int) -> list[Correction]:
+        """Corrections that were not applied yet, in order."""
+
+    def corrections(self, only_open: bool = False) -> list[Correction]:
+        """All in order; or those that are law now."""
+
+    def who_is_who(self, global_ids: Sequence[GlobalId], tracklet_ids: Sequence[TrackletId]) -> WhoIsWho:
+        """Of these identities and those of these tracklets."""
+
+    def events(self, event_ids: Sequence[int]) -> list[IdentityEvent]:
+        """Some events, in order."""
 
     def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write vectors without deciding anything, and return those that were new."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.contracts import F32, CameraId, GlobalId, TrackletEmbedding, unpack_vector
-from pipeline.interfaces import Decision, Gallery, GalleryRows
+from pipeline.decisions import Decision
+from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import (
     Arrival,
     AssignmentConfig,
