@@ -1,0 +1,140 @@
+"""Identities: real people replayed, simulated sites, many days on end; the matcher beside an oracle and the naive way.
+
+In the short form about a minute. On demand, by environment variable:
+
+- SIGHTLINE_DATA: the folder with `reid/market1501-split.zip`; the replay is left out without it.
+- BENCH_MODEL: the bundle for the replay (default sightline-small); BENCH_OSNET: a 256x128 ReID network in ONNX as well,
+  calibrated on the training people, which it must not have been trained on.
+- BENCH_VECTORS: a folder in which embedded replays are kept from run to run.
+- BENCH_PEOPLE, BENCH_DAYS: of the long run (20000 and 30 take an hour; default 800 and 4).
+- BENCH_SEEDS: how many sites of each kind, whose figures are averaged (default 1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.matching.people import MemoryConfig
+from services.evaluation.identity_matcher import OfflineMatcher
+from services.evaluation.vector_looks import look_statistics
+from services.evaluation.vector_site import SimulatedPeople, VectorSite
+from services.matcher import assignment
+from services.settings import MatchingSettings
+from tests.bench.identity.calibration import assignment_for
+from tests.bench.identity.endurance import Day, endure
+from tests.bench.identity.market import OnnxEncoder, market_arrivals
+from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, people_of
+
+MODEL = os.environ.get("BENCH_MODEL", "sightline-small")
+OSNET = os.environ.get("BENCH_OSNET")
+VECTORS = os.environ.get("BENCH_VECTORS")
+PEOPLE, DAYS = int(os.environ.get("BENCH_PEOPLE", "800")), int(os.environ.get("BENCH_DAYS", "4"))
+SEEDS = int(os.environ.get("BENCH_SEEDS", "1"))
+COLUMNS = ("idf1", "idf1_second_half", "hota", "pair_precision", "pair_recall", "false_join_share", "opened_per_person")
+REVISIONS = ("tentative_share", "changed_share", "merges_per_1000", "splits_per_1000", "to_final_p50_s")
+
+Compared = Mapping[str, Mapping[str, Any]]
+
+
+def main(out: Path) -> None:
+    """Measure everything; write `out` and print tables."""
+    console = Console(width=170)
+    days = _endured()  # first, while no model fills the memory
+    data = Path(os.environ.get("SIGHTLINE_DATA", "missing")) / "reid" / "market1501-split.zip"
+    if not data.exists():
+        console.print("SIGHTLINE_DATA names no folder with reid/market1501-split.zip: the replay is left out")
+    replays = dict(_replays(data)) if data.exists() else {}
+    sites = {name: _site(site) for name, site in SCENES.items()}
+    results = {
+        "replays": replays,
+        "sites": sites,
+        "days": [asdict(day) for day in days],
+        "last_day_against_second": _against_second(days),
+    }
+    out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    console.print(_comparison("identities", {**replays, **sites}, COLUMNS))
+    console.print(_comparison("revisions", {**replays, **sites}, REVISIONS))
+    console.print(_days(days), results["last_day_against_second"])
+
+
+def _endured() -> list[Day]:
+    site = VectorSite(cameras=6, people=PEOPLE, days=DAYS, open_s=12 * 3600.0, returning_share=0.5)
+    matcher = OfflineMatcher(MemoryConfig(assignment=calibration_of(SHIPPED)))
+    return endure(SimulatedPeople(site, np.random.default_rng(1)), matcher)
+
+
+def _replays(data: Path) -> Iterable[tuple[str, Compared]]:
+    from reid_models.inference import load_encoder
+
+    kept = Path(VECTORS) if VECTORS else None
+    encoder = load_encoder(MODEL)
+    rules = assignment(MatchingSettings(), encoder.manifest)
+    yield f"Market-1501 replay, {MODEL}", compared(market_arrivals(data, encoder, kept), rules)
+    if OSNET:
+        osnet = OnnxEncoder(Path(OSNET))
+        judged = market_arrivals(data, osnet, kept)
+        people = {seen.true_id for seen in judged}
+        others = [
+            each for each in market_arrivals(data, osnet, kept, with_distractors=True) if each.true_id not in people
+        ]
+        yield f"Market-1501 replay, {Path(OSNET).stem}", compared(judged, assignment_for(others))
+
+
+def _site(site: VectorSite) -> dict[str, dict[str, Any]]:
+    """Means over the seeds, and how hard the vectors were."""
+    rules = calibration_of(site.looks)
+    runs = []
+    for seed in range(1, SEEDS + 1):
+        tracklets = people_of(site, seed)
+        runs.append(compared(tracklets, rules) | {"vectors": asdict(look_statistics(tracklets))})
+    return {
+        name: {figure: _mean([run[name][figure] for run in runs]) for figure in figures}
+        for name, figures in runs[0].items()
+    }
+
+
+def _mean(values: list[Any]) -> float | None:
+    return None if None in values else float(np.mean(values))
+
+
+def _against_second(days: list[Day]) -> dict[str, float] | None:
+    if len(days) < 3:
+        return None
+    second, last = days[1], days[-1]
+    return {
+        "decision_p99_ratio": last.decision_p99_ms / second.decision_p99_ms,
+        "idf1_difference": last.idf1 - second.idf1,
+        "memory_grown_mb": last.memory_mb - second.memory_mb,
+    }
+
+
+def _comparison(title: str, comparisons: Mapping[str, Compared], figures: tuple[str, ...]) -> Table:
+    table = Table("", "rank-1", "who", *(name.replace("_", " ") for name in figures), title=title)
+    for name, by_whom in comparisons.items():
+        rank_1 = by_whom.get("vectors", {}).get("rank_1")
+        for place, who in enumerate(("oracle", "naive", "matcher")):
+            begin = (name, _shown(rank_1)) if place == 0 else ("", "")
+            table.add_row(*begin, who, *(_shown(by_whom[who].get(figure)) for figure in figures))
+    return table
+
+
+def _days(days: list[Day]) -> Table:
+    table = Table(*(name.replace("_", " ") for name in asdict(days[0])), title=f"{PEOPLE} people in {DAYS} days")
+    for day in days:
+        table.add_row(*(_shown(value) for value in asdict(day).values()))
+    return table
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
