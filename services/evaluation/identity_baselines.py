@@ -84,7 +84,7 @@ def _best(tracklets: Sequence[TrueTracklet], thresholds: F64, labels_at: Callabl
 
 def _statements(tracklets: Sequence[TrueTracklet], labels: I64) -> list[Statement]:
     return [
-        Statement(seen.arrived_at, IdentityEventKind.ASSIGNED, (seen.embedding.tracklet_id,), GlobalId(int(label) + 1))
+        Statement(seen.arrived_at, IdentityEventKind.ASSIGNED, GlobalId(int(label) + 1), (seen.embedding.tracklet_id,))
         for seen, label in zip(tracklets, labels, strict=True)
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.contracts import GlobalId, TrackletEmbedding, TrackletId
 from services.evaluation.identity import score_identities
-from services.evaluation.identity_answers import IdentityMatcher, Statement, TrueTracklet, play
+from services.evaluation.identity_answers import IdentityMatcher, Statement, TrueTracklet, answers_of, play
 from services.evaluation.identity_report import judged_tracklets
 from services.evaluation.vector_site import DAY_S, SimulatedPeople
 
@@ -59,10 +59,8 @@ def endure(people: SimulatedPeople, matcher: IdentityMatcher) -> list[Day]:
     days = []
     for number, group in groupby(people, key=lambda seen: int(seen.arrived_at // DAY_S)):
         arrivals = list(group)
-        finals: dict[TrackletId, GlobalId] = {}
         timed.took_s.clear()
-        for said in play(timed, arrivals):
-            finals |= dict.fromkeys(said.tracklet_ids, said.global_id)
+        finals = {name: answer.final for name, answer in answers_of(play(timed, arrivals)).items()}
         today = _usual_identities(arrivals, finals)
         returned = [person for person in today if person in usual]
         took_ms = 1000 * np.array(timed.took_s)

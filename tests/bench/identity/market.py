@@ -15,7 +15,7 @@ from pipeline.interfaces import Encoder
 from services.evaluation.identity_answers import TrueTracklet
 from services.evaluation.market_replay import embed_replay, market_replay
 
-_MEAN, _DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def market_arrivals(
@@ -60,5 +60,4 @@ class OnnxEncoder:
 def _prepared(crop: Image) -> F32:
     """(1, 3, 256, 128)"""
     scaled = cv2.resize(crop, (128, 256)).astype(np.float32) / 255
-    planes: F32 = ((scaled - _MEAN) / _DEVIATION).transpose(2, 0, 1)[None]
-    return planes
+    return np.asarray((scaled - _MEAN) / _DEVIATION, np.float32).transpose(2, 0, 1)[None]

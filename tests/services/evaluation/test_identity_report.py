@@ -45,9 +45,9 @@ def test_a_report_is_plain_numbers_of_the_final_identities() -> None:
     report = identity_report(
         tracklets,
         [
-            Statement(5.0, IdentityEventKind.ASSIGNED, (names[0],), GlobalId(1)),
-            Statement(5.0, IdentityEventKind.ASSIGNED, (names[1],), GlobalId(2)),
-            Statement(9.0, IdentityEventKind.MERGED, (names[1],), GlobalId(1)),
+            Statement(5.0, IdentityEventKind.ASSIGNED, GlobalId(1), (names[0],)),
+            Statement(5.0, IdentityEventKind.ASSIGNED, GlobalId(2), (names[1],)),
+            Statement(9.0, IdentityEventKind.MERGED, GlobalId(1), from_id=GlobalId(2)),
         ],
     )
     figures = json.loads(json.dumps(report.figures()))
