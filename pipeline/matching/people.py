@@ -20,6 +20,7 @@ from pipeline.matching.assignment import (
     rounded,
 )
 from pipeline.matching.exemplars import Exemplar, ExemplarBook
+from pipeline.matching.laws import Laws
 from pipeline.matching.tracks import TrackBook
 
 
@@ -46,6 +47,7 @@ class People:
         self._exemplars = ExemplarBook(config.exemplars)
         self._tracks = TrackBook(config.tracks_per_camera)
         self._next_row = 0
+        self.laws = Laws()  # set by whoever reads the corrections
 
     def __len__(self) -> int:
         """Gallery rows held."""
@@ -56,7 +58,7 @@ class People:
         arrivals = arrivals_of(batch)
         standings = [
             Standing(
-                bound_to=self._tracks.identity(arrival.track),
+                bound_to=self.laws.bound(arrival.pieces[0].tracklet_id) or self._tracks.identity(arrival.track),
                 present=self._tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
             )
             for arrival in arrivals

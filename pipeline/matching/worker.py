@@ -10,6 +10,7 @@ from pipeline import metrics
 from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
+from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
 
@@ -28,7 +29,7 @@ class MatcherConfig:
     batch_tracklets: int = 64
     block_s: float = 0.5  # longest wait for the first message of a batch
     attempts: int = 3  # before a tracklet that makes the matcher stumble is set aside
-    look_every_s: float = 2.0  # whether another model is wanted, and tracklets wait for their decision
+    look_every_s: float = 2.0  # whether corrections wait, another model is wanted, and tracklets wait for a decision
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
@@ -72,6 +73,7 @@ class MatcherWorker:
         """
         if not self._in_hand:
             if self._serving.is_due():
+                self._follow_corrections()
                 self._follow_models()
             config = self._config
             self._in_hand = self._bus.consume(
@@ -127,6 +129,16 @@ class MatcherWorker:
         self._bus.acknowledge([delivery for delivery in deliveries if delivery in self._in_hand], GROUP)
         metrics.MATCH_BATCH.observe(len(deliveries))
         metrics.MATCH_SECONDS.observe(self._clock.monotonic() - started_s)
+
+    def _follow_corrections(self) -> None:
+        """Apply what people say about who is who, and publish it with whatever a crash left unpublished."""
+        try:
+            if apply_corrections(self._store, self._clock):
+                self._people = None
+        except SightlineError:
+            self.forget()  # the commit may have happened all the same
+            raise
+        self._publish_events()
 
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
@@ -235,6 +247,7 @@ class MatcherWorker:
         digest, dimension = seen.model_digest, len(seen.appearance) // 2
         memory = replace(self._config.memory, assignment=self._models.assignment(digest))
         people = People(self._open_gallery(dimension), memory)
+        people.laws = read_laws(self._store)
         position = 0
         while True:
             rows, position = self._store.decided(digest, position, _PAGE_ROWS)
