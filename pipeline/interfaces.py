@@ -328,8 +328,11 @@ class Store(Protocol):
     def pending_corrections(self, limit: int) -> list[Correction]:
         """Corrections that were not applied yet, in order."""
 
-    def corrections(self, only_open: bool = False) -> list[Correction]:
-        """All in order; or those that are law now."""
+    def corrections(self) -> list[Correction]:
+        """All of them, in order."""
+
+    def open_corrections(self) -> list[Correction]:
+        """Those that are law now: applied and not undone."""
 
     def who_is_who(self, global_ids: Sequence[GlobalId], tracklet_ids: Sequence[TrackletId]) -> WhoIsWho:
         """Of these identities and those of these tracklets."""

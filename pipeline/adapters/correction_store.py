@@ -51,14 +51,18 @@ class CorrectionStore(ModelStore):
         """Corrections that were not applied yet, in order."""
         return self._corrections(corrections.c.applied_at.is_(None), limit)
 
-    def corrections(self, only_open: bool = False) -> list[Correction]:
-        """All in order; or those that are law now: applied and not undone."""
+    def corrections(self) -> list[Correction]:
+        """All of them, in order."""
+        return self._corrections(corrections.c.number > 0)
+
+    def open_corrections(self) -> list[Correction]:
+        """Those that are law now: applied and not undone."""
         is_open = and_(
             corrections.c.applied_at.is_not(None),
             corrections.c.undone_by.is_(None),
             corrections.c.kind != CorrectionKind.UNDO.value,
         )
-        return self._corrections(is_open if only_open else corrections.c.number > 0)
+        return self._corrections(is_open)
 
     def correction(self, number: int) -> Correction | None:
         """One of them; None for an unknown number."""

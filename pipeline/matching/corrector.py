@@ -29,7 +29,7 @@ def apply_corrections(store: Store, clock: Clock) -> list[Effect]:
 
 def read_laws(store: Store) -> Laws:
     """What is law now."""
-    in_force = store.corrections(only_open=True)
+    in_force = store.open_corrections()
     return Laws(in_force, store.assignments(named_in(in_force)))
 
 
