@@ -7,6 +7,8 @@ In the short form about a minute. On demand, by environment variable:
   calibrated on the training people, which it must not have been trained on.
 - BENCH_VECTORS: a folder in which embedded replays are kept from run to run.
 - BENCH_PEOPLE, BENCH_DAYS: of the long run (20000 and 30 take an hour; default 800 and 4).
+- BENCH_RENDERED_S: so many seconds of a rendered site with 200 people, through the shipped models (default 0: none; 192
+  take a quarter of an hour).
 - BENCH_SEEDS: how many sites of each kind, whose figures are averaged (default 1).
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,12 +34,14 @@ from services.settings import MatchingSettings
 from tests.bench.identity.calibration import assignment_for
 from tests.bench.identity.endurance import Day, endure
 from tests.bench.identity.market import OnnxEncoder, market_arrivals
+from tests.bench.identity.rendered import rendered_scenes
 from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, people_of
 
 MODEL = os.environ.get("BENCH_MODEL", "sightline-small")
 OSNET = os.environ.get("BENCH_OSNET")
 VECTORS = os.environ.get("BENCH_VECTORS")
 PEOPLE, DAYS = int(os.environ.get("BENCH_PEOPLE", "800")), int(os.environ.get("BENCH_DAYS", "4"))
+RENDERED_S = float(os.environ.get("BENCH_RENDERED_S", "0"))
 SEEDS = int(os.environ.get("BENCH_SEEDS", "1"))
 COLUMNS = ("idf1", "idf1_second_half", "hota", "pair_precision", "pair_recall", "false_join_share", "opened_per_person")
 REVISIONS = ("tentative_share", "changed_share", "merges_per_1000", "splits_per_1000", "to_final_p50_s")
@@ -52,17 +56,15 @@ def main(out: Path) -> None:
     data = Path(os.environ.get("SIGHTLINE_DATA", "missing")) / "reid" / "market1501-split.zip"
     if not data.exists():
         console.print("SIGHTLINE_DATA names no folder with reid/market1501-split.zip: the replay is left out")
-    replays = dict(_replays(data)) if data.exists() else {}
-    sites = {name: _site(site) for name, site in SCENES.items()}
+    comparisons = {name: _site(site) for name, site in SCENES.items()} | dict(_with_models(data))
     results = {
-        "replays": replays,
-        "sites": sites,
+        "comparisons": comparisons,
         "days": [asdict(day) for day in days],
         "last_day_against_second": _against_second(days),
     }
     out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    console.print(_comparison("identities", {**replays, **sites}, COLUMNS))
-    console.print(_comparison("revisions", {**replays, **sites}, REVISIONS))
+    console.print(_comparison("identities", comparisons, COLUMNS))
+    console.print(_comparison("revisions", comparisons, REVISIONS))
     console.print(_days(days), results["last_day_against_second"])
 
 
@@ -72,21 +74,23 @@ def _endured() -> list[Day]:
     return endure(SimulatedPeople(site, np.random.default_rng(1)), matcher)
 
 
-def _replays(data: Path) -> Iterable[tuple[str, Compared]]:
+def _with_models(data: Path) -> Iterator[tuple[str, Compared]]:
     from reid_models.inference import load_encoder
 
     kept = Path(VECTORS) if VECTORS else None
     encoder = load_encoder(MODEL)
     rules = assignment(MatchingSettings(), encoder.manifest)
-    yield f"Market-1501 replay, {MODEL}", compared(market_arrivals(data, encoder, kept), rules)
-    if OSNET:
+    if RENDERED_S:
+        yield from rendered_scenes(encoder, rules, RENDERED_S)
+    if data.exists():
+        yield f"Market-1501 replay, {MODEL}", compared(market_arrivals(data, encoder, kept), rules)
+    if data.exists() and OSNET:
         osnet = OnnxEncoder(Path(OSNET))
         judged = market_arrivals(data, osnet, kept)
         people = {seen.true_id for seen in judged}
-        others = [
-            each for each in market_arrivals(data, osnet, kept, with_distractors=True) if each.true_id not in people
-        ]
-        yield f"Market-1501 replay, {Path(OSNET).stem}", compared(judged, assignment_for(others))
+        everybody = market_arrivals(data, osnet, kept, with_distractors=True)
+        rules = assignment_for([seen for seen in everybody if seen.true_id not in people])
+        yield f"Market-1501 replay, {Path(OSNET).stem}", compared(judged, rules)
 
 
 def _site(site: VectorSite) -> dict[str, dict[str, Any]]:

@@ -48,18 +48,20 @@ def calibration_of(looks: LookModel) -> AssignmentConfig:
 
 def compared(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, dict[str, Any]]:
     """The figures of the offline oracle, the tuned naive way and the matcher at work, for the same tracklets."""
-    said: dict[str, list[Statement]] = {
+    return {name: figures_of(tracklets, said) for name, said in statements_of(tracklets, rules).items()}
+
+
+def statements_of(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, list[Statement]]:
+    """What each of the three says."""
+    return {
         "oracle": oracle(tracklets),
         "naive": naive(tracklets),
         "matcher": list(play(OfflineMatcher(MemoryConfig(assignment=rules)), tracklets)),
     }
-    return {
-        name: identity_report(tracklets, statements).figures() | {"idf1_second_half": _late_idf1(tracklets, statements)}
-        for name, statements in said.items()
-    }
 
 
-def _late_idf1(tracklets: Sequence[TrueTracklet], statements: Sequence[Statement]) -> float:
-    """Of the second half of the tracklets, when the matcher has learnt what it can."""
+def figures_of(tracklets: Sequence[TrueTracklet], statements: Sequence[Statement]) -> dict[str, Any]:
+    """All measures, and IDF1 of the second half of the tracklets, when a matcher has learnt what it can."""
     finals = {name: answer.final for name, answer in answers_of(statements).items()}
-    return score_identities(judged_tracklets(tracklets[len(tracklets) // 2 :], finals)).idf1
+    late = score_identities(judged_tracklets(tracklets[len(tracklets) // 2 :], finals))
+    return identity_report(tracklets, statements).figures() | {"idf1_second_half": late.idf1}
