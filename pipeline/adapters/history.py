@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, exists, func, literal_column, select
 
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
@@ -56,7 +56,7 @@ class Seen:
 EVERYTHING = Seen()
 
 _IS_SOMEBODY = identities.c.merged_into.is_(None)  # and not a number that lives on as another one
-_EVENT = tuple(identity_events.c[name] for name in IdentityEvent.model_fields)
+EVENT = tuple(identity_events.c[name] for name in IdentityEvent.model_fields)
 
 
 class History:
@@ -153,10 +153,9 @@ class History:
         return {(row.camera_id, row.boot_id, row.track_id): row.global_id for row in rows}
 
     def _events(self, condition: ColumnElement[bool], limit: int | None = None) -> list[IdentityEvent]:
-        query = select(*_EVENT).where(condition).order_by(identity_events.c.event_id).limit(limit)
+        query = select(*EVENT).where(condition).order_by(identity_events.c.event_id).limit(limit)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return [IdentityEvent.model_validate(row._asdict()) for row in rows]
+            return [event_of(row) for row in connection.execute(query).mappings()]
 
     def _summaries(self, query: Select[Any]) -> list[IdentitySummary]:
         with self._database.reading() as connection:
@@ -183,6 +182,11 @@ class History:
             )
             for row in rows
         ]
+
+
+def event_of(row: RowMapping) -> IdentityEvent:
+    """A row that holds the columns `EVENT`, and perhaps others."""
+    return IdentityEvent.model_validate({name: row[name] for name in IdentityEvent.model_fields})
 
 
 def _conditions(seen: Seen) -> list[ColumnElement[bool]]:

@@ -52,7 +52,7 @@ def _united(correction: Correction, who: WhoIsWho, first: GlobalId, second: Glob
     if first == second:
         return _ruled(correction, f"they are person {first} already, and stay together", staying)
     merge = Revision(IdentityEventKind.MERGED, second, first, 1.0, reason_of(correction))
-    told = f"{_tracklets(len(coming))} of person {second} belong to person {first}"
+    told = f"{_tracklets(len(coming))} went from person {second} to person {first}"
     return _ruled(correction, told, staying, coming, revisions=(merge,))
 
 
@@ -62,7 +62,7 @@ def _split(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) ->
     leaving = _with_later_pieces(meant, person, correction.after_event, who)
     staying = tuple(name for name in _members(who, person) if name not in set(leaving))
     elsewhere = len(correction.request.tracklet_ids) - len(meant)
-    but = f"; {_tracklets(elsewhere)} were not of person {person} and stay where they are" if elsewhere else ""
+    but = f"; left alone, because not of person {person}: {_tracklets(elsewhere)}" if elsewhere else ""
     if not leaving:
         return _ruled(correction, f"nothing: none of them belongs to person {person}")
     if not staying:
@@ -95,7 +95,7 @@ def _parted(
     split = Revision(
         IdentityEventKind.SPLIT, person, who.next_id, 1.0, reason_of(correction), tracklet_ids=leaving, is_new=True
     )
-    told = f"{_tracklets(len(leaving))} of person {person} are the new person {who.next_id}{but}"
+    told = f"{_tracklets(len(leaving))} went from person {person} to the new person {who.next_id}{but}"
     return _ruled(correction, told, leaving, staying, revisions=(split,))
 
 
@@ -118,7 +118,7 @@ def _undo(correction: Correction, who: WhoIsWho, undone: Sequence[IdentityEvent]
         place.update(dict.fromkeys(back, home))
         restored += len(back)
     told = f"{_tracklets(restored)} went back" if restored else "the rule is lifted, nothing was moved"
-    told += f"; {_tracklets(left)} stay where they came since" if left else ""
+    told += f"; left where they came since: {_tracklets(left)}" if left else ""
     applied = Applied(correction.number, told, undoes=correction.request.undoes)
     return Effect(tuple(revisions), applied)
 

@@ -16,18 +16,20 @@ from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
-    """No identity has this number: it never existed, was merged into another, or was erased."""
+    """No identity has this number: it never existed, or was erased."""
 
     def __init__(self, global_id: GlobalId) -> None:
         super().__init__(
             f"there is no person {global_id}",
-            "the number of a person that was seen and was neither merged nor erased",
+            "the number of a person that was seen and was not erased",
             "search again, or look through the list of people",
         )
 
 
 class SearchStore(RowSource, Protocol):
     """The part of `Store` that a search reads."""
+
+    def current_identity(self, global_id: GlobalId) -> GlobalId | None: ...
 
     def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]: ...
 
@@ -86,21 +88,23 @@ class PeopleSearch:
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
-        model = self._model()
+        model, current = self._model(), self._current(global_id)
         rows = model.appearance.refresh()
-        own = rows.of(global_id)
+        own = rows.of(current)
         if len(own) == 0:
             raise UnknownPerson(global_id)
         candidates = rank(centre(rows.vectors[own]), rows, filters, model.config.appearance)
-        others = [candidate for candidate in candidates if candidate.global_id != global_id]
+        others = [candidate for candidate in candidates if candidate.global_id != current]
         return self._answer(others, limit, with_weak)
 
     def person(self, global_id: GlobalId) -> Person:
-        """One identity with its whole route. Raises `UnknownPerson` for an unknown one."""
-        route = self._store.routes([global_id])[global_id]
+        """One identity with its whole route; of a merged one the person that it lives on as. Raises `UnknownPerson` for
+        an unknown one."""
+        current = self._current(global_id)
+        route = self._store.routes([current])[current]
         if not route:
             raise UnknownPerson(global_id)
-        return self._person(global_id, route)
+        return self._person(current, route)
 
     def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
         """Identities inside the filters, last seen first, and how many there are in all."""
@@ -115,6 +119,12 @@ class PeopleSearch:
     def check_model(self) -> None:
         """Whether the model answers; raises what it raises."""
         self._model().check()
+
+    def _current(self, global_id: GlobalId) -> GlobalId:
+        current = self._store.current_identity(global_id)
+        if current is None:
+            raise UnknownPerson(global_id)
+        return current
 
     def _answer(
         self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()

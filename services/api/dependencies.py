@@ -13,6 +13,7 @@ from pipeline.contracts import CameraId
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Blobs, Clock, StatusBoard
 from pipeline.search.people import PeopleSearch
+from services.corrections import CorrectionDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class ApiDependencies:
     search: PeopleSearch
     blobs: Blobs
     board: StatusBoard
+    corrections: CorrectionDesk
     clock: Clock
     zone: tzinfo
     site: str = "main"

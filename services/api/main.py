@@ -42,6 +42,7 @@ def run(settings: Settings) -> None:
             search=search,
             blobs=open_blobs(settings),
             board=open_status_board(settings),
+            corrections=store,
             clock=clock,
             zone=local_zone(),
             site=settings.site,
