@@ -21,8 +21,8 @@ from pipeline.adapters.database import Database, shown_address
 from pipeline.adapters.schema import metadata
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
+from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
-from pipeline.interfaces import Decision
 from tests.fakes import crop, embedding, tracklet
 from tests.postgresql_server import PostgresqlServer
 
@@ -31,7 +31,7 @@ WRITER = """
 import sys
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
-from pipeline.interfaces import Decision
+from pipeline.decisions import Decision
 from tests.fakes import crop, embedding, tracklet
 
 url, camera_id = sys.argv[1:]
@@ -46,7 +46,7 @@ import os, signal, sys
 from sqlalchemy import event
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId
-from pipeline.interfaces import Decision
+from pipeline.decisions import Decision
 from tests.fakes import embedding
 
 store = SqlStore(sys.argv[1])
