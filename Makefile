@@ -54,6 +54,8 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS_DEV)]'
+# HOTA. What it asks for itself would put opencv-python over the headless build.
+	$(BIN)/python -m pip install --quiet --no-deps 'trackeval>=1.3,<2' pycocotools tabulate
 	@touch $@ $(VENV)/.run
 
 debian:
