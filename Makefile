@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS_RUN := cpu
-EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,dev
+EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,dev
 # What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg, redis-benchmark and a
 # PostgreSQL server (none need run: the tests start their own).
 DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \

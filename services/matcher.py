@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import socket
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.faiss_gallery import open_gallery
 from pipeline.adapters.lease import Lease
 from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
@@ -25,7 +23,7 @@ from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
-from services.runtime import announce_ready, open_bus, open_model_board, open_store, service
+from services.runtime import announce_ready, gallery_opener, open_bus, open_model_board, open_store, service
 from services.settings import MatchingSettings, Settings
 from services.site_models import SiteModels, wanted_digest
 
@@ -50,7 +48,7 @@ def run(settings: Settings) -> None:
         models = MatcherModels(site, open_model_board(settings), clock, settings.matching)
         bus, lease = open_bus(settings, bus_config(config)), open_lease(settings)
         store = open_store(settings, lease.check)
-        gallery = functools.partial(open_gallery, settings.matching.gallery)
+        gallery = gallery_opener(settings)
         announce_ready()
         with lease:
             serve(bus, store, gallery, clock, config, stop, models, lease)

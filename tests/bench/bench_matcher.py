@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.faiss_gallery import GALLERIES
+from pipeline.adapters.galleries import GALLERIES
 from pipeline.adapters.redis_bus import RedisBus
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
