@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -187,6 +190,27 @@ def test_a_large_merge_comes_as_several_events(three: SqlStore, monkeypatch: pyt
     events = revise(three, merged(1, 2))
     assert [event.tracklet_ids for event in events] == [tuple(NAMES[:2]), ("lift/b1/4/0",)]
     assert [event.event_id for event in events] == [5, 6]
+
+
+def test_replayed_events_tell_who_is_who_whatever_was_merged_and_split(store: SqlStore) -> None:
+    rng = np.random.default_rng(8)
+    decided(store, *((seen("gate", number), number % 5 + 1) for number in range(20)))
+    names = [f"gate/b1/{number}/0" for number in range(20)]
+    for step in range(40):
+        here = store.assignments([TrackletId(name) for name in names])
+        person, other = (int(number) for number in rng.choice(sorted(set(here.values())), 2))
+        own = [name for name, whose in here.items() if whose == person]
+        if step % 2 and person != other:
+            revise(store, merged(person, other))
+        elif len(own) > 1:
+            revise(store, split(person, int(store.next_global_id()), *own[: len(own) // 2], is_new=True))
+    told = {name: event.global_id for event in store.events_after(0, 1000) for name in event.tracklet_ids}
+    assert told == store.assignments([TrackletId(name) for name in names])
+    opened = [event.global_id for event in store.events_after(0, 1000) if event.is_new]
+    assert len(opened) == len(set(opened)) > 5
+    counts = store.identities([GlobalId(number) for number in range(1, int(store.next_global_id()))])
+    assert {number: each.tracklets for number, each in counts.items() if each.tracklets} == Counter(told.values())
+    assert {store.current_identity(number) for number in counts} == set(told.values())
 
 
 # --- explanations -----------------------------------------------------------------------------------------------------
