@@ -328,8 +328,8 @@ class Store(Protocol):
     def pending_corrections(self, limit: int) -> list[Correction]:
         """Corrections that were not applied yet, in order."""
 
-    def corrections(self) -> list[Correction]:
-        """All of them, in order."""
+    def correction(self, number: int) -> Correction | None:
+        """One of them; None for an unknown number."""
 
     def open_corrections(self) -> list[Correction]:
         """Those that are law now: applied and not undone."""

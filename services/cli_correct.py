@@ -103,8 +103,10 @@ def undo(
 
 
 @app.command("list")
-def list_corrections(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Every correction: who said what and when, and what came of it."""
+def list_corrections(
+    limit: Annotated[int, typer.Option(min=1)] = 50, config: ConfigOption = None, data_dir: DataOption = None
+) -> None:
+    """The newest corrections, newest first: who said what and when, and what came of it."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -112,7 +114,7 @@ def list_corrections(config: ConfigOption = None, data_dir: DataOption = None) -
     from services.corrections import correction_in_words, state_in_words
 
     store = _store(config, data_dir)
-    found = store.corrections()
+    found = store.corrections(limit)
     store.close()
     if not found:
         console.print("Nothing was corrected.")

@@ -51,9 +51,11 @@ class CorrectionStore(ModelStore):
         """Corrections that were not applied yet, in order."""
         return self._corrections(corrections.c.applied_at.is_(None), limit)
 
-    def corrections(self) -> list[Correction]:
-        """All of them, in order."""
-        return self._corrections(corrections.c.number > 0)
+    def corrections(self, limit: int) -> list[Correction]:
+        """The newest ones, newest first. The number of the first tells how many there are."""
+        query = select(corrections).order_by(corrections.c.number.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_correction(row) for row in connection.execute(query)]
 
     def open_corrections(self) -> list[Correction]:
         """Those that are law now: applied and not undone."""

@@ -52,8 +52,8 @@ def _effect(store: Store, correction: Correction) -> Effect:
     request = correction.request
     if request.undoes is None:
         return effect_of(correction, store.who_is_who(request.global_ids, request.tracklet_ids))
-    (undone,) = (each for each in store.corrections() if each.number == request.undoes)
-    events = store.events(undone.event_ids)
+    undone = store.correction(request.undoes)
+    events = store.events(undone.event_ids if undone else ())
     named = {GlobalId(number) for e in events for number in (e.global_id, e.from_global_id) if number is not None}
     moved = [TrackletId(name) for event in events for name in event.tracklet_ids]
     return effect_of(correction, store.who_is_who(sorted(named), moved), events)

@@ -132,9 +132,10 @@ def undo_correction(deps: Dependencies, number: int, body: Maker) -> CorrectionR
 @router.get("/corrections")
 def list_corrections(deps: Dependencies, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> CorrectionsReply:
     """Everything that was said about who is who, newest first."""
-    found = deps.corrections.corrections()
-    newest = [CorrectionReply.of(correction) for correction in reversed(found[-limit:])]
-    return CorrectionsReply(total=len(found), corrections=newest)
+    newest = deps.corrections.corrections(limit)
+    return CorrectionsReply(
+        total=newest[0].number if newest else 0, corrections=[CorrectionReply.of(each) for each in newest]
+    )
 
 
 @router.get("/corrections/{number}")

@@ -40,7 +40,7 @@ def test_a_correction_waits_for_the_matcher_with_who_when_and_why(three: SqlStor
     assert three.add_correction(MERGE, NOW) == 1
     (kept,) = three.pending_corrections(10)
     assert kept == Correction(1, MERGE, NOW, after_event=3)
-    assert three.corrections() == [kept] and three.correction(1) == kept
+    assert three.corrections(9) == [kept] and three.correction(1) == kept
     assert three.open_corrections() == []
     assert three.correction(2) is None
 
@@ -63,10 +63,10 @@ def test_a_correction_is_applied_once(three: SqlStore) -> None:
     number = three.add_correction(MERGE, NOW)
     merge = Revision(IdentityEventKind.MERGED, GlobalId(2), GlobalId(1), 1.0, "correction 1 by anna")
     three.commit_decisions((), NOW + 1, [merge], Applied(number, "moved"))
-    before = three.corrections(), three.events_after(0, 10)
+    before = three.corrections(9), three.events_after(0, 10)
     back = Revision(IdentityEventKind.MERGED, GlobalId(1), GlobalId(2), 1.0, "again")
     assert three.commit_decisions((), NOW + 2, [back], Applied(number, "moved again")) == []
-    assert (three.corrections(), three.events_after(0, 10)) == before
+    assert (three.corrections(9), three.events_after(0, 10)) == before
 
 
 def test_an_undone_correction_is_law_no_more_but_stays_in_the_books(three: SqlStore) -> None:
@@ -75,7 +75,7 @@ def test_an_undone_correction_is_law_no_more_but_stays_in_the_books(three: SqlSt
     assert three.add_correction(request(CorrectionKind.UNDO, undoes=1, by="ben"), NOW + 5) == 2
     three.commit_decisions((), NOW + 6, (), Applied(2, "lifted", undoes=1))
     assert three.open_corrections() == []
-    assert [(each.number, each.undone_by) for each in three.corrections()] == [(1, 2), (2, None)]
+    assert [(each.number, each.undone_by) for each in three.corrections(9)] == [(2, None), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_is_not_known_is_refused(three: SqlStore, asked: CorrectionRequest,
     three.archive_tracklet(tracklet(77, crop(b"best")))
     with pytest.raises(InvalidQuery, match=found):
         three.add_correction(asked, NOW)
-    assert three.corrections() == []
+    assert three.corrections(9) == []
 
 
 def test_nothing_is_undone_twice_and_no_undo_is_undone(three: SqlStore) -> None:

@@ -81,7 +81,7 @@ def test_a_correction_is_applied_and_published_without_any_tracklet(site: Site) 
     assert (event.kind, event.from_global_id, event.global_id, event.tracklet_ids) == ("merged", 2, 1, (second,))
     assert event.reason == "correction 1 by anna: seen it" and event.confidence == 1.0
     assert site.person(first) == site.person(second) == 1
-    assert site.store.corrections()[0].event_ids == (event.event_id,)
+    assert site.store.corrections(9)[0].event_ids == (event.event_id,)
 
 
 def test_the_matcher_knows_merged_people_by_either_look_and_numbers_go_on(site: Site) -> None:
@@ -143,7 +143,7 @@ def test_corrections_that_wait_are_applied_in_order(site: Site) -> None:
     site.correct(CorrectionKind.SAME, second, first)
     site.round()
     assert site.person(first) == site.person(second) == 2
-    assert all(each.applied_at is not None for each in site.store.corrections())
+    assert all(each.applied_at is not None for each in site.store.corrections(9))
 
 
 class Dies(BaseException):
@@ -224,5 +224,5 @@ def test_a_correction_that_the_matcher_stumbles_over_stops_nobody(site: Site, mo
     site.correct(CorrectionKind.MERGE, 1, 2)
     third = site.seen("yard", 3, LOOKS[2], 100.0)
     assert site.person(third) == 3
-    (failed,) = site.store.corrections()
+    (failed,) = site.store.corrections(9)
     assert failed.outcome == "nothing: the matcher failed on it (ArithmeticError); its log says more"

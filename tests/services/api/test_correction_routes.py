@@ -91,7 +91,7 @@ def test_what_cannot_be_corrected_is_refused_with_the_remedy(
     reply = client.post("/api/v1/corrections", json=body)
     assert reply.status_code == status
     assert found in reply.json()["error"]["found"] and reply.json()["error"]["to_do"]
-    assert site.store.corrections() == []
+    assert site.store.corrections(9) == []
 
 
 def test_what_was_not_corrected_cannot_be_shown_or_undone(client: TestClient) -> None:
@@ -125,14 +125,14 @@ def test_no_page_of_another_site_changes_anything(
     body = MERGE if path.endswith("corrections") else {"made_by": "anna"}
     reply = client.post(path, json=body, headers=headers)
     assert reply.status_code == status
-    assert len(site.store.corrections()) == (2 if status == 202 else 1)
+    assert len(site.store.corrections(9)) == (2 if status == 202 else 1)
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_what_a_form_can_send_is_no_correction(client: TestClient, site: SmallSite, media_type: str) -> None:
     content = '{"kind": "merge", "global_ids": [1, 2], "made_by": "anna"}'
     reply = client.post("/api/v1/corrections", content=content, headers={"Content-Type": media_type})
-    assert reply.status_code == 422 and site.store.corrections() == []
+    assert reply.status_code == 422 and site.store.corrections(9) == []
 
 
 def test_with_a_token_nobody_corrects_without_it(deps: ApiDependencies) -> None:
