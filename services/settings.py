@@ -110,6 +110,15 @@ class NightlySettings(BaseModel):
     kept_candidates: Annotated[int, Field(ge=0)] = 3  # newest models that were refused
 
 
+class OtherSiteSettings(BaseModel):
+    """Where the API of another site answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    token: SecretStr | None = None
+
+
 class ApiSettings(BaseModel):
     """The HTTP API and the page."""
 
@@ -118,6 +127,7 @@ class ApiSettings(BaseModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
     token: SecretStr | None = None  # required off localhost
+    other_sites: dict[str, OtherSiteSettings] = {}  # by name; asked for people who look like one of this site
 
 
 class Settings(BaseModel):

@@ -126,6 +126,9 @@ def test_the_description_names_every_endpoint(client: TestClient) -> None:
     assert {
         "/api/v1/search",
         "/api/v1/search/image",
+        "/api/v1/search/look",
+        "/api/v1/identities/{global_id}/look",
+        "/api/v1/identities/{global_id}/elsewhere",
         "/api/v1/identities",
         "/api/v1/identities/{global_id}",
         "/api/v1/identities/{global_id}/similar",
