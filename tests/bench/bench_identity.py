@@ -2,7 +2,7 @@
 
 In the short form about a minute. On demand, by environment variable:
 
-- SIGHTLINE_DATA: the folder with `reid/market1501-split.zip`; the replay is left out without it.
+- SIGHTLINE_DATA: the folder with `reid/market1501-split.zip` and `video/epfl-lab`; both are left out without it.
 - BENCH_MODEL: the bundle for the replay (default sightline-small); BENCH_OSNET: a 256x128 ReID network in ONNX as well,
   calibrated on the training people, which it must not have been trained on.
 - BENCH_VECTORS: a folder in which embedded replays are kept from run to run.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
+from services.evaluation.identity_answers import TrueTracklet
 from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.vector_looks import look_statistics
 from services.evaluation.vector_site import SimulatedPeople, VectorSite
@@ -33,6 +35,7 @@ from services.matcher import assignment
 from services.settings import MatchingSettings
 from tests.bench.identity.calibration import assignment_for
 from tests.bench.identity.endurance import Day, endure
+from tests.bench.identity.epfl import epfl_figures
 from tests.bench.identity.market import OnnxEncoder, market_arrivals
 from tests.bench.identity.rendered import rendered_scenes
 from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, people_of
@@ -55,7 +58,7 @@ def main(out: Path) -> None:
     days = _endured()  # first, while no model fills the memory
     data = Path(os.environ.get("SIGHTLINE_DATA", "missing")) / "reid" / "market1501-split.zip"
     if not data.exists():
-        console.print("SIGHTLINE_DATA names no folder with reid/market1501-split.zip: the replay is left out")
+        console.print(f"{data} is not there: real people are left out; SIGHTLINE_DATA names the folder")
     comparisons = {name: _site(site) for name, site in SCENES.items()} | dict(_with_models(data))
     results = {
         "comparisons": comparisons,
@@ -83,27 +86,29 @@ def _with_models(data: Path) -> Iterator[tuple[str, Compared]]:
     if RENDERED_S:
         yield from rendered_scenes(encoder, rules, RENDERED_S)
     if data.exists():
-        yield f"Market-1501 replay, {MODEL}", compared(market_arrivals(data, encoder, kept), rules)
+        yield f"EPFL, two cameras, {MODEL}", epfl_figures(data.parents[1] / "video" / "epfl-lab", encoder, rules)
+        yield f"Market-1501 replay, {MODEL}", _compared(market_arrivals(data, encoder, kept), rules)
     if data.exists() and OSNET:
         osnet = OnnxEncoder(Path(OSNET))
         judged = market_arrivals(data, osnet, kept)
         people = {seen.true_id for seen in judged}
         everybody = market_arrivals(data, osnet, kept, with_distractors=True)
         rules = assignment_for([seen for seen in everybody if seen.true_id not in people])
-        yield f"Market-1501 replay, {Path(OSNET).stem}", compared(judged, rules)
+        yield f"Market-1501 replay, {Path(OSNET).stem}", _compared(judged, rules)
 
 
 def _site(site: VectorSite) -> dict[str, dict[str, Any]]:
-    """Means over the seeds, and how hard the vectors were."""
+    """Means over the seeds."""
     rules = calibration_of(site.looks)
-    runs = []
-    for seed in range(1, SEEDS + 1):
-        tracklets = people_of(site, seed)
-        runs.append(compared(tracklets, rules) | {"vectors": asdict(look_statistics(tracklets))})
+    runs = [_compared(people_of(site, seed), rules) for seed in range(1, SEEDS + 1)]
     return {
         name: {figure: _mean([run[name][figure] for run in runs]) for figure in figures}
         for name, figures in runs[0].items()
     }
+
+
+def _compared(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, dict[str, Any]]:
+    return compared(tracklets, rules) | {"vectors": asdict(look_statistics(tracklets))}
 
 
 def _mean(values: list[Any]) -> float | None:

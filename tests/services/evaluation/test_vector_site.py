@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.contracts import unpack_vector
 from pipeline.matching.assignment import TrackKey, track_of
 from services.evaluation.identity_answers import TrueTracklet
-from services.evaluation.vector_looks import LookModel, look_statistics
+from services.evaluation.vector_looks import LookModel
 from services.evaluation.vector_site import DAY_S, Outage, SimulatedPeople, VectorSite
 
 SMALL = VectorSite(people=30, looks=LookModel(dimension=32))
@@ -154,28 +154,3 @@ def test_who_returns_looks_the_same_unless_the_clothes_have_changed(changed_shar
     returned = [float(days[False] @ days[True]) for days in looks.values() if len(days) == 2]
     assert len(returned) >= 10
     assert (np.mean(returned) > 0.9) == is_alike
-
-
-def test_people_in_uniform_are_alike() -> None:
-    strangers = [
-        look_statistics(walked(replace(SMALL, looks=replace(LookModel(), **uniform)))).two_persons
-        for uniform in ({"outfits": 0}, {"outfits": 1, "outfit_share": 1.0, "outfit_likeness": 1.0})
-    ]
-    assert strangers[0] < 0.15 and strangers[1] > 0.4
-
-
-def test_the_default_looks_are_as_hard_as_those_of_a_real_model() -> None:
-    site = VectorSite(cameras=6, people=101, cut_every_s=9.0, second_walk_share=0.3)
-    found = [look_statistics(walked(site, seed)) for seed in range(4)]
-    assert np.mean([each.rank_1 for each in found]) == pytest.approx(0.924, abs=0.03)
-    assert np.mean([each.across_cameras for each in found]) == pytest.approx(0.586, abs=0.03)
-    assert np.mean([each.across_cameras_deviation for each in found]) == pytest.approx(0.144, abs=0.02)
-    assert np.mean([each.two_persons for each in found]) == pytest.approx(0.099, abs=0.03)
-
-
-def test_a_crowd_is_seen_worse() -> None:
-    def within_track(site: VectorSite) -> float:
-        return look_statistics(walked(site)).within_track
-
-    crowded = replace(SMALL, people=100, looks=LookModel(), rush_share=1.0, open_s=600.0)
-    assert within_track(crowded) < within_track(replace(crowded, looks=LookModel(crowd_noise=0.0))) - 0.01
