@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
 from pipeline.matching.corrector import apply_corrections, read_laws
@@ -263,5 +263,7 @@ class MatcherWorker:
             self._store.mark_published(events[-1].event_id)
             now = self._clock.now()
             for event in events:
+                if event.kind is not IdentityEventKind.ASSIGNED:
+                    metrics.IDENTITY_REVISIONS.labels(event.kind.value).inc()
                 if event.ended_at is not None:
                     metrics.CAPTURE_TO_IDENTITY.observe(max(0.0, now - event.ended_at))
