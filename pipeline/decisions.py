@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from pipeline.contracts import Finite, GlobalId, IdentityEventKind, Share, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidQuery
@@ -21,28 +21,34 @@ MAX_NAME = 64
 MAX_NOTE = 200
 
 
+# What is kept of millions of decisions: four decimals say enough.
+Kept = PlainSerializer(lambda value: round(value, 4), float, when_used="json")
+Term = Annotated[Finite, Kept]
+Probability = Annotated[Share, Kept]
+
+
 class CandidateEvidence(BaseModel):
     """What spoke for and against one known identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     global_id: int
     camera_id: str  # where it was seen last
-    similarity: Finite  # of appearance
-    appearance_log_odds: Finite  # natural logarithm, for one person and against two
-    gap_s: Finite | None = None  # from its last sighting to this tracklet; None: no time is known
-    transit_log_odds: Finite = 0.0  # 0 where nothing is known about the way
-    probability: Share
+    similarity: Term  # of appearance
+    appearance_log_odds: Term  # natural logarithm, for one person and against two
+    gap_s: Term | None = None  # from its last sighting to this tracklet; None: no time is known
+    transit_log_odds: Term = 0.0  # 0 where nothing is known about the way
+    probability: Probability
     constraint: str | None = None  # why it could not be this person, whatever the evidence
 
 
 class Evidence(BaseModel):
-    """Why a tracklet got its identity."""
+    """Why a tracklet got its identity. The database keeps it rounded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     calibration: int  # number of the calibration by which similarities became log-odds
     candidates: Annotated[tuple[CandidateEvidence, ...], Field(max_length=MAX_CANDIDATES)]  # most probable first
-    new_probability: Share  # of somebody who was never seen
-    threshold: Share  # least probability for joining a known identity
+    new_probability: Probability  # of somebody who was never seen
+    threshold: Probability  # least probability for joining a known identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,13 @@ def test_evidence_and_doubt_are_kept_with_the_decision(store: SqlStore) -> None:
     assert found.tracklet.global_id == 1
 
 
+def test_evidence_is_kept_with_four_decimals(store: SqlStore) -> None:
+    exact = EVIDENCE.model_copy(update={"new_probability": 0.1234567, "candidates": ()})
+    store.commit_decisions([Decision(GATE, GlobalId(1), True, 0.6, "new", evidence=exact)], NOW)
+    found = store.explanation(NAMES[0])
+    assert found is not None and found.evidence is not None and found.evidence.new_probability == 0.1235
+
+
 def test_without_evidence_the_column_is_null(store: SqlStore) -> None:
     decided(store, (GATE, 1))
     with store._database.reading() as connection:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pipeline.adapters.bus_rules import BusConfig
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import F32, GlobalId, IdentityEvent, StreamName, TrackletEmbedding, TrackletId
 from pipeline.decisions import CorrectionKind, CorrectionRequest
-from pipeline.errors import Unavailable
+from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.matching import corrector
 from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
-from tests.fakes import HandClock, SetModels, embedding, unit_vectors
+from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 
 LOOKS = unit_vectors(np.random.default_rng(4), 3)
 NOW = 1_700_000_000.0
@@ -27,7 +32,7 @@ class Site:
 
     def __init__(self) -> None:
         self.clock = HandClock()
-        self.bus = MemoryBus(monotonic=self.clock.monotonic)
+        self.bus = MemoryBus(BusConfig(redelivery_count=64, max_deliveries=100), monotonic=self.clock.monotonic)
         self.store = SqlStore.in_memory()
         self.matcher = self.started()
 
@@ -226,3 +231,105 @@ def test_a_correction_that_the_matcher_stumbles_over_stops_nobody(site: Site, mo
     assert site.person(third) == 3
     (failed,) = site.store.corrections(9)
     assert failed.outcome == "nothing: the matcher failed on it (ArithmeticError); its log says more"
+
+
+# --- whatever dies, whenever ------------------------------------------------------------------------------------------
+
+
+class DiesAfter:
+    """A store or bus that works for so many calls, and whose process then ends: before or right after a call."""
+
+    def __init__(self, inner: object, calls: int, *, is_late: bool) -> None:
+        self._inner, self._left, self._is_late = inner, calls, is_late
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def called(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == -1:
+                if self._is_late:
+                    method(*arguments)
+                raise Dies
+            return method(*arguments)
+
+        return called
+
+
+def somebody(rng: np.random.Generator, number: int) -> TrackletEmbedding:
+    """The next tracklet of three people who walk past two cameras; every third continues the track before it."""
+    track, sequence = divmod(number, 3) if number % 3 else (number // 3, 0)
+    look = LOOKS[track % 3] + 0.2 * rng.standard_normal(16)
+    at = 10.0 * track + 5.0 * sequence
+    vector = (look / np.linalg.norm(look)).astype(np.float32)
+    return embedding(f"camera-{track % 2}", track, sequence, started_at=at, ended_at=at + 4.0, vector=vector)
+
+
+def correct_somebody(site: Site, choice: int) -> None:
+    """A correction that depends on nothing but `choice` and what was decided."""
+    names = [TrackletId(name) for event in site.store.events_after(0, 1000) for name in event.tracklet_ids]
+    made = [each.number for each in site.store.corrections(99) if each.request.undoes is None]
+    first, second = names[choice % len(names)], names[choice * 7 % len(names)]
+    people = sorted({site.person(first), site.person(second)})
+    kind = list(CorrectionKind)[choice % 5]
+    with contextlib.suppress(InvalidQuery):  # not every choice makes sense
+        if kind is CorrectionKind.MERGE:
+            site.correct(kind, *people)
+        elif kind is CorrectionKind.SPLIT:
+            site.correct(kind, site.person(first), first)
+        elif kind is CorrectionKind.UNDO:
+            site.correct(kind, undoes=made[choice % len(made)] if made else 99)
+        else:
+            site.correct(kind, first, second)
+
+
+rounds = st.lists(
+    st.tuples(
+        st.integers(1, 6),  # tracklets
+        st.none() | st.integers(0, 10_000),  # a correction
+        st.none() | st.tuples(st.booleans(), st.integers(0, 12), st.booleans()),  # killed where
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(rounds, st.integers(0, 3))
+def test_killed_anywhere_it_corrects_and_decides_as_if_nothing_had_happened(plan: list[Any], seed: int) -> None:
+    calm, killed = Site(), Site()
+    rng, count = np.random.default_rng(seed), 0
+    for tracklets, choice, death in plan:
+        sent = [somebody(rng, count + number) for number in range(tracklets)]
+        count += tracklets
+        for site in (calm, killed):
+            if choice is not None and site.store.counts().tracklets:
+                correct_somebody(site, choice)
+            site.bus.publish(StreamName.EMBEDDINGS, sent)
+        calm.round()
+        if death is not None:
+            is_bus, calls, is_late = death
+            dying = DiesAfter(killed.bus if is_bus else killed.store, calls, is_late=is_late)
+            with contextlib.suppress(Dies):
+                killed.started(None if is_bus else dying, dying if is_bus else None).run_once()
+            killed.bus = killed.bus.restarted()
+        killed.matcher = killed.started()
+        killed.round()
+    assert outcome(killed) == outcome(calm)
+    assert (
+        killed.store.decided(DIGEST, 0, 99)[0].global_ids.tolist()
+        == calm.store.decided(DIGEST, 0, 99)[0].global_ids.tolist()
+    )
+    for site in (calm, killed):
+        site.store.close()
+
+
+def outcome(site: Site) -> tuple[object, ...]:
+    """Everything that was decided and said, but for when."""
+    events = [event.model_copy(update={"decided_at": 0.0}) for event in site.store.events_after(0, 1000)]
+    said = {event.event_id: event.model_copy(update={"decided_at": 0.0}) for event in site.published()}
+    assert list(said.values()) == events
+    opened = [event.global_id for event in events if event.is_new]
+    assert len(opened) == len(set(opened))
+    laws = [dataclasses.replace(each, applied_at=0.0) for each in site.store.corrections(99)]
+    return events, laws, site.store.unpublished_events(1)
