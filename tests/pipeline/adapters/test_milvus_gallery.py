@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,22 @@ def test_a_server_that_does_not_answer_is_unavailable_and_its_password_stays_hid
     with pytest.raises(Unavailable, match=r"milvus://127\.0\.0\.1:1/people does not answer") as caught:
         MilvusGallery(address, "main", 8, "opening")
     assert SECRET not in f"{caught.value} {caplog.text}"
+
+
+def test_without_milvus_lite_a_file_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed: pip install 'sightline[milvus]'")
+    for module in ("milvus_lite", "milvus_lite.server_manager"):
+        monkeypatch.setitem(sys.modules, module, None)
+    address = parse_milvus_address(f"milvus://{tmp_path / 'vectors.db'}")
+    with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[milvus-lite\]'"):
+        MilvusGallery(address, "main", 8, "opening")
+
+
+def test_without_a_client_the_kind_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    monkeypatch.setitem(sys.modules, "pymilvus.exceptions", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'sightline\[milvus\]'"):
+        MilvusGallery(parse_milvus_address("milvus://vectors"), "main", 8, "opening")
 
 
 def test_what_an_earlier_process_still_sends_reaches_nobody(tmp_path: Path) -> None:
