@@ -18,7 +18,7 @@ from tests.bench.identity.endurance import endure
 from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, figures_of, people_of
 
 STORED = json.loads((Path(__file__).parents[2] / "baselines" / "identity_vector_site.json").read_text(encoding="utf-8"))
-NAME = "4 cameras, 200 people"
+NAME = "2 cameras, 50 people"
 TOLERANCE = 0.01  # another processor rounds products otherwise, and a threshold may fall on the other side of a pair
 
 
