@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS_RUN := cpu
-EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,dev
+EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,dev
 # What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg, redis-benchmark and a
 # PostgreSQL server (none need run: the tests start their own).
 DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
@@ -54,6 +54,8 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS_DEV)]'
+# HOTA. What it asks for itself would put opencv-python over the headless build.
+	$(BIN)/python -m pip install --quiet --no-deps 'trackeval>=1.3,<2' pycocotools tabulate
 	@touch $@ $(VENV)/.run
 
 debian:

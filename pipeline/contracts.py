@@ -154,8 +154,13 @@ class IdentityEventKind(StrEnum):
 
 
 class IdentityEvent(Message):
-    """What was decided about a person; matcher → everybody on the `identities` stream. Keyed by `event_id`."""
+    """What was decided about a person; matcher → everybody on the `identities` stream. Keyed by `event_id`.
 
+    Merged and split name every tracklet that went from `from_global_id` to `global_id`; a very large merge comes as
+    several events.
+    """
+
+    VERSION: ClassVar[int] = 2  # 1 did not say what is tentative
     event_id: Annotated[int, Field(ge=1)]  # grows by one for each event of a site
     kind: IdentityEventKind
     decided_at: Finite
@@ -165,7 +170,8 @@ class IdentityEvent(Message):
     camera_id: str | None = None
     started_at: Finite | None = None
     ended_at: Finite | None = None
-    is_new: bool = False  # assigned: the identity was opened by this tracklet
+    is_new: bool = False  # assigned, split: the identity was opened by this
+    is_tentative: bool = False  # assigned: later evidence may well change it
     confidence: Share
     reason: Annotated[str, Field(max_length=400)]
 

@@ -28,6 +28,7 @@ from pipeline.contracts import (
     TrackletId,
     Tracks,
 )
+from pipeline.decisions import Applied, Correction, CorrectionRequest, Decision, Revision, WhoIsWho
 
 
 class Clock(Protocol):
@@ -216,17 +217,6 @@ class ModelBoard(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What the matcher decided about one tracklet."""
-
-    embedding: TrackletEmbedding
-    global_id: GlobalId
-    is_new: bool
-    confidence: float  # 0 to 1
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class GalleryRows:
     """A slab of assigned tracklets as columns, oldest first."""
 
@@ -294,10 +284,18 @@ class FailedEmbedding:
 class Store(Protocol):
     """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
 
-    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
-        """Write embeddings, assignments and events in one transaction. A tracklet that has an assignment keeps it.
+    def commit_decisions(
+        self,
+        decisions: Sequence[Decision],
+        decided_at: float,
+        revisions: Sequence[Revision] = (),
+        applied: Applied | None = None,
+    ) -> list[IdentityEvent]:
+        """Write embeddings, assignments, then revisions, and their events in one transaction, with what came of a
+        correction. A tracklet that has an assignment keeps it, unless a revision moves it.
 
-        Raises `Unavailable` when a number meant for a new person has been given out in the meantime: decide again."""
+        Raises `Unavailable` when a number meant for a new person has been given out in the meantime, or a revision does
+        not fit any more: decide again."""
 
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]: ...
 
@@ -316,6 +314,31 @@ class Store(Protocol):
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors in the order of decisions, whenever the vectors were made."""
+
+    def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
+        """Everything that `decided` tells of some identities, in the same order."""
+
+    def current_identity(self, global_id: GlobalId) -> GlobalId | None:
+        """Itself, or the identity that a merged one lives on as; None for an unknown one."""
+
+    def add_correction(self, request: CorrectionRequest, made_at: float) -> int:
+        """Keep a correction for the matcher to apply, and return its number. Raises `InvalidQuery` for what it names
+        and is unknown."""
+
+    def pending_corrections(self, limit: int) -> list[Correction]:
+        """Corrections that were not applied yet, in order."""
+
+    def correction(self, number: int) -> Correction | None:
+        """One of them; None for an unknown number."""
+
+    def open_corrections(self) -> list[Correction]:
+        """Those that are law now: applied and not undone."""
+
+    def who_is_who(self, global_ids: Sequence[GlobalId], tracklet_ids: Sequence[TrackletId]) -> WhoIsWho:
+        """Of these identities and those of these tracklets."""
+
+    def events(self, event_ids: Sequence[int]) -> list[IdentityEvent]:
+        """Some events, in order."""
 
     def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write vectors without deciding anything, and return those that were new."""
@@ -340,15 +363,44 @@ class Store(Protocol):
     def route(self, global_id: GlobalId) -> list[Sighting]: ...
 
 
-class Gallery(Protocol):
-    """Appearance vectors by row number: FAISS in production, NumPy in tests; one contract suite."""
+@dataclass(frozen=True, slots=True)
+class GalleryFacts:
+    """What a gallery can be filtered by, as columns: one entry for each row."""
 
-    def add(self, rows: I64, vectors: F32) -> None:
-        """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced."""
+    sites: Sequence[str]
+    camera_ids: Sequence[str]
+    model_digests: Sequence[str]
+    started_at: F64  # (N,)
+    ended_at: F64  # (N,)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryFilter:
+    """Which rows may be found: of these sites, cameras and models (none named: of all), overlapping this span of time.
+
+    A row without facts passes only the filter that asks for nothing.
+    """
+
+    sites: tuple[str, ...] = ()
+    camera_ids: tuple[str, ...] = ()
+    model_digests: tuple[str, ...] = ()
+    since_at: float | None = None
+    until_at: float | None = None
+
+
+class Gallery(Protocol):
+    """Appearance vectors by row number: NumPy or FAISS in this process, or Milvus; one contract suite.
+
+    A cache that is rebuilt from the database, so a new one is empty. Milvus raises `Unavailable` while it does not
+    answer.
+    """
+
+    def add(self, rows: I64, vectors: F32, facts: GalleryFacts | None = None) -> None:
+        """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced, its facts too."""
 
     def remove(self, rows: I64) -> None: ...
 
-    def nearest(self, vectors: F32, top_k: int) -> tuple[I64, F32]:
+    def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
         """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
 
     def __len__(self) -> int: ...

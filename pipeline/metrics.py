@@ -63,6 +63,7 @@ ARCHIVED_BYTES = Counter("sightline_archived_bytes_total", "Bytes of crops writt
 # matcher
 IDENTITIES_OPENED = Counter("sightline_identities_opened_total", "Tracklets that opened a new identity")
 IDENTITIES_JOINED = Counter("sightline_identities_joined_total", "Tracklets that joined a known identity")
+IDENTITY_REVISIONS = Counter("sightline_identity_revisions_total", "Merges and splits that were published", ["kind"])
 MATCH_SECONDS = Histogram("sightline_match_seconds", "One micro-batch: candidates, assignment, commit", buckets=_WORK_S)
 MATCH_BATCH = Histogram("sightline_match_batch_tracklets", "Tracklets in one micro-batch", buckets=_SIZES)
 GALLERY_ROWS = Gauge("sightline_gallery_rows", "Vectors held by the gallery")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
-from services import cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
+from services import cli_correct, cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
 from services.cli_evaluate import JsonOption
 from services.settings import Settings, load, shown
 
@@ -23,9 +23,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
+app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
+app.command("explain")(cli_correct.explain)
 app.command("import-detector")(cli_detectors.import_detector)
 app.command("nightly")(cli_nightly.nightly)
 app.command("train", epilog=cli_train.KEYS)(cli_train.train)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.faiss_gallery import open_gallery
+from pipeline.adapters.lease import Lease
+from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
@@ -21,7 +23,7 @@ from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
-from services.runtime import announce_ready, open_bus, open_model_board, open_store, service
+from services.runtime import announce_ready, gallery_opener, open_bus, open_model_board, open_store, service
 from services.settings import MatchingSettings, Settings
 from services.site_models import SiteModels, wanted_digest
 
@@ -44,10 +46,12 @@ def run(settings: Settings) -> None:
             batch_tracklets=settings.matching.batch_tracklets, memory=MemoryConfig(top_k=settings.matching.top_k)
         )
         models = MatcherModels(site, open_model_board(settings), clock, settings.matching)
-        bus, store = open_bus(settings, bus_config(config)), open_store(settings)
-        gallery = functools.partial(open_gallery, settings.matching.gallery)
+        bus, lease = open_bus(settings, bus_config(config)), open_lease(settings)
+        store = open_store(settings, lease.check)
+        gallery = gallery_opener(settings)
         announce_ready()
-        serve(bus, store, gallery, clock, config, stop, models)
+        with lease:
+            serve(bus, store, gallery, clock, config, stop, models, lease)
 
 
 class MatcherModels:
@@ -131,6 +135,12 @@ def assignment(chosen: MatchingSettings, manifest: Manifest | None) -> Assignmen
     return AssignmentConfig(threshold=threshold, midpoint=-curve.intercept / curve.slope, slope=curve.slope)
 
 
+def open_lease(settings: Settings) -> Lease:
+    """The right to decide for this site's database, which only one process has at a time."""
+    holder = f"the matcher of site {settings.site} on {socket.gethostname()} (process {os.getpid()})"
+    return Lease(settings.database, holder, process_mark(os.getpid()))
+
+
 def serve(
     bus: Bus,
     store: Store,
@@ -139,13 +149,16 @@ def serve(
     config: MatcherConfig,
     stop: threading.Event,
     models: Models,
+    lease: Lease,
 ) -> None:
-    """Match until `stop` is set."""
+    """Match until `stop` is set, and only while `lease` is held; `store` must be fenced by it."""
     worker = MatcherWorker(bus, store, open_gallery, clock, config, models)
     due_s = clock.monotonic()
 
     def step() -> None:
         nonlocal due_s
+        if lease.hold():
+            worker.forget()
         worker.run_once()
         if clock.monotonic() >= due_s:
             due_s = clock.monotonic() + _HOUSEKEEPING_EVERY_S

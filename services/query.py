@@ -74,7 +74,7 @@ def query_words(
     with_weak: bool = False,
 ) -> QueryAnswer:
     """Ask the database of `settings` with its model. Raises `InvalidQuery` for a question that cannot be asked."""
-    _check_database(settings.database)
+    check_database(settings.database)
     store, blobs = open_store(settings), open_blobs(settings)
     try:
         return run_query(
@@ -142,7 +142,7 @@ def search_config(measured: ModelCalibration | None) -> SearchConfig:
     return SearchConfig(text, Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold))
 
 
-def _check_database(url: str) -> None:
+def check_database(url: str) -> None:
     """Asking must not create an empty database beside a mistyped folder, and then find nobody in it."""
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import logging
 import os
@@ -11,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +24,12 @@ from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
     from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.database import Fence
     from pipeline.adapters.model_board import RedisModelBoard
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
+    from pipeline.interfaces import Gallery
     from reid_models.inference import BundleEncoder
     from reid_models.registry import Registry
 
@@ -139,13 +143,26 @@ def open_model_board(settings: Settings) -> RedisModelBoard:
     return RedisModelBoard(redis_address(settings), settings.site)
 
 
-def open_store(settings: Settings) -> SqlStore:
-    """The database, brought to the newest schema."""
+def open_store(settings: Settings, fence: Fence | None = None) -> SqlStore:
+    """The database, brought to the newest schema; with `fence` for one who writes only while it is its turn."""
     from pipeline.adapters.store import SqlStore, upgrade
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database)
-    return SqlStore(settings.database)
+    return SqlStore(settings.database, fence=fence)
+
+
+def gallery_opener(settings: Settings) -> Callable[[int], Gallery]:
+    """Makes the chosen gallery, empty, for vectors of a dimension. Raises `ConfigurationError` for a bad address."""
+    chosen = settings.matching.gallery
+    if chosen != "milvus":
+        from pipeline.adapters.galleries import open_gallery
+
+        return functools.partial(open_gallery, chosen)
+    from pipeline.adapters.milvus_gallery import MilvusGallery, parse_milvus_address
+
+    address = parse_milvus_address(settings.milvus)
+    return lambda dimension: MilvusGallery(address, settings.site, dimension, uuid.uuid4().hex)
 
 
 def open_blobs(settings: Settings) -> FsBlobs:

@@ -82,7 +82,7 @@ class MatchingSettings(BaseModel):
     threshold: Annotated[float, Field(ge=-1, le=1)] | None = None  # default: the model's own, from its validation
     top_k: Annotated[int, Field(ge=1)] = 32
     batch_tracklets: Annotated[int, Field(ge=1)] = 64
-    gallery: Literal["auto", "faiss", "exact"] = "auto"
+    gallery: Literal["auto", "faiss", "exact", "milvus"] = "auto"
 
 
 class NightlySettings(BaseModel):
@@ -110,6 +110,15 @@ class NightlySettings(BaseModel):
     kept_candidates: Annotated[int, Field(ge=0)] = 3  # newest models that were refused
 
 
+class OtherSiteSettings(BaseModel):
+    """Where the API of another site answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    token: SecretStr | None = None
+
+
 class ApiSettings(BaseModel):
     """The HTTP API and the page."""
 
@@ -118,6 +127,7 @@ class ApiSettings(BaseModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
     token: SecretStr | None = None  # required off localhost
+    other_sites: dict[str, OtherSiteSettings] = {}  # by name; asked for people who look like one of this site
 
 
 class Settings(BaseModel):
@@ -130,6 +140,7 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = None  # also REDIS_URL; default: an embedded server in data_dir
     database_url: SecretStr | None = None  # also DATABASE_URL; default: SQLite in data_dir
     blobs_url: str | None = None  # default: a folder in data_dir
+    milvus_url: SecretStr | None = None  # for matching.gallery milvus; default: a file in data_dir, by milvus-lite
     bus_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
     spool_max_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -175,6 +186,12 @@ class Settings(BaseModel):
         return f"sqlite:///{self.data_dir.resolve() / 'sightline.db'}"
 
     @property
+    def milvus(self) -> str:
+        if self.milvus_url is not None:
+            return self.milvus_url.get_secret_value()
+        return f"milvus://{self.data_dir.resolve() / 'vectors.db'}"
+
+    @property
     def track_logs(self) -> Path:
         return self.data_dir.resolve() / "tracks"
 
@@ -218,7 +235,7 @@ def shown(settings: Settings) -> dict[str, Any]:
     values: dict[str, Any] = settings.model_dump(mode="json")
     for shown_camera, camera in zip(values["cameras"], settings.cameras, strict=True):
         shown_camera["address"] = redact(camera.address.get_secret_value())
-    for name in ("redis_url", "database_url"):
+    for name in ("redis_url", "database_url", "milvus_url"):
         secret: SecretStr | None = getattr(settings, name)
         values[name] = redact(secret.get_secret_value()) if secret else None
     return values

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.postgresql_server import PostgresqlServer, programs
+from tests.redis_cluster import RedisCluster
 
 # No test asserts a time: the machine may be busy with something else.
 settings.register_profile("no_deadline", deadline=None)
@@ -22,3 +23,9 @@ def postgresql() -> Iterator[PostgresqlServer]:
         pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
     with PostgresqlServer(found) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster

@@ -24,7 +24,8 @@ from pipeline.contracts import (
     TrackletEmbedding,
     pack_vector,
 )
-from pipeline.interfaces import Blobs, Decision
+from pipeline.decisions import Decision
+from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration

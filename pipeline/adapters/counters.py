@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "published"]  # `published`: the last event that went out
+Counter = Literal["global_id", "event_id", "row", "correction", "published"]
+# `published`: the last event that went out
 
 
 def counted(connection: Connection, name: Counter) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL se
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 Value = TypeVar("Value")
+Fence = Callable[[Connection], None]  # raises in a transaction of somebody who may not write any more
 
 
 class Database:
@@ -37,10 +38,10 @@ class Database:
 
     `url` is `sqlite:///FILE`, `sqlite://` (in memory, for tests) or `postgresql://…`. A writer waits up to `busy_s`
     seconds for another process's write; then, as at every other refusal of the server or the disk, `Unavailable` is
-    raised. No error holds a password.
+    raised. No error holds a password. Each writing transaction begins with `fence`.
     """
 
-    def __init__(self, url: str, busy_s: float = 10.0) -> None:
+    def __init__(self, url: str, busy_s: float = 10.0, fence: Fence | None = None) -> None:
         parsed = _parsed(url)
         self.shown_url = shown_address(parsed)
         self._engine = _engine(parsed, busy_s)
@@ -48,6 +49,7 @@ class Database:
         one_moment = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
+        self._fence = fence
 
     @property
     def dialect(self) -> str:
@@ -63,6 +65,8 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """One transaction, durable when the block has ended, undone when it raises."""
         with self._translated(), self._writer.begin() as connection:
+            if self._fence is not None:
+                self._fence(connection)
             yield connection
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

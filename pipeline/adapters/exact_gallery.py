@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.adapters.gallery_facts import FactBook
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
+from pipeline.interfaces import GalleryFacts, GalleryFilter
 
 _BLOCK_ROWS = 4096  # the similarities of a batch of 64 to one block are 1 MB and stay in the cache
 
@@ -17,17 +19,20 @@ class ExactGallery:
         self._vectors = np.zeros((1024, dimension), np.float32)
         self._rows = np.zeros(1024, np.int64)
         self._slots: dict[int, int] = {}
+        self._facts = FactBook()
 
-    def add(self, rows: I64, vectors: F32) -> None:
+    def add(self, rows: I64, vectors: F32, facts: GalleryFacts | None = None) -> None:
         """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced; of two alike the last one counts."""
         check_vectors(vectors, self._vectors.shape[1])
         self._reserve(len(self) + len(rows))
         slots = np.array([self._slots.setdefault(row, len(self._slots)) for row in rows.tolist()], np.int64)
         self._rows[slots] = rows
         self._vectors[slots] = vectors
+        self._facts.put(rows, facts)
 
     def remove(self, rows: I64) -> None:
         """Unknown rows are passed over. The last vector moves into each gap."""
+        self._facts.drop(rows)
         for row in rows.tolist():
             slot = self._slots.pop(row, None)
             if slot is None:
@@ -38,18 +43,22 @@ class ExactGallery:
                 self._vectors[slot] = self._vectors[last]
                 self._slots[int(self._rows[slot])] = slot
 
-    def nearest(self, vectors: F32, top_k: int) -> tuple[I64, F32]:
+    def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
         """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
         check_vectors(vectors, self._vectors.shape[1])
+        held_rows, held = self._rows[: len(self)], self._vectors[: len(self)]
+        if only is not None and only != GalleryFilter():
+            held_rows = self._facts.passing(only)
+            held = self._vectors[[self._slots[row] for row in held_rows.tolist()]]
         found = np.full((len(vectors), top_k), -1, np.int64)
         similarities = np.full((len(vectors), top_k), -np.inf, np.float32)
-        for start in range(0, len(self), _BLOCK_ROWS):
-            block = slice(start, min(start + _BLOCK_ROWS, len(self)))
-            scores = vectors @ self._vectors[block].T
+        for start in range(0, len(held), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            scores = vectors @ held[block].T
             # Few rows of a later block beat what is held already; the others need no sorting.
             better = np.flatnonzero((scores > similarities[:, -1:]).any(axis=0))
             if len(better):
-                rows = np.broadcast_to(self._rows[block][better], (len(vectors), len(better)))
+                rows = np.broadcast_to(held_rows[block][better], (len(vectors), len(better)))
                 found, similarities = _best(
                     np.hstack([found, rows]), np.hstack([similarities, scores[:, better]]), top_k
                 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from pipeline.adapters.exact_gallery import ExactGallery, check_vectors
+from pipeline.adapters.exact_gallery import check_vectors
+from pipeline.adapters.gallery_facts import FactBook
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Gallery
+from pipeline.interfaces import GalleryFacts, GalleryFilter
 
 
 class FaissGallery:
@@ -27,8 +30,9 @@ class FaissGallery:
         self._dimension = dimension
         self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
         self._known: set[int] = set()
+        self._facts = FactBook()
 
-    def add(self, rows: I64, vectors: F32) -> None:
+    def add(self, rows: I64, vectors: F32, facts: GalleryFacts | None = None) -> None:
         """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced; of two alike the last one counts."""
         check_vectors(vectors, self._dimension)
         latest = {row: place for place, row in enumerate(rows.tolist())}
@@ -36,6 +40,7 @@ class FaissGallery:
         self.remove(rows[places])
         self._index.add_with_ids(np.ascontiguousarray(vectors[places]), rows[places])
         self._known |= latest.keys()
+        self._facts.put(rows, facts)
 
     def remove(self, rows: I64) -> None:
         """Unknown rows are passed over."""
@@ -43,32 +48,19 @@ class FaissGallery:
         if known:
             self._index.remove_ids(self._faiss.IDSelectorBatch(np.array(known, np.int64)))
             self._known.difference_update(known)
+            self._facts.drop(rows)
 
-    def nearest(self, vectors: F32, top_k: int) -> tuple[I64, F32]:
+    def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
         """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
         check_vectors(vectors, self._dimension)
-        similarities, rows = self._index.search(np.ascontiguousarray(vectors), top_k)
+        chosen: Any = None
+        if only is not None and only != GalleryFilter():
+            passing = self._faiss.IDSelectorBatch(self._facts.passing(only))
+            chosen = self._faiss.SearchParameters()
+            chosen.sel = passing  # does not keep it alive; this function does
+        similarities, rows = self._index.search(np.ascontiguousarray(vectors), top_k, params=chosen)
         similarities[rows < 0] = -np.inf
         return rows, similarities
 
     def __len__(self) -> int:
         return len(self._known)
-
-
-def open_gallery(kind: str, dimension: int) -> Gallery:
-    """The gallery named `auto`, `exact` or `faiss`, empty.
-
-    Both are exact. The matcher asks in batches, and for a batch of 64 flat FAISS takes about twice as long as matrix
-    products at 10,000 vectors and four times at 100,000 (512 values, one core; `tests/bench/bench_gallery.py`): so
-    `auto` is `exact`. At 100,000 a single query takes FAISS about half as long.
-    """
-    if kind not in GALLERIES:
-        raise ConfigurationError(f"gallery kind {kind!r} is unknown; expected one of {', '.join(GALLERIES)}")
-    return GALLERIES[kind](dimension)
-
-
-GALLERIES: dict[str, type[ExactGallery] | type[FaissGallery]] = {
-    "auto": ExactGallery,
-    "exact": ExactGallery,
-    "faiss": FaissGallery,
-}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, exists, func, literal_column, select
 
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
@@ -55,6 +55,9 @@ class Seen:
 
 EVERYTHING = Seen()
 
+_IS_SOMEBODY = identities.c.merged_into.is_(None)  # and not a number that lives on as another one
+EVENT = tuple(identity_events.c[name] for name in IdentityEvent.model_fields)
+
 
 class History:
     """Questions to the database. Each one sees a single consistent moment."""
@@ -100,7 +103,8 @@ class History:
 
     def recent_identities(self, limit: int, seen: Seen = EVERYTHING) -> list[IdentitySummary]:
         """Those with a sighting as asked for, the last seen first."""
-        query = select(identities).order_by(identities.c.last_seen_at.desc(), identities.c.global_id.desc())
+        query = select(identities).where(_IS_SOMEBODY)
+        query = query.order_by(identities.c.last_seen_at.desc(), identities.c.global_id.desc())
         conditions = _conditions(seen)
         if conditions:
             query = query.where(exists().where(tracklets.c.global_id == identities.c.global_id, *conditions))
@@ -112,8 +116,14 @@ class History:
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
         """Merged, split and erased events after `after_event_id`, oldest first: how readers keep a cache right."""
-        is_change = identity_events.c.kind != IdentityEventKind.ASSIGNED.value
+        # Spelt out in the statement, so that the index of the changes serves it.
+        is_change = identity_events.c.kind != literal_column(f"'{IdentityEventKind.ASSIGNED.value}'")
         return self._events(and_(identity_events.c.event_id > after_event_id, is_change), limit)
+
+    def events(self, event_ids: Sequence[int]) -> list[IdentityEvent]:
+        """Some events, in order."""
+        found = [event for part in in_parts(event_ids) for event in self._events(identity_events.c.event_id.in_(part))]
+        return sorted(found, key=lambda event: event.event_id)
 
     def cameras(self) -> list[StoredCamera]:
         with self._database.reading() as connection:
@@ -126,7 +136,7 @@ class History:
         with self._database.reading() as connection:
             return Counts(
                 tracklets=connection.execute(decided).scalar_one(),
-                identities=connection.execute(select(func.count()).select_from(identities)).scalar_one(),
+                identities=connection.execute(select(func.count()).where(_IS_SOMEBODY)).scalar_one(),
             )
 
     def track_identities(self) -> dict[tuple[str, str, int], GlobalId]:
@@ -142,11 +152,10 @@ class History:
             rows = connection.execute(votes).all()
         return {(row.camera_id, row.boot_id, row.track_id): row.global_id for row in rows}
 
-    def _events(self, condition: ColumnElement[bool], limit: int) -> list[IdentityEvent]:
-        query = select(identity_events).where(condition).order_by(identity_events.c.event_id).limit(limit)
+    def _events(self, condition: ColumnElement[bool], limit: int | None = None) -> list[IdentityEvent]:
+        query = select(*EVENT).where(condition).order_by(identity_events.c.event_id).limit(limit)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return [IdentityEvent.model_validate(row._asdict()) for row in rows]
+            return [event_of(row) for row in connection.execute(query).mappings()]
 
     def _summaries(self, query: Select[Any]) -> list[IdentitySummary]:
         with self._database.reading() as connection:
@@ -173,6 +182,11 @@ class History:
             )
             for row in rows
         ]
+
+
+def event_of(row: RowMapping) -> IdentityEvent:
+    """A row that holds the columns `EVENT`, and perhaps others."""
+    return IdentityEvent.model_validate({name: row[name] for name in IdentityEvent.model_fields})
 
 
 def _conditions(seen: Seen) -> list[ColumnElement[bool]]:

@@ -27,9 +27,9 @@ class RedisModelBoard:
     def __init__(self, url: str, site: str, config: BusConfig | None = None, now: Callable[[], float] = time.time):
         """Connects at the first call. Raises `ConfigurationError` for an unreadable address or site name."""
         config = config or BusConfig()
-        self._server = RedisConnection(url, config.connect_timeout_s, config.answer_timeout_s)
-        self._redis = self._server.client
         self._serving_key = site_key(site, "serving-model")
+        self._server = RedisConnection(url, self._serving_key, config.connect_timeout_s, config.answer_timeout_s)
+        self._redis = self._server.client
         self._reports_key = site_key(site, "loaded-models")
         self._now = now
 

@@ -73,6 +73,19 @@ class ModelStore(ModelChanges):
             if found or not page:
                 return _gallery_rows(found, model_digest), after_event
 
+    def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
+        """Everything that `decided` tells of some identities, in the same order."""
+        query = (
+            select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
+            .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
+            .where(embeddings.c.model_digest == model_digest)
+        )
+        found: list[Row[Any]] = []
+        with self._database.reading() as connection:
+            for part in in_parts(sorted(set(global_ids))):
+                found += connection.execute(query.where(tracklets.c.global_id.in_(part)))
+        return _gallery_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
+
     def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write vectors without deciding anything, and return those that were new.
 

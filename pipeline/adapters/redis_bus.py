@@ -1,4 +1,5 @@
-"""The bus on Redis Streams: Redis 7 or later, or Valkey. At least once; what the server forgets, it makes anew.
+"""The bus on Redis Streams: Redis 7 or later, or Valkey, alone or in a cluster. At least once; what the server
+forgets, it makes anew.
 
 One stream per kind of message and site, one consumer group per kind of reader. The site in braces in every key keeps a
 site on one node of a cluster.
@@ -11,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import redis
@@ -74,10 +76,11 @@ class RedisBus:
     ) -> None:
         """Connects at the first call. Raises `ConfigurationError` for an unreadable address or site name."""
         self._config = config or BusConfig()
-        self._server = RedisConnection(url, self._config.connect_timeout_s, self._config.answer_timeout_s)
-        self._redis = self._server.client
         self._keys = {stream: site_key(site, stream.value) for stream in StreamName}
-        self._dead = RedisDeadLetters(self._redis, site_key(site, "dead"), self._keys, self._config.max_dead_bytes)
+        dead = site_key(site, "dead")
+        self._server = RedisConnection(url, dead, self._config.connect_timeout_s, self._config.answer_timeout_s)
+        self._redis = self._server.client
+        self._dead = RedisDeadLetters(self._redis, dead, self._keys, self._config.max_dead_bytes)
         self._site = site
         self._monotonic = monotonic
         self._memories: dict[_Seat, _Memory] = {}
@@ -105,10 +108,7 @@ class RedisBus:
             return
         with self._server.errors():
             self._make_room(stream, sum(map(size_bytes, entries)))
-            pipeline = self._redis.pipeline(transaction=len(entries) > 1)
-            for fields in entries:
-                pipeline.xadd(self._keys[stream], fields)
-            pipeline.execute()
+            self._server.write([("XADD", self._keys[stream], "*", *chain(*fields.items())) for fields in entries])
 
     def _make_room(self, stream: StreamName, wanted_bytes: int) -> None:
         if self._room_bytes.get(stream, 0) < wanted_bytes:

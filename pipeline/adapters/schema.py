@@ -19,6 +19,8 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
+    text,
 )
 
 metadata = MetaData(
@@ -65,6 +67,7 @@ identities = Table(
     Column("first_seen_at", Double, nullable=False),
     Column("last_seen_at", Double, nullable=False),
     Column("tracklets", Integer, nullable=False),
+    Column("merged_into", BigInteger),  # as whom a person without tracklets lives on
     Index(None, "last_seen_at"),
 )
 
@@ -140,6 +143,9 @@ model_switches = Table(
     Column("reason", String(400), nullable=False),
 )
 
+_IS_CHANGE = text("kind != 'assigned'")
+_IS_MOVE = text("from_global_id IS NOT NULL")
+
 identity_events = Table(
     "identity_events",
     metadata,
@@ -153,6 +159,32 @@ identity_events = Table(
     Column("started_at", Double),
     Column("ended_at", Double),
     Column("is_new", Boolean, nullable=False),
+    Column("is_tentative", Boolean, nullable=False, server_default=false()),
     Column("confidence", Double, nullable=False),
     Column("reason", String(400), nullable=False),
+    Column("evidence", JSON(none_as_null=True)),
+    # Changes are few among the assignments: readers follow them, and a tracklet's own are found from person to person.
+    Index("ix_identity_events_changes", "event_id", sqlite_where=_IS_CHANGE, postgresql_where=_IS_CHANGE),
+    Index(None, "from_global_id", "event_id", sqlite_where=_IS_MOVE, postgresql_where=_IS_MOVE),
+)
+
+# What people said about who is who. Nothing is deleted: an undo is a correction too.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("global_ids", JSON, nullable=False),
+    Column("tracklet_ids", JSON, nullable=False),
+    Column("undoes", BigInteger),
+    Column("made_by", String(64), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("note", String(200), nullable=False),
+    Column("after_event", BigInteger, nullable=False),  # the last event when it was made
+    Column("applied_at", Double),  # null until the matcher has seen it
+    Column("outcome", String(400), nullable=False),
+    Column("event_ids", JSON, nullable=False),
+    Column("one_side", JSON, nullable=False),  # tracklets bound to, or kept apart from, those of the other side
+    Column("other_side", JSON, nullable=False),
+    Column("undone_by", BigInteger),
 )

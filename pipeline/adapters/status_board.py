@@ -41,9 +41,9 @@ class RedisStatusBoard:
     ) -> None:
         """Connects at the first call. Raises `ConfigurationError` for an unreadable address or site name."""
         config = config or BusConfig()
-        self._server = RedisConnection(url, config.connect_timeout_s, config.answer_timeout_s)
-        self._redis = self._server.client
         self._statuses_key = site_key(site, "status")
+        self._server = RedisConnection(url, self._statuses_key, config.connect_timeout_s, config.answer_timeout_s)
+        self._redis = self._server.client
         self._snapshot_key = site_key(site, "snapshot")
         self._snapshot_expiry_s = snapshot_expiry_s
         self._forgotten_after_s = forgotten_after_s

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
+from pipeline.adapters.correction_store import is_applied, note_applied
 from pipeline.adapters.counters import advance, counted, locked
-from pipeline.adapters.database import Database, in_parts
+from pipeline.adapters.database import Database, Fence, in_parts
+from pipeline.adapters.explanations import ExplanationStore
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
+from pipeline.adapters.revisions import write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.contracts import (
     CameraId,
@@ -20,8 +23,8 @@ from pipeline.contracts import (
     TrackletCrops,
     TrackletId,
 )
+from pipeline.decisions import Applied, Decision, Revision
 from pipeline.errors import Unavailable
-from pipeline.interfaces import Decision
 
 _ASSIGN = (
     update(tracklets)
@@ -49,15 +52,16 @@ def upgrade(url: str) -> None:
         database.close()
 
 
-class SqlStore(ModelStore):
+class SqlStore(ExplanationStore):
     """The truth, on SQLite (`sqlite:///FILE`) or PostgreSQL (`postgresql://…`). May be used by several threads.
 
     Raises `ConfigurationError` when the schema is not this code's, `Unavailable` from every method while the database
-    does not answer or another process writes for longer than `busy_s`.
+    does not answer or another process writes for longer than `busy_s`. Each transaction that writes begins with
+    `fence`, as `Lease.check`.
     """
 
-    def __init__(self, url: str, busy_s: float = 10.0) -> None:
-        database = Database(url, busy_s)
+    def __init__(self, url: str, busy_s: float = 10.0, fence: Fence | None = None) -> None:
+        database = Database(url, busy_s, fence)
         database.check_schema()
         super().__init__(database)
 
@@ -74,36 +78,32 @@ class SqlStore(ModelStore):
 
     # --- decisions ------------------------------
 
-    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
-        """Write tracklets, embeddings, assignments and events in one transaction; returns the new events.
+    def commit_decisions(
+        self,
+        decisions: Sequence[Decision],
+        decided_at: float,
+        revisions: Sequence[Revision] = (),
+        applied: Applied | None = None,
+    ) -> list[IdentityEvent]:
+        """Write tracklets, embeddings, assignments, then revisions, and events in one transaction; returns the new
+        events. With `applied` also what came of a correction, which led to the revisions.
 
         A tracklet that has an assignment keeps it and causes no event, so a repeated batch changes nothing; only its
-        embedding is added if it was made by another model. Raises `Unavailable`, and writes nothing, when somebody else
-        has in the meantime given out a number that this batch wants for a new person: decide again.
+        embedding is added if it was made by another model. A correction that is applied already changes nothing. Raises
+        `Unavailable`, and writes nothing, when somebody else has in the meantime given out a number that this batch
+        wants for a new person, or a revision does not fit any more: decide again.
         """
-        if not decisions:
+        if not decisions and not revisions and applied is None:
             return []
         with self._database.writing() as connection:
-            last_event, last_row = locked(connection, "event_id"), locked(connection, "row")
-            self._database.insert_new(
-                connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions]
-            )
-            insert_embeddings(connection, [decision.embedding for decision in decisions])
-            known = assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
-            fresh = {d.embedding.tracklet_id: d for d in reversed(decisions) if d.embedding.tracklet_id not in known}
-            chosen = list(reversed(fresh.values()))
-            if not chosen:
+            last_event = locked(connection, "event_id")
+            if applied is not None and is_applied(connection, applied.number):
                 return []
-            _refuse_taken_numbers(connection, decisions, chosen)
-            self._update_identities(connection, chosen, decided_at)
-            events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
-            connection.execute(
-                _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
-            )
-            renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
-            connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
-            advance(connection, "event_id", events[-1].event_id)
-            return events
+            events = self._write_decisions(connection, decisions, decided_at, last_event) if decisions else []
+            changes = write_revisions(connection, revisions, decided_at, last_event + len(events))
+            if applied is not None:
+                note_applied(connection, applied, changes, decided_at)
+            return events + changes
 
     def assignments(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:
         """The identity of each tracklet that has one."""
@@ -143,6 +143,28 @@ class SqlStore(ModelStore):
 
     # --- inside one transaction ------------------------------
 
+    def _write_decisions(
+        self, connection: Connection, decisions: Sequence[Decision], decided_at: float, last_event: int
+    ) -> list[IdentityEvent]:
+        last_row = locked(connection, "row")
+        self._database.insert_new(connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions])
+        insert_embeddings(connection, [decision.embedding for decision in decisions])
+        known = assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
+        fresh = {d.embedding.tracklet_id: d for d in reversed(decisions) if d.embedding.tracklet_id not in known}
+        chosen = list(reversed(fresh.values()))
+        if not chosen:
+            return []
+        _refuse_taken_numbers(connection, decisions, chosen)
+        self._update_identities(connection, chosen, decided_at)
+        events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
+        connection.execute(
+            _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
+        )
+        renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
+        connection.execute(identity_events.insert(), [_row(*pair) for pair in zip(events, chosen, strict=True)])
+        advance(connection, "event_id", events[-1].event_id)
+        return events
+
     def _update_identities(self, connection: Connection, decisions: Sequence[Decision], decided_at: float) -> None:
         """Open the identities that are missing, and widen all of them by their new tracklets."""
         spans = {decision.global_id: (np.inf, -np.inf, 0) for decision in decisions}
@@ -172,7 +194,7 @@ class SqlStore(ModelStore):
 
 
 def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision], chosen: Sequence[Decision]) -> None:
-    """Two matchers may draw the same next number; the second to commit must not make two people one.
+    """Whoever opened a person since the batch was decided must not share the number with somebody of the batch.
 
     A tracklet that joined a person opened by the same batch counts too, even if the one that opened it is settled.
     """
@@ -182,8 +204,8 @@ def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision],
     taken = sorted(number for number in wanted if number <= last)
     if taken:
         raise Unavailable(
-            f"identity {taken[0]} was meant for a new person, but numbers up to {last} are already given out: another "
-            "matcher works on the same database; this batch must be decided again, and one of the two matchers stopped"
+            f"identity {taken[0]} was meant for a new person, but numbers up to {last} are given out by now; this "
+            "batch must be decided again"
         )
 
 
@@ -227,6 +249,12 @@ def _event(event_id: int, decision: Decision, decided_at: float) -> IdentityEven
         started_at=seen.started_at,
         ended_at=seen.ended_at,
         is_new=decision.is_new,
+        is_tentative=decision.is_tentative,
         confidence=decision.confidence,
         reason=decision.reason,
     )
+
+
+def _row(event: IdentityEvent, decision: Decision) -> dict[str, Any]:
+    evidence = None if decision.evidence is None else decision.evidence.model_dump(mode="json", exclude_defaults=True)
+    return event.model_dump(mode="json") | {"evidence": evidence}

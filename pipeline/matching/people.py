@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, unpack_vector
-from pipeline.interfaces import Decision, Gallery, GalleryRows
+from pipeline.decisions import Decision
+from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import (
     Arrival,
     Candidates,
@@ -21,6 +22,7 @@ from pipeline.matching.assignment import (
 from pipeline.matching.calibration import Calibration, LookCurve, StrangerPrior
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
 from pipeline.matching.identities import IdentityBook
+from pipeline.matching.laws import Laws
 from pipeline.matching.tracks import TrackBook
 
 
@@ -57,6 +59,7 @@ class People:
         self.identities = IdentityBook(dimension)
         self.tracks = TrackBook(config.tracks_per_camera)
         self.doubts: dict[GlobalId, dict[GlobalId, float]] = {}
+        self.laws = Laws()  # set by whoever reads the corrections
 
     def __len__(self) -> int:
         """Identities that are remembered."""
@@ -67,7 +70,7 @@ class People:
         arrivals = arrivals_of(batch)
         standings = [
             Standing(
-                bound_to=self.tracks.identity(arrival.track),
+                bound_to=self.laws.bound(arrival.pieces[0].tracklet_id) or self.tracks.identity(arrival.track),
                 present=self.tracks.present(arrival.camera_id, arrival.started_at, arrival.ended_at, arrival.track),
             )
             for arrival in arrivals

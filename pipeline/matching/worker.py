@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
+from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
 
@@ -28,7 +29,7 @@ class MatcherConfig:
     batch_tracklets: int = 64
     block_s: float = 0.5  # longest wait for the first message of a batch
     attempts: int = 3  # before a tracklet that makes the matcher stumble is set aside
-    look_every_s: float = 2.0  # whether another model is wanted, and tracklets wait for their decision
+    look_every_s: float = 2.0  # whether corrections wait, another model is wanted, and tracklets wait for a decision
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
@@ -72,6 +73,7 @@ class MatcherWorker:
         """
         if not self._in_hand:
             if self._serving.is_due():
+                self._follow_corrections()
                 self._follow_models()
             config = self._config
             self._in_hand = self._bus.consume(
@@ -83,11 +85,11 @@ class MatcherWorker:
         try:
             self._match(self._in_hand)
         except SightlineError:
-            self._forget()  # the commit may have happened all the same
+            self.forget()  # the commit may have happened all the same
             raise
         except Exception:
             # A tracklet that trips over a bug must not stop the others for ever.
-            self._forget()
+            self.forget()
             self._stumbles += 1
             if self._stumbles < self._config.attempts:
                 raise
@@ -95,6 +97,11 @@ class MatcherWorker:
             self._match_one_by_one()
         self._in_hand, self._stumbles = [], 0
         return done
+
+    def forget(self) -> None:
+        """Read everything again from the database, as after a restart: somebody else may have written."""
+        self._people = None
+        self._serving.forget()
 
     def _match_one_by_one(self) -> None:
         for delivery in list(self._in_hand):
@@ -104,7 +111,7 @@ class MatcherWorker:
                 raise
             except Exception as error:
                 # Whatever this is, it is bound to this tracklet: the operator sees it among the dead letters.
-                self._forget()
+                self.forget()
                 self._set_aside(delivery, f"the matcher failed on it: {type(error).__name__}: {error}"[:400])
             self._let_go(delivery)
 
@@ -122,6 +129,16 @@ class MatcherWorker:
         self._bus.acknowledge([delivery for delivery in deliveries if delivery in self._in_hand], GROUP)
         metrics.MATCH_BATCH.observe(len(deliveries))
         metrics.MATCH_SECONDS.observe(self._clock.monotonic() - started_s)
+
+    def _follow_corrections(self) -> None:
+        """Apply what people say about who is who, and publish it with whatever a crash left unpublished."""
+        try:
+            if apply_corrections(self._store, self._clock):
+                self._people = None
+        except SightlineError:
+            self.forget()  # the commit may have happened all the same
+            raise
+        self._publish_events()
 
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
@@ -156,10 +173,6 @@ class MatcherWorker:
                 log.exception("%s stays without an identity until the matcher is started again", seen.tracklet_id)
                 self._people = None
                 self._hopeless.add(seen.tracklet_id)
-
-    def _forget(self) -> None:
-        self._people = None
-        self._serving.forget()
 
     def _usable(self, deliveries: Sequence[Delivery]) -> list[TrackletEmbedding]:
         """The first message of each tracklet and model; what can never be matched is set aside."""
@@ -234,6 +247,7 @@ class MatcherWorker:
         digest, dimension = seen.model_digest, len(seen.appearance) // 2
         memory = replace(self._config.memory, assignment=self._models.assignment(digest))
         people = People(self._open_gallery(dimension), memory)
+        people.laws = read_laws(self._store)
         position = 0
         while True:
             rows, position = self._store.decided(digest, position, _PAGE_ROWS)
@@ -249,5 +263,7 @@ class MatcherWorker:
             self._store.mark_published(events[-1].event_id)
             now = self._clock.now()
             for event in events:
+                if event.kind is not IdentityEventKind.ASSIGNED:
+                    metrics.IDENTITY_REVISIONS.labels(event.kind.value).inc()
                 if event.ended_at is not None:
                     metrics.CAPTURE_TO_IDENTITY.observe(max(0.0, now - event.ended_at))

@@ -106,15 +106,17 @@ class VectorIndex:
 
     def _read_changes(self) -> bool:
         changes = self._source.identity_changes(self._event_id, _SLAB_ROWS)
+        moved = self._global_ids.copy() if changes else self._global_ids
         for change in changes:
             places = [self._places[t] for name in change.tracklet_ids if (t := TrackletId(name)) in self._places]
             if change.kind is IdentityEventKind.ERASED:
-                self._drop(places)
-            elif places:
-                moved = self._global_ids.copy()
-                moved[places] = change.global_id
                 self._global_ids = moved
+                self._drop(places)
+                moved = self._global_ids
+            else:
+                moved[places] = change.global_id
             self._event_id = change.event_id
+        self._global_ids = moved
         return bool(changes)
 
     def _drop(self, places: list[int]) -> None:

@@ -6,28 +6,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pipeline.contracts import BlobKey, CameraId, GlobalId, Image
+from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
-from pipeline.search.query import Candidate, Filters, best_crops, centre, last_seen_first, rank
+from pipeline.search.query import Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
 from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
-    """No identity has this number: it never existed, was merged into another, or was erased."""
+    """No identity has this number: it never existed, or was erased."""
 
     def __init__(self, global_id: GlobalId) -> None:
         super().__init__(
             f"there is no person {global_id}",
-            "the number of a person that was seen and was neither merged nor erased",
+            "the number of a person that was seen and was not erased",
             "search again, or look through the list of people",
         )
 
 
 class SearchStore(RowSource, Protocol):
     """The part of `Store` that a search reads."""
+
+    def current_identity(self, global_id: GlobalId) -> GlobalId | None: ...
 
     def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]: ...
 
@@ -43,6 +45,14 @@ class Person:
     crop_keys: tuple[BlobKey, ...]  # best first
     confidence: float | None = None
     is_confident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a person looks to a model: comparable at every site where the same model serves."""
+
+    model_digest: str
+    vector: F32  # (A,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +96,40 @@ class PeopleSearch:
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
-        model = self._model()
+        model, current = self._model(), self._current(global_id)
         rows = model.appearance.refresh()
-        own = rows.of(global_id)
-        if len(own) == 0:
-            raise UnknownPerson(global_id)
-        candidates = rank(centre(rows.vectors[own]), rows, filters, model.config.appearance)
-        others = [candidate for candidate in candidates if candidate.global_id != global_id]
+        candidates = rank(_mean_look(rows, current), rows, filters, model.config.appearance)
+        others = [candidate for candidate in candidates if candidate.global_id != current]
         return self._answer(others, limit, with_weak)
 
+    def look(self, global_id: GlobalId) -> Look:
+        """How a known person looks, for a question to another site. Raises `UnknownPerson` for an unknown identity."""
+        model, current = self._model(), self._current(global_id)
+        return Look(model.digest, _mean_look(model.appearance.refresh(), current))
+
+    def by_look(self, look: Look, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        """People who look like a person of another site. Raises `InvalidQuery` for a look of another model.
+
+        They have numbers of their own, and similarity is all that is known: nobody has compared times or ways.
+        """
+        model = self._model()
+        rows = model.appearance.refresh()
+        if look.model_digest != model.digest or (len(rows) and len(look.vector) != rows.vectors.shape[1]):
+            raise InvalidQuery(
+                f"the look is {len(look.vector)} numbers of model {look.model_digest[:64]!r}",
+                f"one of model {model.digest!r}, which serves here",
+                "let the same model serve at both sites, then ask again",
+            )
+        return self._answer(rank(look.vector, rows, filters, model.config.appearance), limit, with_weak)
+
     def person(self, global_id: GlobalId) -> Person:
-        """One identity with its whole route. Raises `UnknownPerson` for an unknown one."""
-        route = self._store.routes([global_id])[global_id]
+        """One identity with its whole route; of a merged one the person that it lives on as. Raises `UnknownPerson` for
+        an unknown one."""
+        current = self._current(global_id)
+        route = self._store.routes([current])[current]
         if not route:
             raise UnknownPerson(global_id)
-        return self._person(global_id, route)
+        return self._person(current, route)
 
     def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
         """Identities inside the filters, last seen first, and how many there are in all."""
@@ -115,6 +144,12 @@ class PeopleSearch:
     def check_model(self) -> None:
         """Whether the model answers; raises what it raises."""
         self._model().check()
+
+    def _current(self, global_id: GlobalId) -> GlobalId:
+        current = self._store.current_identity(global_id)
+        if current is None:
+            raise UnknownPerson(global_id)
+        return current
 
     def _answer(
         self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()
@@ -140,3 +175,10 @@ class PeopleSearch:
             confidence=found.confidence if found else None,
             is_confident=found is not None and found.is_confident,
         )
+
+
+def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
+    own = rows.of(global_id)
+    if len(own) == 0:
+        raise UnknownPerson(global_id)
+    return centre(rows.vectors[own])

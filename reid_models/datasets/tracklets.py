@@ -28,7 +28,7 @@ class TrackletRecord:
     """One row of the archive."""
 
     camera_id: str
-    track_id: str  # unique over the site: `camera/boot/track`
+    track_id: str  # unique over the site: `camera/boot/track`, or another name where people have corrected it
     tracklet_id: str
     started_at: float  # UTC seconds
     ended_at: float
@@ -51,7 +51,8 @@ class TrackedSamples:
 
     samples: tuple[ImageSample, ...]  # ordered by camera, track, piece and rank
     pieces: I64  # which tracklet a crop comes from, counted from 0
-    track_started_at: F64  # of the whole track, as far as it was chosen; overlapping tracks are different people
+    # Of the whole track as it was followed, as far as it was chosen; overlapping tracks are different people.
+    track_started_at: F64
     track_ended_at: F64
 
 
@@ -117,16 +118,24 @@ class _Columns:
         self._count = 0
 
     def add(self, archive: CropArchive, pieces: Sequence[TrackletRecord], identity: int, camera: int) -> None:
-        span = min(piece.started_at for piece in pieces), max(piece.ended_at for piece in pieces)
+        # Somebody who came back was away in between, so each followed track has its own span.
+        spans: dict[str, tuple[float, float]] = {}
+        for piece in pieces:
+            first, last = spans.get(_followed(piece), (math.inf, -math.inf))
+            spans[_followed(piece)] = min(first, piece.started_at), max(last, piece.ended_at)
         for piece in pieces:
             self._samples.extend(ImageSample(archive, key, identity, camera) for key in piece.crops)
             self._pieces.extend([self._count] * len(piece.crops))
-            self._spans.extend([span] * len(piece.crops))
+            self._spans.extend([spans[_followed(piece)]] * len(piece.crops))
             self._count += 1
 
     def samples(self) -> TrackedSamples:
         spans = np.array(self._spans, np.float64).reshape(-1, 2)
         return TrackedSamples(tuple(self._samples), np.array(self._pieces, np.int64), spans[:, 0], spans[:, 1])
+
+
+def _followed(piece: TrackletRecord) -> str:
+    return piece.tracklet_id.rpartition("/")[0]
 
 
 def _tracks(records: Sequence[TrackletRecord], selection: Selection, now: float) -> dict[str, list[TrackletRecord]]:

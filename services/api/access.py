@@ -7,11 +7,12 @@ import hmac
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import ConfigurationError
-from services.api.problems import Problem, problem_response
+from services.api.problems import Foreign, Problem, problem_response
 
 SESSION_COOKIE = "sightline_session"
 
@@ -67,6 +68,26 @@ def host_name(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0].lower()
     return header.partition(":")[0].lower()
+
+
+def own_pages_only(request: Request) -> None:
+    """Refuse a change that a browser makes for a page of another site. Raises `Foreign`.
+
+    Such a page can let the browser of somebody who is admitted send a form here. Browsers say where a request comes
+    from; programs say nothing, and are admitted by the token or by being on this machine.
+    """
+    came_from, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if came_from is not None:
+        is_own = came_from in ("same-origin", "none")
+    else:
+        # Without the scheme: behind a proxy it is another one here.
+        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if not is_own:
+        raise Foreign(
+            f"a change that a page of {(origin or 'another site')[:80]} asks for",
+            "one from Sightline's own pages, or from a program",
+            "make the correction there, or by `sightline correct`",
+        )
 
 
 class AccessGate:

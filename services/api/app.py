@@ -7,7 +7,15 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from services.api import camera_routes, health_routes, page_routes, people_routes, search_routes
+from services.api import (
+    camera_routes,
+    correction_routes,
+    health_routes,
+    page_routes,
+    people_routes,
+    search_routes,
+    site_routes,
+)
 from services.api.access import AccessGate, require_token_off_localhost
 from services.api.dependencies import ApiDependencies
 from services.api.problems import ProblemReply, install_problem_handlers
@@ -28,7 +36,8 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
     )
     app.state.dependencies = deps
-    for routes in (search_routes, people_routes, camera_routes, health_routes, page_routes):
+    parts = (search_routes, people_routes, site_routes, correction_routes, camera_routes, health_routes, page_routes)
+    for routes in parts:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     install_problem_handlers(app)

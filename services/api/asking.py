@@ -13,7 +13,7 @@ from pipeline import metrics
 from pipeline.contracts import CameraId, GlobalId
 from pipeline.errors import InvalidQuery, SightlineError
 from pipeline.search.moments import parse_span
-from pipeline.search.people import Answer
+from pipeline.search.people import Answer, Look
 from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
 from services.api.dependencies import ApiDependencies
@@ -62,6 +62,11 @@ def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> 
         "identity",
         lambda: deps.search.by_identity(GlobalId(global_id), filters(deps, options), options.limit, options.weak),
     )
+
+
+def ask_look(deps: ApiDependencies, look: Look, options: SearchOptions) -> Answer:
+    """People who look like one of another site. Raises `InvalidQuery`."""
+    return _counted("look", lambda: deps.search.by_look(look, filters(deps, options), options.limit, options.weak))
 
 
 def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:

@@ -13,6 +13,8 @@ from pipeline.contracts import CameraId
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Blobs, Clock, StatusBoard
 from pipeline.search.people import PeopleSearch
+from services.api.other_sites import OtherSite
+from services.corrections import CorrectionDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class ApiDependencies:
     search: PeopleSearch
     blobs: Blobs
     board: StatusBoard
+    corrections: CorrectionDesk
     clock: Clock
     zone: tzinfo
     site: str = "main"
     host: str = "127.0.0.1"
     token: str | None = None
     configured_cameras: tuple[CameraId, ...] = ()
+    other_sites: tuple[OtherSite, ...] = ()
     checks: Mapping[str, Callable[[], object]] = field(default_factory=dict)
 
     def local_now(self) -> datetime:

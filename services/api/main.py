@@ -17,6 +17,7 @@ from pipeline.search.people import PeopleSearch
 from services.api.access import require_token_off_localhost
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
+from services.api.other_sites import open_site
 from services.local_zone import local_zone
 from services.runtime import announce_ready, open_blobs, open_bus, open_status_board, open_store, service
 from services.search_models import SearchModels
@@ -42,12 +43,17 @@ def run(settings: Settings) -> None:
             search=search,
             blobs=open_blobs(settings),
             board=open_status_board(settings),
+            corrections=store,
             clock=clock,
             zone=local_zone(),
             site=settings.site,
             host=settings.api.host,
             token=token,
             configured_cameras=tuple(CameraId(camera.id) for camera in settings.cameras),
+            other_sites=tuple(
+                open_site(name, other.address, other.token.get_secret_value() if other.token else None)
+                for name, other in settings.api.other_sites.items()
+            ),
             checks={"database": store.next_global_id, "redis": bus.ping, "model": search.check_model},
         )
         follower = threading.Thread(target=models.keep_ready, args=(stop,), name="models", daemon=True)

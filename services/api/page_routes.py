@@ -93,8 +93,11 @@ def people_page(deps: Dependencies, number: Annotated[int, Query(alias="page", g
 
 @router.get("/people/{global_id}")
 def person_page(deps: Dependencies, global_id: int) -> Response:
-    """One person: every sighting, with crops."""
-    return page("person.html", person=deps.search.person(GlobalId(global_id)), now=deps.local_now())
+    """One person: every sighting, with crops. The number of a merged person leads to the one that it lives on as."""
+    person = deps.search.person(GlobalId(global_id))
+    if person.global_id != global_id:
+        return RedirectResponse(f"/people/{person.global_id}", status_code=302)
+    return page("person.html", person=person, now=deps.local_now())
 
 
 @router.get("/people/{global_id}/similar")

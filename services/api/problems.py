@@ -16,6 +16,7 @@ from starlette.types import Scope
 from pipeline.errors import InvalidQuery, SightlineError, Unavailable
 from pipeline.search.people import UnknownPerson
 from services.api.pages import page
+from services.corrections import UnknownTracklet
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ class ProblemReply(BaseModel):
 
 class TooLarge(InvalidQuery):
     """An upload is over a limit."""
+
+
+class Foreign(InvalidQuery):
+    """A page of another site wants to change something here."""
 
 
 class Missing(InvalidQuery):
@@ -89,8 +94,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def status_of(error: SightlineError) -> int:
     """The HTTP status of an error of the house."""
-    if isinstance(error, UnknownPerson | Missing):
+    if isinstance(error, UnknownPerson | UnknownTracklet | Missing):
         return 404
+    if isinstance(error, Foreign):
+        return 403
     if isinstance(error, TooLarge):
         return 413
     if isinstance(error, InvalidQuery):

@@ -93,30 +93,18 @@ def text(data: Path, captions: Path, model: str) -> Report:
 def identity(
     data: Path, model: str, threshold: float | None, with_distractors: bool = False, has_references: bool = False
 ) -> Report:
-    """`has_references`: also what the offline oracle and the naive matcher reach with these vectors."""
     from pipeline.matching.people import MemoryConfig
     from reid_models.inference import load_encoder
-    from services.evaluation.identity_answers import play
-    from services.evaluation.identity_baselines import naive, oracle
-    from services.evaluation.identity_matcher import OfflineMatcher
-    from services.evaluation.identity_report import identity_report
-    from services.evaluation.market_replay import embed_replay, market_replay
+    from services.evaluation.identity_replay import evaluate_identity
+    from services.evaluation.market_replay import market_replay
     from services.matcher import assignment
     from services.settings import MatchingSettings
 
     with _progress("Replaying") as progress:
         replayed = market_replay(data, with_distractors=with_distractors)
         encoder = load_encoder(model)
-        arrivals = []
-        for number, arrival in enumerate(embed_replay(replayed, encoder), 1):
-            arrivals.append(arrival)
-            progress(number / len(replayed))
         rules = assignment(MatchingSettings(threshold=threshold), encoder.manifest)
-        matcher = OfflineMatcher(MemoryConfig(assignment=rules))
-        figures = identity_report(arrivals, play(matcher, arrivals)).figures()
-        for name, answer in {"oracle": oracle, "naive": naive}.items() if has_references else ():
-            found = identity_report(arrivals, answer(arrivals)).figures()
-            figures |= {f"{name}_{figure}": value for figure, value in found.items() if isinstance(value, float)}
+        figures = evaluate_identity(replayed, encoder, MemoryConfig(assignment=rules), has_references, progress)
     return Report(f"{data.name}: {model}, replayed in time order", figures)
 
 

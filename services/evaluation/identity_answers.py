@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -23,16 +24,17 @@ class TrueTracklet:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """From `said_at` on, these tracklets are published as one person.
+    """From `said_at` on, some tracklets are published as one person.
 
-    ASSIGNED: they had no identity, or had this one tentatively. MERGED and SPLIT: they had another one. The tracklets
-    of a merge all come from one identity, so a merge of three is two statements.
+    ASSIGNED: they had no identity, or had this one tentatively. SPLIT: they had another one. MERGED: it is about
+    whatever `from_id` has at that moment, and names no tracklets.
     """
 
     said_at: float
     kind: IdentityEventKind
-    tracklet_ids: tuple[TrackletId, ...]
     global_id: GlobalId
+    tracklet_ids: tuple[TrackletId, ...] = ()
+    from_id: GlobalId | None = None
     is_tentative: bool = False
 
 
@@ -74,9 +76,13 @@ def play(matcher: IdentityMatcher, arrivals: Iterable[TrueTracklet], batch_s: fl
 def answers_of(statements: Iterable[Statement]) -> dict[TrackletId, IdentityAnswer]:
     """Statements in time order, sorted by tracklet. To say again what is known changes nothing."""
     found: dict[TrackletId, IdentityAnswer] = {}
+    members: defaultdict[GlobalId | None, dict[TrackletId, None]] = defaultdict(dict)
     for said in statements:
-        for name in said.tracklet_ids:
+        for name in said.tracklet_ids or tuple(members[said.from_id]):
             before = found.get(name)
+            if before is not None:
+                del members[before.final][name]
+            members[said.global_id][name] = None
             found[name] = _first_answer(said) if before is None else _revised(before, said)
     return found
 

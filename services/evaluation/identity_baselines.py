@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind, unpack_vector
 from pipeline.errors import ConfigurationError
 from pipeline.matching.assignment import TrackKey, track_of
-from services.evaluation.identity import score_identities
+from services.evaluation.identity import JudgedTracklet, score_identities
 from services.evaluation.identity_answers import Statement, TrueTracklet
 from services.evaluation.identity_report import judged_tracklets
 
@@ -68,11 +68,16 @@ def _best(tracklets: Sequence[TrueTracklet], thresholds: F64, labels_at: Callabl
     """The labels with the greatest IDF1, at one of the given thresholds or beyond them."""
     ordered = np.unique(np.concatenate([[-np.inf], thresholds, [np.inf]]))
 
-    names = [seen.embedding.tracklet_id for seen in tracklets]
+    unnamed = judged_tracklets(tracklets, {})
 
     def score(index: int) -> float:
-        given = {name: GlobalId(int(label)) for name, label in zip(names, labels_at(ordered[index]), strict=True)}
-        return score_identities(judged_tracklets(tracklets, given)).idf1
+        labels = labels_at(ordered[index]).tolist()
+        return score_identities(
+            [
+                JudgedTracklet(seen.camera_id, seen.detections, seen.true_id, GlobalId(label))
+                for seen, label in zip(unnamed, labels, strict=True)
+            ]
+        ).idf1
 
     low, high = 0, len(ordered) - 1
     for _ in range(2):
@@ -84,7 +89,7 @@ def _best(tracklets: Sequence[TrueTracklet], thresholds: F64, labels_at: Callabl
 
 def _statements(tracklets: Sequence[TrueTracklet], labels: I64) -> list[Statement]:
     return [
-        Statement(seen.arrived_at, IdentityEventKind.ASSIGNED, (seen.embedding.tracklet_id,), GlobalId(int(label) + 1))
+        Statement(seen.arrived_at, IdentityEventKind.ASSIGNED, GlobalId(int(label) + 1), (seen.embedding.tracklet_id,))
         for seen, label in zip(tracklets, labels, strict=True)
     ]
 

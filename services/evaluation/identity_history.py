@@ -66,11 +66,12 @@ def _joins(tracklets: Sequence[TrueTracklet], statements: Iterable[Statement]) -
     """Whether each join is right."""
     truth = {seen.embedding.tracklet_id: seen.true_id for seen in tracklets}
     tracks = {seen.embedding.tracklet_id: track_of(seen.embedding) for seen in tracklets}
-    members: defaultdict[GlobalId, dict[TrackletId, bool]] = defaultdict(dict)  # in order of coming; whether confirmed
+    # Of each identity, in order of coming: whether the tracklet's place there is confirmed.
+    members: defaultdict[GlobalId | None, dict[TrackletId, bool]] = defaultdict(dict)
     place: dict[TrackletId, GlobalId] = {}
     for said in statements:
         there = members[said.global_id]
-        for moved in _moved_together(said, tracks):
+        for moved in _moved_together(said, tuple(members[said.from_id]), tracks):
             own = {tracks[name] for name in moved}
             others = [name for name in there if tracks[name] not in own]
             is_held = said.kind is IdentityEventKind.ASSIGNED and any(
@@ -87,10 +88,12 @@ def _joins(tracklets: Sequence[TrueTracklet], statements: Iterable[Statement]) -
                 there[name] = not said.is_tentative
 
 
-def _moved_together(said: Statement, tracks: dict[TrackletId, TrackKey]) -> list[tuple[TrackletId, ...]]:
+def _moved_together(
+    said: Statement, merged: tuple[TrackletId, ...], tracks: dict[TrackletId, TrackKey]
+) -> list[tuple[TrackletId, ...]]:
     """Tracklets that are decided as one: a track when it is assigned, everything when it is merged or split."""
     if said.kind is not IdentityEventKind.ASSIGNED:
-        return [said.tracklet_ids]
+        return [said.tracklet_ids or merged]
     by_track: defaultdict[TrackKey, list[TrackletId]] = defaultdict(list)
     for name in said.tracklet_ids:
         by_track[tracks[name]].append(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
+from pipeline.decisions import Decision
 from pipeline.interfaces import Gallery
 from pipeline.matching.people import MemoryConfig, People, rows_of
 from services.evaluation.identity_answers import Statement
@@ -28,7 +29,9 @@ class OfflineMatcher:
         decisions = self._people.decide(batch, self._next_id)
         self._people.remember(rows_of(decisions))
         self._next_id = GlobalId(self._next_id + sum(made.is_new for made in decisions))
-        return [
-            Statement(now, IdentityEventKind.ASSIGNED, (made.embedding.tracklet_id,), made.global_id)
-            for made in decisions
-        ]
+        return [_assigned(made, now) for made in decisions]
+
+
+def _assigned(made: Decision, now: float) -> Statement:
+    names = (made.embedding.tracklet_id,)
+    return Statement(now, IdentityEventKind.ASSIGNED, made.global_id, names, is_tentative=made.is_tentative)

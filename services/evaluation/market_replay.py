@@ -52,7 +52,7 @@ class ReplayedTracklet:
     """A tracklet and who it really is."""
 
     tracklet: TrackletCrops
-    true_id: int
+    true_id: int | None  # None: nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def market_replay(
 def embed_replay(replayed: Sequence[ReplayedTracklet], encoder: Encoder) -> Iterator[TrueTracklet]:
     """The same, as they reach a matcher, one by one."""
     for seen, embedding in zip(replayed, embed_tracklets((seen.tracklet for seen in replayed), encoder), strict=True):
-        yield TrueTracklet(embedding, seen.true_id, seen.tracklet.ended_at)
+        yield TrueTracklet(embedding, seen.true_id, seen.tracklet.sent_at)
 
 
 def _pictures(archive: ImageArchive) -> Iterator[_Picture]:

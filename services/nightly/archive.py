@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.adapters.stays import StoredTracklet
 from pipeline.contracts import BlobKey
+from pipeline.decisions import Correction
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Blobs
 from reid_models.benchmarks import ScoredEncoder
@@ -26,6 +27,7 @@ from reid_models.datasets.tracklets import (
     read_tracklets,
 )
 from reid_models.track_scores import TrackedCrops, score_tracks
+from services.nightly.corrected_tracks import corrected_tracks
 from services.nightly.report import Survey
 
 _CROPS_AT_ONCE = 256
@@ -36,6 +38,8 @@ class ArchiveStore(Protocol):
     """The database: `SqlStore`, in memory for tests."""
 
     def archived_tracklets(self, since_at: float, until_at: float) -> list[StoredTracklet]: ...
+
+    def open_corrections(self) -> list[Correction]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,13 @@ class NightRules:
 
 
 def offered(store: ArchiveStore, since_at: float, until_at: float, rules: NightRules) -> tuple[TrackletRecord, ...]:
-    """The tracklets of the span whose tracks can be used.
+    """The tracklets of the span whose tracks, as people have corrected them, can be used.
 
     Held-out tracks beyond the limit, the last ones by name, neither judge nor teach.
     """
-    records = [_record(tracklet) for tracklet in store.archived_tracklets(since_at, until_at)]
+    archived = store.archived_tracklets(since_at, until_at)
+    tracks = corrected_tracks(archived, store.open_corrections())
+    records = [_record(tracklet, tracks[tracklet.tracklet_id]) for tracklet in archived]
     crops: dict[str, int] = {}
     for record in records:
         crops[record.track_id] = crops.get(record.track_id, 0) + len(record.crops)
@@ -119,10 +125,10 @@ def judge_tracks(encoder: ScoredEncoder, held_out: TrackedSamples) -> float | No
     return None if score is None else score.mean_average_precision
 
 
-def _record(tracklet: StoredTracklet) -> TrackletRecord:
+def _record(tracklet: StoredTracklet, track_id: str) -> TrackletRecord:
     return TrackletRecord(
         camera_id=tracklet.camera_id,
-        track_id=tracklet.tracklet_id.rpartition("/")[0],
+        track_id=track_id,
         tracklet_id=tracklet.tracklet_id,
         started_at=tracklet.started_at,
         ended_at=tracklet.ended_at,

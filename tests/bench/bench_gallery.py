@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.adapters.faiss_gallery import open_gallery
+from pipeline.adapters.galleries import open_gallery
 from pipeline.contracts import F32
 from pipeline.interfaces import Gallery
 

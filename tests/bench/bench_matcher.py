@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.faiss_gallery import GALLERIES
+from pipeline.adapters.galleries import GALLERIES
 from pipeline.adapters.redis_bus import RedisBus
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, GlobalId, StreamName, TrackletEmbedding, pack_vector
-from pipeline.interfaces import Bus, Decision, Gallery, Store
+from pipeline.decisions import Decision
+from pipeline.interfaces import Bus, Gallery, Store
 from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import SetModels

@@ -19,14 +19,15 @@ from rich.table import Table
 from pipeline.adapters.blobs import FsBlobs
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.crop_archive import StoredCropArchive
-from pipeline.adapters.faiss_gallery import open_gallery
+from pipeline.adapters.galleries import open_gallery
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.schema import counters, crops, embeddings, identities, tracklets
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId, StreamName, TrackletId
+from pipeline.decisions import Decision
 from pipeline.embedding.crops import decode_crop
 from pipeline.embedding.reembedding import READER, Reembedder, ReembedderConfig
-from pipeline.interfaces import Decision, Encoder, Position
+from pipeline.interfaces import Encoder, Position
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from reid_models.inference import load_encoder
 from tests.fakes import SetModels, crop, embedding, jpeg, tracklet, unit_vectors

@@ -89,7 +89,14 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def _running(site: SmallSite) -> Iterator[str]:
     """The real server on a free loopback port."""
-    deps = ApiDependencies(search=site.search, blobs=site.blobs, board=site.board, clock=HandClock(NOW), zone=UTC)
+    deps = ApiDependencies(
+        search=site.search,
+        blobs=site.blobs,
+        board=site.board,
+        corrections=site.store,
+        clock=HandClock(NOW),
+        zone=UTC,
+    )
     stop, ready = threading.Event(), threading.Event()
     listener = listening("127.0.0.1", 0)
     thread = threading.Thread(target=serve, args=(deps, listener, stop, ready.set))

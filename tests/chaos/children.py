@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.exact_gallery import ExactGallery
+from pipeline.adapters.lease import Lease
+from pipeline.adapters.process_mark import process_mark
 from pipeline.adapters.redis_bus import BusConfig, RedisBus
 from pipeline.adapters.store import SqlStore
+from pipeline.contracts import IdentityEvent
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig
+from pipeline.interfaces import Decision
 from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
 from services import embedder, matcher
 from tests.fakes import ColourEncoder, SetEncoders, SetModels
+
+# Started from one process that has everything imported: many of them die here.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__, "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
 
 BATCH = 8
 MATCHER = MatcherConfig(
@@ -48,10 +61,23 @@ class Site:
 def match(site: Site, kill_before_call: int | None) -> None:
     """Match until killed; by itself, just before the given outward call (counting bus and database together)."""
     deadly = _Deadly(kill_before_call)
-    bus, store = deadly.over(site.bus(matcher.bus_config(MATCHER))), deadly.over(SqlStore(site.database_url))
-    matcher.serve(
-        cast(RedisBus, bus), cast(SqlStore, store), ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS
-    )
+    with Lease(site.database_url, f"process {os.getpid()}", process_mark(os.getpid())) as lease:
+        bus = cast(RedisBus, deadly.over(site.bus(matcher.bus_config(MATCHER))))
+        store = cast(SqlStore, deadly.over(SqlStore(site.database_url, fence=lease.check)))
+        matcher.serve(bus, store, ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS, lease)
+
+
+def match_and_stand_still(site: Site, where: Literal["before", "within"] | None, said: Path) -> None:
+    """Match until killed, and stand still once by SIGSTOP: before the first decisions are committed, or within that
+    transaction. What the matcher says is written to the file `said`."""
+    logging.basicConfig(filename=said, level="INFO")
+    with Lease(site.database_url, f"process {os.getpid()}", process_mark(os.getpid()), duration_s=1.0) as lease:
+        store = _StandsStill(
+            SqlStore(site.database_url, fence=lambda connection: store.fence(connection)), lease, where
+        )
+        bus = site.bus(matcher.bus_config(MATCHER))
+        serving = cast(SqlStore, store)
+        matcher.serve(bus, serving, ExactGallery, SystemClock(), MATCHER, threading.Event(), MODELS, lease)
 
 
 def embed(site: Site, kill_before_call: int | None) -> None:
@@ -74,6 +100,34 @@ class _Deadly:
             self._left -= 1
             if self._left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _StandsStill:
+    """A store that stops this process once at its first decisions."""
+
+    def __init__(self, inner: SqlStore, lease: Lease, where: Literal["before", "within"] | None) -> None:
+        self._inner = inner
+        self._lease = lease
+        self._where = where
+        self._is_committing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def fence(self, connection: Connection) -> None:
+        self._lease.check(connection)
+        if self._is_committing:
+            self._stand_still("within")
+
+    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
+        self._stand_still("before")
+        self._is_committing = True
+        return self._inner.commit_decisions(decisions, decided_at)
+
+    def _stand_still(self, where: str) -> None:
+        if self._where == where:
+            self._where = None
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class _Counted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import IdentityEvent, Message, StreamName, TrackletEmbedding, TrackletId
 from tests.chaos import children
-from tests.chaos.children import Site
+from tests.chaos.children import Site, processes
 from tests.fakes import crop, embedding, jpeg, painted, tracklet, unit_vectors
 from tests.postgresql_server import PostgresqlServer
 
@@ -24,9 +23,6 @@ DEATHS = 20
 PEOPLE, CAMERAS, TRACKLETS = 12, 4, 640
 
 Child = Callable[[Site, int | None], None]
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([children.__name__, "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
 
 
 @pytest.fixture(scope="module")

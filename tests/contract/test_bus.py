@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import redis
 
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.redis_bus import RedisBus, site_key
+from pipeline.adapters.redis_connection import RedisConnection
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.contracts import (
     MAX_MESSAGE_BYTES,
@@ -27,6 +27,7 @@ from pipeline.contracts import (
 from pipeline.errors import BusFull, InvalidMessage
 from pipeline.interfaces import Bus, Delivery
 from tests.fakes import crop, event, tracklet
+from tests.redis_cluster import RedisCluster
 
 CROPS = StreamName.CROPS
 SERVERS = {"valkey": None, "redis": shutil.which("redis-server")}  # None: the embedded one of the wheel
@@ -45,33 +46,39 @@ class Place:
     forget: Callable[[], None]  # the server comes back empty
 
 
-@pytest.fixture(scope="module", params=["memory", *SERVERS])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis | None]:
+@pytest.fixture(scope="module", params=["memory", *SERVERS, "cluster"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """Where the server answers; None for the bus in memory."""
     if request.param == "memory":
         yield None
+        return
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        yield cluster.url
         return
     program = SERVERS[request.param]
     if request.param == "redis" and program is None:
         pytest.skip("no redis-server on the PATH")
     with EmbeddedRedis(tmp_path_factory.mktemp("redis"), program=Path(program) if program else None) as started:
-        yield started
+        yield started.url
 
 
 _sites = itertools.count()
 
 
 @pytest.fixture
-def place(server: EmbeddedRedis | None) -> Place:
-    if server is None:
+def place(url: str | None) -> Place:
+    if url is None:
         memory = MemoryBus()
 
         def connect(config: BusConfig) -> Bus:
             return memory.restarted(config)
 
         return Place(connect, memory.inject, lambda: memory.come_back(is_empty=True))
-    site, client = f"site{next(_sites)}", redis.Redis.from_url(server.url)
+    site = f"site{next(_sites)}"
+    client = RedisConnection(url, site_key(site, ""), 2.0, 10.0).client
     return Place(
-        lambda config: RedisBus(server.url, site, config),
+        lambda config: RedisBus(url, site, config),
         lambda stream, fields: client.xadd(site_key(site, stream.value), fields),
         client.flushall,
     )

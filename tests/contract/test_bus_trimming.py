@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,7 @@ from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.contracts import StreamName, TrackletCrops
 from pipeline.interfaces import Bus, Delivery
 from tests.fakes import crop, tracklet
+from tests.redis_cluster import RedisCluster
 
 CROPS = StreamName.CROPS
 groups = st.sampled_from((*GROUPS[CROPS], "a user's own"))
@@ -93,13 +95,17 @@ TestTrimmingInMemory = MemoryMachine.TestCase
 TestTrimmingInMemory.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as started:
-        yield started
+@pytest.fixture(params=["alone", "cluster"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        yield cluster.url
+        return
+    with EmbeddedRedis(tmp_path / "redis") as started:
+        yield started.url
 
 
-def test_trimming_on_a_real_server(server: EmbeddedRedis) -> None:
+def test_trimming_on_a_real_server(url: str) -> None:
     sites = itertools.count()
 
     class RedisMachine(TrimmingMachine):
@@ -108,7 +114,7 @@ def test_trimming_on_a_real_server(server: EmbeddedRedis) -> None:
             super().__init__()
 
         def connect(self) -> Bus:
-            return RedisBus(server.url, self.site, PATIENT)
+            return RedisBus(url, self.site, PATIENT)
 
     quick = settings(max_examples=25, stateful_step_count=30, deadline=None)
     run_state_machine_as_test(RedisMachine, settings=quick)

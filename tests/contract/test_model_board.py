@@ -1,4 +1,4 @@
-"""What every board of models promises, asked of the one in memory and of a real server."""
+"""What every board of models promises, asked of the one in memory and of real servers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def clock() -> HandClock:
     return HandClock(NOW)
 
 
-@pytest.fixture(params=["memory", "redis"])
-def board(request: pytest.FixtureRequest, server: EmbeddedRedis, clock: HandClock) -> ModelBoard:
+@pytest.fixture(params=["memory", "server", "redis_cluster"])
+def board(request: pytest.FixtureRequest, clock: HandClock) -> ModelBoard:
     if request.param == "memory":
         return MemoryModelBoard(clock.now)
-    return RedisModelBoard(server.url, f"site{next(_sites)}", now=clock.now)
+    return RedisModelBoard(request.getfixturevalue(request.param).url, f"site{next(_sites)}", now=clock.now)
 
 
 def loaded(embedder: str, *digests: str, reported_at: float = NOW) -> LoadedModels:

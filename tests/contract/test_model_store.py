@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
-from pipeline.interfaces import Coverage, Decision, FailedEmbedding, Position
+from pipeline.decisions import Decision
+from pipeline.interfaces import Coverage, FailedEmbedding, Position
 from tests.fakes import crop, embedding, tracklet, unit_vectors
 
 OLD, NEW = "old-model", "new-model"

@@ -1,4 +1,4 @@
-"""What every status board promises, asked of the one in memory and of a real server."""
+"""What every status board promises, asked of the one in memory and of real servers."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def hands() -> Hands:
     return Hands()
 
 
-@pytest.fixture(params=["memory", "redis"])
-def open_board(request: pytest.FixtureRequest, server: EmbeddedRedis, hands: Hands) -> Open:
+@pytest.fixture(params=["memory", "server", "redis_cluster"])
+def open_board(request: pytest.FixtureRequest, hands: Hands) -> Open:
     if request.param == "memory":
         return lambda expiry_s: MemoryStatusBoard(expiry_s, FORGOTTEN_AFTER_S, now=hands.now)
-    site = f"site{next(_sites)}"
-    return lambda expiry_s: RedisStatusBoard(server.url, site, None, expiry_s, FORGOTTEN_AFTER_S, hands.now)
+    url, site = request.getfixturevalue(request.param).url, f"site{next(_sites)}"
+    return lambda expiry_s: RedisStatusBoard(url, site, None, expiry_s, FORGOTTEN_AFTER_S, hands.now)
 
 
 @pytest.fixture

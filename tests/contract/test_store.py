@@ -20,8 +20,8 @@ from pipeline.contracts import (
     pack_vector,
     unpack_vector,
 )
+from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError, ModelVersionMismatch, Unavailable
-from pipeline.interfaces import Decision
 from tests.fakes import DIGEST, DIMENSION, crop, embedding, tracklet, unit_vectors
 
 NOW = 1_700_000_000.0

@@ -55,6 +55,8 @@ def test_help_names_every_command_and_loads_no_heavy_library(tmp_path: Path) -> 
         "archive",
         "api",
         "query",
+        "correct",
+        "explain",
         "doctor",
         "settings",
         "simulate",

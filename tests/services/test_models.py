@@ -18,8 +18,9 @@ from typer.testing import CliRunner, Result
 
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
+from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Coverage, Decision
+from pipeline.interfaces import Coverage
 from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import DEFAULT_BUNDLE, WEIGHTS, Training, read_manifest

@@ -80,7 +80,8 @@ def test_secrets_never_show(tmp_path: Path) -> None:
             "cameras": [{"id": "a", "address": f"rtsp://user:{SECRET}@host/stream"}],
             "redis_url": f"redis://:{SECRET}@host:6379",
             "database_url": f"postgresql://user:{SECRET}@host/db",
-            "api": {"token": SECRET},
+            "milvus_url": f"milvus://user:{SECRET}@host/people",
+            "api": {"token": SECRET, "other_sites": {"annex": {"address": "https://annex", "token": SECRET}}},
         },
     )
     assert SECRET not in repr(settings)

@@ -21,8 +21,8 @@ from pipeline.adapters.database import Database, shown_address
 from pipeline.adapters.schema import metadata
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
+from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
-from pipeline.interfaces import Decision
 from tests.fakes import crop, embedding, tracklet
 from tests.postgresql_server import PostgresqlServer
 
@@ -31,7 +31,7 @@ WRITER = """
 import sys
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
-from pipeline.interfaces import Decision
+from pipeline.decisions import Decision
 from tests.fakes import crop, embedding, tracklet
 
 url, camera_id = sys.argv[1:]
@@ -46,7 +46,7 @@ import os, signal, sys
 from sqlalchemy import event
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId
-from pipeline.interfaces import Decision
+from pipeline.decisions import Decision
 from tests.fakes import embedding
 
 store = SqlStore(sys.argv[1])
@@ -128,6 +128,25 @@ def test_decisions_made_before_models_could_change_keep_their_order(database: Da
     with database.reading() as connection:
         found = connection.exec_driver_sql("SELECT tracklet_id, assigned_event FROM tracklets ORDER BY 1").all()
     assert [tuple(row) for row in found] == [("gate/b/1/0", 2), ("gate/b/2/0", 1), ("gate/b/3/0", None)]
+
+
+def test_events_from_before_anything_was_tentative_are_certain_and_change_nobody(database: Database) -> None:
+    database.upgrade("0003")
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO identities (global_id, opened_at, first_seen_at, last_seen_at, tracklets)"
+            " VALUES (1, 5, 1, 2, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO identity_events (event_id, kind, decided_at, global_id, tracklet_ids, is_new, confidence,"
+            """ reason) VALUES (1, 'assigned', 5, 1, '["gate/b/1/0"]', true, 0.5, '')"""
+        )
+    database.upgrade()
+    with database.reading() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT is_tentative, evidence, merged_into FROM identity_events, identities"
+        )
+        assert [tuple(row) for row in found] == [(False, None, None)]
 
 
 def test_a_file_database_writes_ahead_and_syncs_each_commit(store: SqlStore) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -349,8 +350,8 @@ def test_a_wrong_password_is_a_matter_of_configuration(server: EmbeddedRedis) ->
 
 def test_foreign_data_under_our_key_is_named(server: EmbeddedRedis) -> None:
     raw(server).set(site_key("here", "identities"), "no stream")
-    with pytest.raises(ConfigurationError, match="WRONGTYPE"):
-        RedisBus(server.url, "here").publish(EVENTS, [event(1)])
+    with closing(RedisBus(server.url, "here")) as bus, pytest.raises(ConfigurationError, match="WRONGTYPE"):
+        bus.publish(EVENTS, [event(1)])
 
 
 def test_a_site_name_that_would_break_the_keys_is_refused() -> None:

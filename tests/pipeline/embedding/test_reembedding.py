@@ -11,10 +11,11 @@ from pipeline.adapters.crop_archive import StoredCropArchive
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, Embeddings, GlobalId, Image, StreamName, TrackletCrops, TrackletEmbedding
+from pipeline.decisions import Decision
 from pipeline.embedding.reembedding import READER, Reembedder, ReembedderConfig
 from pipeline.embedding.tracklets import open_tracklet
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Coverage, Decision
+from pipeline.interfaces import Coverage
 from tests.fakes import ColourEncoder, HandClock, crop, embedding, jpeg, painted, tracklet
 
 OLD, NEW = "old-model", "new-model"

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind
-from pipeline.interfaces import Decision, GalleryRows
+from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.decisions import Decision, Revision
+from pipeline.interfaces import GalleryRows
 from pipeline.search import index as index_module
 from pipeline.search.index import VectorIndex
 from tests.fakes import DIGEST, DIMENSION, embedding, unit_vectors
@@ -18,7 +19,7 @@ from tests.small_site import file_store
 
 
 class Changes:
-    """A real store, with changes that the matcher of this release does not make yet."""
+    """A real store, with erasures, which nobody makes yet, set by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.store = file_store(folder)
@@ -28,7 +29,8 @@ class Changes:
         return self.store.gallery(model_digest, vector, after_row, limit)
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
-        return [event for event in self.events if event.event_id > after_event_id][:limit]
+        revised = self.store.identity_changes(after_event_id, limit)
+        return revised + [event for event in self.events if event.event_id > after_event_id][: limit - len(revised)]
 
     def add(self, track_id: int, global_id: int, digest: str = DIGEST) -> str:
         seen = embedding(track_id=track_id, vector=unit_vectors(np.random.default_rng(track_id), 1)[0], digest=digest)
@@ -36,11 +38,22 @@ class Changes:
         self.store.commit_decisions([Decision(seen, GlobalId(global_id), is_new, 0.9, "test")], 5.0)
         return seen.tracklet_id
 
-    def change(self, kind: IdentityEventKind, global_id: int, *tracklet_ids: str) -> None:
+    def merge(self, from_id: int, to_id: int) -> None:
+        self._revise(Revision(IdentityEventKind.MERGED, GlobalId(from_id), GlobalId(to_id), 1.0, "test"))
+
+    def split(self, from_id: int, to_id: int, *tracklet_ids: str, is_new: bool = False) -> None:
+        names = tuple(TrackletId(name) for name in tracklet_ids)
+        people = GlobalId(from_id), GlobalId(to_id)
+        self._revise(Revision(IdentityEventKind.SPLIT, *people, 1.0, "test", names, is_new))
+
+    def _revise(self, revision: Revision) -> None:
+        self.store.commit_decisions((), 9.0, [revision])
+
+    def erase(self, global_id: int, *tracklet_ids: str) -> None:
         number = 1000 + len(self.events)
         event = IdentityEvent(
             event_id=number,
-            kind=kind,
+            kind=IdentityEventKind.ERASED,
             decided_at=9.0,
             global_id=global_id,
             tracklet_ids=tracklet_ids,
@@ -78,8 +91,8 @@ def test_rows_in_hand_do_not_change(changes: Changes, index: VectorIndex) -> Non
     first, second = changes.add(1, 1), changes.add(2, 2)
     before = index.refresh()
     changes.add(3, 3)
-    changes.change(IdentityEventKind.MERGED, 1, second)
-    changes.change(IdentityEventKind.ERASED, 1, first)
+    changes.merge(2, 1)
+    changes.erase(1, first)
     index.refresh()
     assert len(before) == 2 and before.global_ids.tolist() == [1, 2]
     assert list(before.tracklet_ids)[:2] == [first, second]
@@ -88,22 +101,39 @@ def test_rows_in_hand_do_not_change(changes: Changes, index: VectorIndex) -> Non
 def test_a_merge_a_split_and_an_erasure_are_followed(changes: Changes, index: VectorIndex) -> None:
     names = [changes.add(track, track) for track in (1, 2, 3, 4)]
     index.refresh()
-    changes.change(IdentityEventKind.MERGED, 1, names[1], names[2])
+    changes.merge(2, 1)
+    changes.merge(3, 1)
     assert index.refresh().global_ids.tolist() == [1, 1, 1, 4]
-    changes.change(IdentityEventKind.SPLIT, 5, names[2])
+    changes.split(1, 5, names[2], is_new=True)
     assert index.refresh().global_ids.tolist() == [1, 1, 5, 4]
-    changes.change(IdentityEventKind.ERASED, 1, names[0], names[1])
+    changes.erase(1, names[0], names[1])
     rows = index.refresh()
     assert rows.global_ids.tolist() == [5, 4]
     assert list(rows.tracklet_ids) == names[2:]
     assert np.array_equal(rows.of(GlobalId(4)), [1])
 
 
+def test_an_index_that_begins_late_ends_where_one_that_followed_everything_does(
+    changes: Changes, index: VectorIndex
+) -> None:
+    names = [changes.add(track, track) for track in (1, 2, 3)]
+    for revise in (
+        lambda: changes.merge(2, 1),
+        lambda: changes.split(1, 2, names[1]),
+        lambda: changes.merge(1, 3),
+        lambda: changes.split(3, 4, names[0], is_new=True),
+    ):
+        revise()
+        index.refresh()
+    followed, late = index.refresh(), VectorIndex(changes, DIGEST, "language").refresh()
+    assert followed.global_ids.tolist() == late.global_ids.tolist() == [4, 2, 3]
+
+
 def test_vectors_of_an_erased_person_are_nowhere_in_memory(changes: Changes, index: VectorIndex) -> None:
     name = changes.add(1, 1)
     changes.add(2, 2)
     secret = index.refresh().vectors[0].copy()
-    changes.change(IdentityEventKind.ERASED, 1, name)
+    changes.erase(1, name)
     rows = index.refresh()
     held = rows.vectors if rows.vectors.base is None else rows.vectors.base
     assert not np.isclose(held, secret).all(axis=1).any()
@@ -112,7 +142,7 @@ def test_vectors_of_an_erased_person_are_nowhere_in_memory(changes: Changes, ind
 def test_after_an_erasure_new_rows_still_fit(changes: Changes, index: VectorIndex) -> None:
     name = changes.add(1, 1)
     index.refresh()
-    changes.change(IdentityEventKind.ERASED, 1, name)
+    changes.erase(1, name)
     index.refresh()
     changes.add(2, 2)
     assert index.refresh().global_ids.tolist() == [2]

@@ -21,7 +21,14 @@ def site() -> SmallSite:
 
 @pytest.fixture
 def deps(site: SmallSite) -> ApiDependencies:
-    return ApiDependencies(search=site.search, blobs=site.blobs, board=site.board, clock=HandClock(NOW), zone=UTC)
+    return ApiDependencies(
+        search=site.search,
+        blobs=site.blobs,
+        board=site.board,
+        corrections=site.store,
+        clock=HandClock(NOW),
+        zone=UTC,
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ A, B = TrackletId("gate/b1/1/0"), TrackletId("gate/b1/2/0")
 def said(
     at: float, names: tuple[TrackletId, ...], number: int, kind: str = "assigned", is_tentative: bool = False
 ) -> Statement:
-    return Statement(at, IdentityEventKind(kind), names, GlobalId(number), is_tentative)
+    return Statement(at, IdentityEventKind(kind), GlobalId(number), names, is_tentative=is_tentative)
 
 
 class Listening:
@@ -35,11 +35,17 @@ def test_tracklets_of_one_second_are_decided_when_it_is_over_and_silence_ends_th
 
 
 def test_a_merge_is_a_change_of_those_who_had_another_identity() -> None:
-    merge = said(9.0, (B,), 1, "merged")
+    merge = Statement(9.0, IdentityEventKind.MERGED, GlobalId(1), from_id=GlobalId(2))
     found = answers_of([said(1.0, (A,), 1), said(2.0, (B,), 2), merge])
     assert (found[A].final, found[A].changes, found[A].final_at) == (1, (), 1.0)
     assert (found[B].first, found[B].final, found[B].first_at, found[B].final_at) == (2, 1, 2.0, 9.0)
     assert found[B].changes == (merge,)
+
+
+def test_a_merge_moves_what_the_identity_has_at_that_moment() -> None:
+    merge = Statement(9.0, IdentityEventKind.MERGED, GlobalId(1), from_id=GlobalId(2))
+    found = answers_of([said(1.0, (A, B), 2), said(2.0, (B,), 3, "split"), merge])
+    assert (found[A].final, found[B].final) == (1, 3)
 
 
 def test_a_confirmation_is_final_and_no_change() -> None:

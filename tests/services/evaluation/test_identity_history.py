@@ -21,7 +21,7 @@ def said(
 ) -> Statement:
     names = tuple(each.embedding.tracklet_id for each in tracklets)
     at = tracklets[-1].arrived_at + after_s
-    return Statement(at, IdentityEventKind(kind), names, GlobalId(number), is_tentative)
+    return Statement(at, IdentityEventKind(kind), GlobalId(number), names, is_tentative=is_tentative)
 
 
 def test_a_join_with_another_persons_identity_is_false() -> None:
@@ -52,7 +52,8 @@ def test_a_tentative_statement_is_a_join_once_it_is_confirmed() -> None:
 def test_a_merge_is_one_join_judged_by_both_majorities() -> None:
     annas, mixed = [seen(1, ANNA), seen(2, ANNA)], [seen(3, BERT), seen(4, BERT), seen(5, ANNA)]
     before = [*(said([each], 1) for each in annas), *(said([each], 2) for each in mixed)]
-    score = score_history([*annas, *mixed], [*before, said(mixed, 1, "merged")])
+    merge = Statement(900.0, IdentityEventKind.MERGED, GlobalId(1), from_id=GlobalId(2))
+    score = score_history([*annas, *mixed], [*before, merge])
     assert (score.joins, score.merges_per_1000, score.changed_share) == (4, 200.0, 0.6)
     assert score.false_join_share == pytest.approx(2 / 4)  # the fifth track, and the merge
 

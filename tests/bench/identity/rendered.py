@@ -1,0 +1,47 @@
+"""A rendered site with the shipped models: pictures, detector, tracker, encoder and matcher, without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.adapters.simulation.site import SimulatedSite
+from pipeline.interfaces import Encoder
+from pipeline.matching.assignment import AssignmentConfig
+from services.detection import open_detector, open_tracker
+from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of
+from services.evaluation.market_replay import embed_replay
+from services.evaluation.rendered_site import DetectingFollower, Follower, TrueFollower, Watched, watch
+from tests.bench.identity.scenes import figures_of, statements_of
+
+CAMERAS, PEOPLE, SEED = 4, 200, 907  # a seed that no shipped model was trained on
+_SINCE_S = 96.0
+
+
+def rendered_scenes(encoder: Encoder, rules: AssignmentConfig, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same minutes with the truth's boxes and tracks, and with those that are found."""
+    site = SimulatedSite(SEED, CAMERAS, PEOPLE)
+    followers: dict[str, Follower] = {
+        "true boxes": TrueFollower(site),
+        "found boxes": DetectingFollower(open_detector("auto", None), [open_tracker("bytetrack") for _ in site.views]),
+    }
+    for name, follower in followers.items():
+        watched = watch(site, follower, _SINCE_S, _SINCE_S + seconds)
+        arrivals = list(embed_replay(watched.tracklets, encoder))
+        yield (
+            f"rendered, {CAMERAS} cameras, {PEOPLE} people, {seconds:.0f} s, {name}",
+            {
+                who: figures_of(arrivals, said) | {"idf1_of_boxes": _idf1_of_boxes(watched, arrivals, said)}
+                for who, said in statements_of(arrivals, rules).items()
+            },
+        )
+
+
+def _idf1_of_boxes(watched: Watched, arrivals: list[TrueTracklet], said: list[Statement]) -> float:
+    """Across cameras, of every box in every frame: what was not found or not sent is missing too."""
+    finals = {name: answer.final for name, answer in answers_of(said).items()}
+    identities = {
+        (seen.camera_id, seen.boot_id, seen.track_id): finals[seen.tracklet_id]
+        for seen in (arrival.embedding for arrival in arrivals)
+    }
+    return watched.run.score(watched.frames, identities).cross_camera.idf1
