@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision
-from pipeline.interfaces import Gallery
+from pipeline.matching.learning import is_due, learn
 from pipeline.matching.people import MemoryConfig, People, rows_of
+from pipeline.matching.revision import merges
 from services.evaluation.identity_answers import Statement
 
 
@@ -19,17 +20,32 @@ class OfflineMatcher:
         self._config = config
         self._people: People | None = None
         self._next_id = GlobalId(1)
+        self._decided = self._learnt_at = 0
 
     def take(self, batch: Sequence[TrackletEmbedding], now: float) -> list[Statement]:
         if not batch:
             return []
         if self._people is None:
-            gallery: Gallery = ExactGallery(len(batch[0].appearance) // 2)
-            self._people = People(gallery, self._config)
-        decisions = self._people.decide(batch, self._next_id)
-        self._people.remember(rows_of(decisions))
+            dimension = len(batch[0].appearance) // 2
+            self._people = People(ExactGallery(dimension), dimension, self._config)
+        people = self._people
+        decisions = people.decide(batch, self._next_id)
+        people.remember(rows_of(decisions), [d.confidence if d.is_new else 1 - d.confidence for d in decisions])
         self._next_id = GlobalId(self._next_id + sum(made.is_new for made in decisions))
-        return [_assigned(made, now) for made in decisions]
+        said = [_assigned(made, now) for made in decisions]
+        said += self._merged(people, [made.global_id for made in decisions], now)
+        self._decided += len(decisions)
+        if is_due(self._decided, self._learnt_at):
+            people.calibrate(learn(people))
+            self._learnt_at = self._decided
+        return said
+
+    def _merged(self, people: People, touched: Sequence[GlobalId], now: float) -> Iterator[Statement]:
+        while found := merges(people, touched):
+            for merge in found:
+                people.merge(merge.into, merge.other)
+                yield Statement(now, IdentityEventKind.MERGED, merge.into, from_id=merge.other)
+            touched = [merge.into for merge in found]
 
 
 def _assigned(made: Decision, now: float) -> Statement:
