@@ -215,7 +215,7 @@ def evidence(
     transits = calibration.transit.evidence(candidates.places, place, gaps_s)
     return Evidence(
         similarities=similarities,
-        looks=looks.clip(-LOOK_LIMIT, LOOK_LIMIT),
+        looks=calibration.believed(looks).clip(-LOOK_LIMIT, LOOK_LIMIT),
         transits=transits.clip(-TIME_LIMIT, TIME_LIMIT),
         gaps_s=gaps_s,
     )

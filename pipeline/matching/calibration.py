@@ -19,6 +19,7 @@ from pipeline.matching.transit import TransitTimes
 _OFFSET_WEIGHT = 20.0  # exemplars that a camera needs before its own mean counts as much as the site's
 _PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise
 _LEAST_DEVIATION = 0.02
+_MET_WEIGHT = 500.0  # pairs of certainly different people that are taken to have looked different before any met
 _SAMPLE = 2048  # exemplars that are compared with one another
 
 
@@ -60,6 +61,12 @@ class Calibration:
     transit: TransitTimes
     least_probability: float  # of a join
     curve: LookCurve = field(default_factory=LookCurve)
+    met: F64 = field(default_factory=lambda: np.zeros(0))  # log-odds by looks of people who certainly are two, ascending
+
+    def believed(self, looks: F64) -> F64:
+        """Log-odds by looks, as far as people who certainly are two let them be believed."""
+        above = len(self.met) - np.searchsorted(self.met, looks)
+        return np.minimum(looks, np.log(max(len(self.met), 1) / np.maximum(above - 2.0, 1e-9)))
 
     @classmethod
     def first(cls, dimension: int, prior: StrangerPrior, least_probability: float, curve: LookCurve) -> Calibration:
