@@ -71,6 +71,14 @@ class ExemplarBook:
         self._sums[lost.global_id] -= lost.vector
         return lost.row
 
+    def forget(self, global_id: GlobalId) -> list[int]:
+        """Give up all of an identity, if it has any; returns the rows."""
+        rows = [exemplar.row for exemplar in self._by_identity.pop(global_id, ())]
+        for row in rows:
+            del self._by_row[row]
+        self._sums.pop(global_id, None)
+        return rows
+
     def identity(self, row: int) -> GlobalId:
         """Whom a gallery row stands for."""
         return self._by_row[row].global_id

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.contracts import F32, CameraId, GlobalId, TrackletEmbedding, unpack_vector
-from pipeline.decisions import Decision
+from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import (
     Arrival,
     AssignmentConfig,
     Candidates,
     Standing,
+    TrackKey,
     arrivals_of,
     assign,
     rounded,
@@ -80,15 +81,35 @@ class People:
 
     def remember(self, rows: GalleryRows) -> None:
         """Take committed rows in, in the order of the database."""
+        for place, track in enumerate(_tracks_of(rows)):
+            global_id = GlobalId(int(rows.global_ids[place]))
+            self._tracks.record(track, float(rows.started_at[place]), float(rows.ended_at[place]), global_id)
+        self._keep(rows)
+
+    def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
+        """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.
+
+        It leaves the memory that a rebuild from the database would give.
+        """
+        touched = {global_id for each in revisions for global_id in (each.from_id, each.to_id)}
+        given_up = [row for global_id in sorted(touched) for row in self._exemplars.forget(global_id)]
+        if given_up:
+            self._gallery.remove(np.array(given_up, np.int64))
+        self._keep(rows)
+        whose: dict[TrackKey, GlobalId] = {}
+        for place, track in enumerate(_tracks_of(rows)):
+            whose.setdefault(track, GlobalId(int(rows.global_ids[place])))
+        for track, global_id in whose.items():
+            if self._tracks.identity(track) in touched:
+                self._tracks.rename(track, global_id)
+
+    def _keep(self, rows: GalleryRows) -> None:
         added: dict[int, int] = {}  # gallery row → place in `rows`
         removed: list[int] = []
         vectors = _unit(rows.vectors)
         halves = vectors.astype(np.float16)
-        for place, camera_id in enumerate(rows.camera_ids):
-            track = (str(camera_id), rows.boot_ids[place], int(rows.track_ids[place]))
-            global_id = GlobalId(int(rows.global_ids[place]))
-            started_at = float(rows.started_at[place])
-            self._tracks.record(track, started_at, float(rows.ended_at[place]), global_id)
+        for place, track in enumerate(_tracks_of(rows)):
+            global_id, started_at = GlobalId(int(rows.global_ids[place])), float(rows.started_at[place])
             added[self._next_row] = place
             lost = self._exemplars.add(Exemplar(self._next_row, global_id, track, started_at, halves[place]))
             self._next_row += 1
@@ -135,6 +156,13 @@ def rows_with(pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId
         ended_at=np.array([piece.ended_at for piece in pieces]),
         vectors=np.stack([unpack_vector(piece.appearance) for piece in pieces]),
     )
+
+
+def _tracks_of(rows: GalleryRows) -> list[TrackKey]:
+    cameras, boots, numbers = rows.camera_ids, rows.boot_ids, rows.track_ids.tolist()
+    return [
+        (str(camera_id), boot_id, number) for camera_id, boot_id, number in zip(cameras, boots, numbers, strict=True)
+    ]
 
 
 def _unit(vectors: F32) -> F32:

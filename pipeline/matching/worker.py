@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
 from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
+from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
 from pipeline.matching.corrector import apply_corrections, read_laws
@@ -133,12 +134,21 @@ class MatcherWorker:
     def _follow_corrections(self) -> None:
         """Apply what people say about who is who, and publish it with whatever a crash left unpublished."""
         try:
-            if apply_corrections(self._store, self._clock):
-                self._people = None
+            effects = apply_corrections(self._store, self._clock)
+            if effects and self._people is not None:
+                self._revise(self._people, [revision for effect in effects for revision in effect.revisions])
+                self._people.laws = read_laws(self._store)
         except SightlineError:
             self.forget()  # the commit may have happened all the same
             raise
         self._publish_events()
+
+    def _revise(self, people: People, revisions: Sequence[Revision]) -> None:
+        """Let the memory follow what was committed."""
+        digest = self._serving.digest
+        if revisions and digest is not None:
+            touched = {global_id for each in revisions for global_id in (each.from_id, each.to_id)}
+            people.revise(revisions, self._store.rows_of_identity(digest, sorted(touched)))
 
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
