@@ -22,9 +22,13 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.adapters.bus_rules import GROUPS
 from pipeline.adapters.galleries import open_gallery
+from pipeline.adapters.redis_bus import RedisBus
+from pipeline.adapters.redis_server import EmbeddedRedis
+from pipeline.adapters.status_board import RedisStatusBoard
 from pipeline.adapters.store import SqlStore, upgrade
-from pipeline.contracts import F32, GlobalId
+from pipeline.contracts import F32, CameraState, CameraStatus, GlobalId, StreamName
 from pipeline.decisions import Decision
 from services.evaluation.system import drained
 from services.runtime import open_store
@@ -32,7 +36,7 @@ from services.up import RunningSystem, running_system
 from tests.bench.bench_capacity import camera_settings, frames_so_far
 from tests.bench.capacity.clips import make_clips
 from tests.bench.capacity.processors import memory_by_stage, used_by_stage
-from tests.fakes import embedding
+from tests.fakes import crop, embedding, tracklet
 from tests.postgresql_server import PostgresqlServer, programs
 
 CAMERAS = int(os.environ.get("BENCH_CAMERAS", "2"))
@@ -42,6 +46,21 @@ SETTLE_S = 8.0
 VECTORS, DIMENSION, QUERIES, TOP_K = 100_000, 512, 64, 32
 STORED = 20_000  # tracklets written to each kind of database
 
+ASKED, CROP_BYTES, PICTURE_BYTES = 2000, 4096, 10_000
+STATUS = CameraStatus(
+    camera_id="gate",
+    state=CameraState.UP,
+    reported_at=0.0,
+    frame_at=0.0,
+    width_px=1920,
+    height_px=1080,
+    analysed_fps=5.0,
+    people=5,
+    reconnects=0,
+    detector="person-nano",
+    address="rtsp://camera/stream",
+)
+
 Figures = dict[str, Any]
 
 
@@ -50,6 +69,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="sightline-scaling-") as folder:
         result = {
             "site": _site(Path(folder)),
+            "server": _server(Path(folder) / "server"),
             "galleries": {kind: _gallery(kind) for kind in ("exact", "faiss")},
             "databases": dict(_databases(Path(folder))),
         }
@@ -130,6 +150,35 @@ def _held(system: RunningSystem) -> dict[str, float]:
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _server(folder: Path) -> Figures:
+    """Processor time of the embedded server itself, for what cameras and tracklets ask of it."""
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url) as client:
+        bus, board = RedisBus(server.url, "bench"), RedisStatusBoard(server.url, "bench")
+        seen = tracklet(1, *[crop(bytes(CROP_BYTES))] * 4)
+
+        def used_s() -> float:
+            account = client.info("cpu")
+            return float(account["used_cpu_sys"] + account["used_cpu_user"])
+
+        began_s = used_s()
+        for _ in range(ASKED):
+            board.report(STATUS, bytes(PICTURE_BYTES))
+        statuses_s = used_s() - began_s
+        began_s = used_s()
+        for _ in range(ASKED):
+            bus.publish(StreamName.CROPS, [seen])
+            for group in GROUPS[StreamName.CROPS]:
+                bus.acknowledge(bus.consume(StreamName.CROPS, group, "one", 16, 0.0), group)
+        bus.trim()
+        tracklets_s = used_s() - began_s
+        bus.close()
+        board.close()
+    return {
+        "processor ms of a status with its picture": 1000.0 * statuses_s / ASKED,
+        "processor ms of a tracklet, sent one by one and read by two groups": 1000.0 * tracklets_s / ASKED,
+    }
 
 
 def _gallery(kind: str) -> Figures:
