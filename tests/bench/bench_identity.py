@@ -7,8 +7,9 @@ In the short form about a minute. On demand, by environment variable:
   calibrated on the training people, which it must not have been trained on.
 - BENCH_VECTORS: a folder in which embedded replays are kept from run to run.
 - BENCH_PEOPLE, BENCH_DAYS: of the long run (20000 and 30 take an hour; default 800 and 4).
-- BENCH_RENDERED_S: so many seconds of a rendered site with 200 people, through the shipped models (default 0: none; 192
-  take a quarter of an hour).
+- BENCH_RENDERED_S: so many seconds of a rendered site with 200 people, through the shipped models (default 0: none; 768
+  show everybody once and take half an hour). BENCH_RENDERED_EVERY: in which of the cycles of 96 s each of them comes
+  (default 8; with 1 all are there all the time, 23 in a picture).
 - BENCH_SEEDS: how many sites of each kind, whose figures are averaged (default 1).
 """
 
