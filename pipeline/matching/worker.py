@@ -125,10 +125,17 @@ class MatcherWorker:
 
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
-        if self._serving.follow():
-            self._people = None
-        digest = self._serving.digest
-        while digest and (waiting := self._waiting(digest)):
+        try:
+            if self._serving.follow():
+                self._people = None
+            if self._serving.digest is not None:
+                self._decide_waiting(self._serving.digest)
+        except SightlineError:
+            self._forget()  # as with a batch: the commit may have happened all the same
+            raise
+
+    def _decide_waiting(self, digest: str) -> None:
+        while waiting := self._waiting(digest):
             log.info("%d tracklets that waited for model %s are decided", len(waiting), digest)
             try:
                 self._decide(waiting)
