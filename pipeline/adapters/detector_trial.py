@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.contracts import CameraId, Detections, Frame
 from pipeline.runtimes.machine import CACHE_VARIABLE, cache_folder, fingerprint, processor_precisions
 from pipeline.runtimes.networks import is_installed
