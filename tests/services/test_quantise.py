@@ -17,7 +17,7 @@ from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import Training
 from reid_models.publishing import assemble
-from reid_models.serving import measuring, trial
+from reid_models.serving import measuring
 from reid_models.serving.artefacts import artefacts_of
 from reid_models.serving.exporting import exported
 from reid_models.serving.measuring import Task
@@ -37,7 +37,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         measuring.main(task.model_copy(update={"duration_s": 0.01}))
         return ""
 
-    monkeypatch.setattr(trial, "_run", run)
+    monkeypatch.setattr(measuring, "_run", run)
     encoder = PersonEncoder(person_cnn_architecture("person_cnn_tiny", (64, 32), 6)).eval()
     training = Training(description="not trained", data_digest="none")
     made = assemble("tiny", date(2026, 1, 2), encoder, Vocabulary(("a", "man")), training, "Apache-2.0", (64, 32))
