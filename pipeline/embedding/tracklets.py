@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.contracts import Crop, Image, Message, TrackletCrops, TrackletEmbedding, pack_vector
 from pipeline.embedding.crops import crop_quality, decode_crop, mean_direction
-from pipeline.embedding.isolation import CropVectors
+from pipeline.embedding.isolation import CropVectors, PassLimit, embed_each
 from pipeline.errors import InvalidMessage
+from pipeline.interfaces import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,27 @@ def embedding_of(
         quality=max(qualities),
         crop_keys=tuple(crop.key for crop, _ in seen),
     )
+
+
+def embedded(
+    opened: Sequence[OpenedTracklet | InvalidMessage], encoder: Encoder, limit: PassLimit
+) -> list[TrackletEmbedding | InvalidMessage]:
+    """Beside each tracklet its embedding, or what is wrong with it; one pass for all. `limit` is the encoder's own.
+
+    Raises `Unavailable` where the encoder does.
+    """
+    images = [image for each in opened if isinstance(each, OpenedTracklet) for image in each.images]
+    vectors = iter(embed_each(encoder, images, limit) if images else ())
+    results: list[TrackletEmbedding | InvalidMessage] = []
+    for each in opened:
+        if isinstance(each, InvalidMessage):
+            results.append(each)
+            continue
+        try:
+            results.append(embedding_of(each, [next(vectors) for _ in each.images], encoder.digest))
+        except InvalidMessage as error:
+            results.append(error)
+    return results
 
 
 def _unusable(tracklet: TrackletCrops, problems: Sequence[str]) -> InvalidMessage:
