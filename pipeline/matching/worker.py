@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
 from pipeline.matching.models import Models, ServingChoice
@@ -189,12 +189,7 @@ class MatcherWorker:
         self._in_hand = [other for other in self._in_hand if other is not delivery]
 
     def _checked(self, delivery: Delivery) -> TrackletEmbedding:
-        message = delivery.message
-        if not isinstance(message, TrackletEmbedding):
-            raise InvalidMessage(
-                f"a {type(message).__name__} stands on the stream of embeddings; expected a TrackletEmbedding: "
-                "look for a program that publishes on the wrong stream"
-            )
+        message = expect(TrackletEmbedding, delivery.message, StreamName.EMBEDDINGS)
         self._serving.begin_with(message)
         digest, serving = message.model_digest, self._serving.digest
         if digest != serving and not self._serving.has_known(digest):
