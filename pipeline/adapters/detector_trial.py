@@ -12,7 +12,7 @@ import logging
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,16 +121,14 @@ def agreement(reference: Sequence[Detections], other: Sequence[Detections], min_
     return shared / boxes
 
 
-def scenes() -> list[Frame]:
-    """Rendered pictures of people, the same on every machine."""
+def scenes() -> Iterator[Frame]:
+    """Rendered pictures of people, eight of them, the same on every machine."""
     from pipeline.adapters.simulation.site import SimulatedSite
 
     site = SimulatedSite(seed=11, cameras=4, people=40, size_px=(960, 540))
-    return [
-        Frame(CameraId(f"scene{camera}"), site.render(camera, time_s), time_s, 0)
-        for camera in range(4)
-        for time_s in (10.0, 50.0)
-    ]
+    for camera in range(4):
+        for time_s in (10.0, 50.0):
+            yield Frame(CameraId(f"scene{camera}"), site.render(camera, time_s), time_s, 0)
 
 
 def _has_twin(one: Detections, twin: Detections) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -198,7 +196,7 @@ def _examine(model: Path, config: OnnxDetectorConfig) -> Found:
     from pipeline.adapters.onnx_detector import OnnxDetector
 
     detector = OnnxDetector(model, replace(config, min_score=_LOWEST_SCORE))
-    pictures = scenes()
+    pictures = list(scenes())
     together = [pictures[number % len(pictures)] for number in range(config.usual_frames)]
     found = detector.detect(pictures)
     return Found(

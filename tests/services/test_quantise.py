@@ -96,6 +96,24 @@ def test_int8_that_does_not_hold_changes_nothing(
         assert (own.read_bytes() if own.exists() else None) == before
 
 
+def test_ranges_that_nobody_has_judged_are_not_kept(
+    settings: Settings, bundle: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Trial:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantising, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quantise(settings, Quantisation(str(bundle), photographs))
+    assert artefacts_of(bundle).ranges() is None
+
+
+def test_a_device_without_int8_is_told_before_anything_is_measured(bundle: Path, photographs: Path) -> None:
+    on_cuda = Settings.model_validate({"embedding": {"device": "cuda"}})
+    with pytest.raises(ConfigurationError, match=r"set embedding\.device to cpu"):
+        quantise(on_cuda, Quantisation(str(bundle), photographs))
+
+
 def test_too_few_pictures_and_models_that_are_no_bundles_are_refused(
     settings: Settings, bundle: Path, photographs: Path
 ) -> None:

@@ -47,7 +47,8 @@ def test_weak_boxes_are_compared_where_there_are_no_better_ones() -> None:
 
 
 def test_scenes_are_the_same_each_time() -> None:
-    first, second = scenes(), scenes()
+    first, second = list(scenes()), list(scenes())
+    assert len(first) == 8
     assert all(np.array_equal(one.image, other.image) for one, other in zip(first, second, strict=True))
 
 
