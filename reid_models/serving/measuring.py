@@ -30,7 +30,7 @@ from reid_models.serving.encoder import ServedEncoder
 from reid_models.serving.opening import open_served
 from reid_models.serving.pixels import U8
 
-_LEAST_PASSES = 5
+_LEAST_PASSES = 3
 _CAPTION_SPLIT = "val"
 
 
