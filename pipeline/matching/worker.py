@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
@@ -152,10 +152,17 @@ class MatcherWorker:
 
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
-        if self._serving.follow():
-            self._people = None
-        digest = self._serving.digest
-        while digest and (waiting := self._waiting(digest)):
+        try:
+            if self._serving.follow():
+                self._people = None
+            if self._serving.digest is not None:
+                self._decide_waiting(self._serving.digest)
+        except SightlineError:
+            self.forget()  # as with a batch: the commit may have happened all the same
+            raise
+
+    def _decide_waiting(self, digest: str) -> None:
+        while waiting := self._waiting(digest):
             log.info("%d tracklets that waited for model %s are decided", len(waiting), digest)
             try:
                 self._decide(waiting)
@@ -205,12 +212,7 @@ class MatcherWorker:
         self._in_hand = [other for other in self._in_hand if other is not delivery]
 
     def _checked(self, delivery: Delivery) -> TrackletEmbedding:
-        message = delivery.message
-        if not isinstance(message, TrackletEmbedding):
-            raise InvalidMessage(
-                f"a {type(message).__name__} stands on the stream of embeddings; expected a TrackletEmbedding: "
-                "look for a program that publishes on the wrong stream"
-            )
+        message = expect(TrackletEmbedding, delivery.message, StreamName.EMBEDDINGS)
         self._serving.begin_with(message)
         digest, serving = message.model_digest, self._serving.digest
         if digest != serving and not self._serving.has_known(digest):
