@@ -271,17 +271,6 @@ def begin_with(model: SmallModel, bundle: Bundle) -> int:
     return len(taken)
 
 
-def mix_with(encoder: PersonEncoder, earlier: PersonEncoder, share: float) -> None:
-    """A share of every weight comes from an earlier moment of the same run, as in stochastic weight averaging (Izmailov
-    et al. 2018) with two moments."""
-    before = earlier.state_dict()
-    mixed = {
-        name: torch.lerp(value, before[name], share) if value.is_floating_point() else value
-        for name, value in encoder.state_dict().items()
-    }
-    encoder.load_state_dict(mixed)
-
-
 def validation(model: SmallModel, data: Path, size: tuple[int, int]) -> Figures:
     """Cross-camera scores of the appearance vectors on the query and gallery of `data`."""
     parts = read_query_and_gallery(data)
@@ -319,10 +308,6 @@ def main(
         Path | None, typer.Option(help="A network (OpenVINO, ONNX) whose view of people is learnt")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A bundle whose weights are begun with, where they fit")] = None,
-    earlier: Annotated[
-        Path | None, typer.Option(help="A bundle of an earlier epoch of this run, to be mixed in")
-    ] = None,
-    earlier_share: Annotated[float, typer.Option(help="Of that bundle in the weights", min=0.0, max=1.0)] = 0.1,
     appearance_epochs: Annotated[int, typer.Option(help="Of the first stage")] = APPEARANCE.epochs,
     language_epochs: Annotated[int, typer.Option(help="Of the second stage")] = LANGUAGE.epochs,
     extra: Annotated[list[Path], typer.Option(help="Folder of `sightline simulate --crops`, for training")] = [],  # noqa: B006
@@ -356,9 +341,6 @@ def main(
         told += f"; begun with {begin_with(model, load_bundle(start))} weights of {start.name}"
     run = Run(work, {"method": "small"}, data_digest(people), lambda: validation(model, data, recipe.input_size))
     train(method, recipe.trainer, run)
-    if earlier is not None:
-        mix_with(model.encoder, load_bundle(earlier).encoder, earlier_share)
-        told += f"; {earlier_share:.0%} of the weights are those of {earlier.name}"
     description = (
         f"{len(people.samples)} images of {len(people.captions)} people: {data.name} and {len(extra)} more{told}"
     )
