@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.errors import ConfigurationError
 from pipeline.torchvision_cpu import install
@@ -105,6 +106,15 @@ class PersonEncoder(nn.Module):
         self.instance_normalised = options.instance_normalised
         self.normalisation = NORMALISATIONS[options.normalisation]
         self.neck = Neck(pooled_width(visual))
+        self.statistics_rest = False  # batch normalisation goes on with what it has seen, in training too
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.statistics_rest:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     @property
     def appearance_width(self) -> int:

@@ -67,6 +67,17 @@ def test_the_candidate_is_a_valid_bundle_with_other_weights_and_the_same_words(
     assert candidate.created == "2026-05-01"
 
 
+def test_running_statistics_stay_those_of_the_serving_model(
+    serving: Path, tracks: TrackedSamples, tmp_path: Path
+) -> None:
+    candidate = fine_tune(serving, tracks, tmp_path, CONFIG, TODAY)
+    before, after = (load_bundle(folder).encoder.state_dict() for folder in (serving, candidate))
+    names = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    assert names
+    for name in names:
+        assert torch.equal(before[name], after[name]), name
+
+
 def test_the_text_tower_does_not_learn_from_tracks(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:
     after = load_file(fine_tune(serving, tracks, tmp_path, CONFIG, TODAY) / WEIGHTS)
     changed = {name for name, tensor in load_file(serving / WEIGHTS).items() if not torch.equal(tensor, after[name])}
