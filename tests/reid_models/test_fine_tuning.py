@@ -20,7 +20,7 @@ from reid_models.bundle import Bundle, load_bundle, save_bundle
 from reid_models.datasets.sample import I64, identities_of, read_image
 from reid_models.datasets.tracklets import Selection, TrackedSamples, TrackletRecord, read_tracklets
 from reid_models.datasets.training_sets import intra_camera_set
-from reid_models.fine_tuning import FineTuneConfig, fine_tune, linked_labels, mixed, people_of
+from reid_models.fine_tuning import FineTuneConfig, fine_tune, linked_labels, people_of
 from reid_models.inference import load_encoder
 from reid_models.language_keeper import LanguageWeights, distance_loss, relation_loss, shared_by_person
 from reid_models.loader import LoaderConfig
@@ -138,17 +138,6 @@ def test_with_the_whole_weight_on_the_old_model_the_candidate_is_the_old_model(
     assert all(
         torch.allclose(before[name].float(), after[name].float(), atol=1e-3) for name in before if "num_" not in name
     )
-
-
-@given(st.floats(0.0, 1.0))
-def test_a_mixed_state_lies_between_its_two_states(old_share: float) -> None:
-    old, new = (
-        {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)},
-        {"w": torch.tensor([1.0, -2.0]), "n": torch.tensor(7)},
-    )
-    between = mixed(old, new, old_share)
-    assert torch.allclose(between["w"], torch.tensor([1.0 - old_share, -2.0 + 4.0 * old_share]), atol=1e-5)
-    assert between["n"] == 7
 
 
 def test_what_keeps_the_language_keeps_it(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:
