@@ -29,7 +29,6 @@ from reid_models.methods.small import (
     SmallModel,
     StageConfig,
     begin_with,
-    mix_with,
     small,
 )
 from reid_models.publishing import assemble, data_digest, publish
@@ -140,14 +139,3 @@ def test_a_training_begins_with_the_weights_that_fit(published: Path, miniature:
     assert 0 < taken < len(start.encoder.state_dict())
     stem = "clip.visual.trunk.stem.0.weight"
     assert torch.equal(other.encoder.state_dict()[stem], start.encoder.state_dict()[stem])
-
-
-def test_a_share_of_every_weight_comes_from_the_earlier_moment(published: Path) -> None:
-    now, earlier = load_bundle(published).encoder, load_bundle(published).encoder
-    with torch.no_grad():
-        for value in earlier.parameters():
-            value.add_(1.0)
-    before = {name: value.clone() for name, value in now.named_parameters()}
-    mix_with(now, earlier, 0.25)
-    for name, value in now.named_parameters():
-        torch.testing.assert_close(value, before[name] + 0.25)
