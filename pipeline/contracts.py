@@ -13,7 +13,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NewType, Self
+from typing import Annotated, Any, ClassVar, NewType, Self, TypeVar
 
 import msgpack
 import numpy as np
@@ -222,6 +222,19 @@ MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (TrackletCrops, TrackletEmbedding, IdentityEvent, CameraStatus, ServingModel, LoadedModels)
 }
+
+
+Kind = TypeVar("Kind", bound=Message)
+
+
+def expect(kind: type[Kind], message: Message, stream: StreamName) -> Kind:
+    """The message, if it is of the kind that belongs on `stream`. Raises `InvalidMessage` for any other."""
+    if not isinstance(message, kind):
+        raise InvalidMessage(
+            f"a {type(message).__name__} stands on the stream of {stream.value}; expected {kind.__name__}: "
+            "look for a program that publishes on the wrong stream"
+        )
+    return message
 
 
 # --- values inside a process ------------------------------

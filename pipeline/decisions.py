@@ -42,7 +42,7 @@ class CandidateEvidence(BaseModel):
 
 
 class Evidence(BaseModel):
-    """Why a tracklet got its identity. The database keeps it rounded."""
+    """Why a tracklet got its identity, or two identities became one, or one two. The database keeps it rounded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     calibration: int  # number of the calibration by which similarities became log-odds
@@ -79,6 +79,7 @@ class Revision:
     reason: str
     tracklet_ids: tuple[TrackletId, ...] = ()
     is_new: bool = False
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         is_split = self.kind is IdentityEventKind.SPLIT

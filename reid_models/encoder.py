@@ -10,11 +10,13 @@ open_clip, at any input size. One forward pass over a batch of images gives pool
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.errors import ConfigurationError
 from pipeline.torchvision_cpu import install
@@ -43,6 +45,7 @@ class PersonOptions:
     instance_normalised: bool = False  # every image and channel to zero mean and unit deviation, whatever came before
     # What the weights expect, by name; images arrive with that of ImageNet, which is the loader's
     normalisation: NormalisationName = "imagenet"
+    forgets: bool = False  # a direction of the appearance vectors, see `PersonEncoder.forget`
 
 
 def with_options(architecture: Mapping[str, Any], options: PersonOptions) -> dict[str, Any]:
@@ -104,7 +107,27 @@ class PersonEncoder(nn.Module):
             nn.init.trunc_normal_(self.camera_vectors, std=0.02)
         self.instance_normalised = options.instance_normalised
         self.normalisation = NORMALISATIONS[options.normalisation]
-        self.neck = Neck(pooled_width(visual))
+        self.neck = Neck(pooled_width(visual), forgets=options.forgets)
+        self.statistics_rest = False  # batch normalisation goes on with what it has seen, in training too
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.statistics_rest:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forget(self, direction: Tensor) -> None:
+        """Make every appearance vector orthogonal to `direction` (A,) from now on, instead of to an earlier one.
+
+        The direction from the mean of one kind of pictures (photographs) to that of another (drawings) says nothing
+        about who is shown, but brings all people of the second kind near each other; as in the removal of common
+        components of word vectors (Mu and Viswanath 2018).
+        """
+        options = PersonOptions(**self.architecture.get(PERSON_OPTIONS, {}))
+        self.architecture = with_options(self.architecture, replace(options, forgets=True))
+        self.neck.forgotten = functional.normalize(direction.to(self.neck.weight), dim=0)
 
     @property
     def appearance_width(self) -> int:
@@ -211,6 +234,14 @@ def channels_last(encoder: PersonEncoder) -> PersonEncoder:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return encoder
+
+
+def mixed(old: dict[str, Tensor], new: dict[str, Tensor], old_share: float) -> dict[str, Tensor]:
+    """The weighted mean of two states of one model; whole numbers (counters) are those of the new one."""
+    return {
+        name: tensor.lerp(old[name].to(tensor), old_share) if tensor.is_floating_point() else tensor
+        for name, tensor in new.items()
+    }
 
 
 def parameter_count(module: nn.Module) -> int:

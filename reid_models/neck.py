@@ -15,16 +15,27 @@ PoolingName = Literal["tower", "average", "generalised_mean"]
 class Neck(nn.BatchNorm1d):
     """Batch normalisation whose shift stays at zero, so that cosine similarity suits what a classifier learns.
 
-    Luo et al. 2019. With `classes` it carries that classifier, linear and without bias.
+    Luo et al. 2019. With `classes` it carries that classifier, linear and without bias. With `forgets` its result is
+    orthogonal to the unit vector `forgotten`, zero at first.
     """
 
-    def __init__(self, width: int, classes: int = 0) -> None:
+    forgotten: Tensor | None
+
+    def __init__(self, width: int, classes: int = 0, forgets: bool = False) -> None:
         super().__init__(width)
         self.bias.requires_grad_(False)
+        self.register_buffer("forgotten", torch.zeros(width) if forgets else None)
         self.classifier: nn.Linear | None = None
         if classes:
             self.classifier = nn.Linear(width, classes, bias=False)
             nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, input: Tensor) -> Tensor:
+        normalised = super().forward(input)
+        if self.forgotten is None:
+            return normalised
+        # Sums instead of a product of matrices, which int8 would make coarse.
+        return normalised - (normalised * self.forgotten).sum(dim=1, keepdim=True) * self.forgotten
 
     def logits(self, normalised: Tensor) -> Tensor:
         """What `forward` returned (B, width) → (B, classes)."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline.errors import ConfigurationError, SightlineError
 from services import cli_correct, cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
 from services.cli_evaluate import JsonOption
+from services.cli_options import ConfigOption, DataDirOption
 from services.settings import Settings, load, shown
 
 app = typer.Typer(
@@ -34,9 +35,7 @@ app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 
 console = Console()
 
-ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", metavar="ID=ADDRESS", help="May be repeated")]
-DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept [default: var]")]
 PortOption = Annotated[int | None, typer.Option("--metrics-port", help="Prometheus metrics; 0 for none")]
 
 
@@ -56,7 +55,7 @@ def main() -> None:
 def up(
     config: ConfigOption = None,
     camera: CameraOption = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the page; 0 for any free one")] = None,
     detector: Annotated[str | None, typer.Option(help="auto, motion, person-nano, or a model file or folder")] = None,
 ) -> None:
@@ -91,7 +90,7 @@ def camera(
     config: ConfigOption = None,
     camera: CameraOption = None,
     only: Annotated[list[str] | None, typer.Option(help="Host only these cameras of the file")] = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
     metrics_port: PortOption = None,
 ) -> None:
     """Detect and follow people on one or many cameras."""
@@ -101,7 +100,7 @@ def camera(
 
 
 @app.command()
-def embed(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
+def embed(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Turn crops into embeddings."""
     from services.embedder import run
 
@@ -109,7 +108,7 @@ def embed(config: ConfigOption = None, data_dir: DataOption = None, metrics_port
 
 
 @app.command()
-def reembed(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
+def reembed(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Make up missing vectors of archived people, in the background: after a change of models, and after a gap."""
     from services.reembedding import run
 
@@ -117,7 +116,7 @@ def reembed(config: ConfigOption = None, data_dir: DataOption = None, metrics_po
 
 
 @app.command()
-def match(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
+def match(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Give every tracklet its global identity."""
     from services.matcher import run
 
@@ -125,7 +124,7 @@ def match(config: ConfigOption = None, data_dir: DataOption = None, metrics_port
 
 
 @app.command()
-def archive(config: ConfigOption = None, data_dir: DataOption = None, metrics_port: PortOption = None) -> None:
+def archive(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Keep the best crops of every tracklet."""
     from services.archiver import run
 
@@ -135,7 +134,7 @@ def archive(config: ConfigOption = None, data_dir: DataOption = None, metrics_po
 @app.command()
 def api(
     config: ConfigOption = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the page; 0 for any free one")] = None,
     metrics_port: PortOption = None,
 ) -> None:
@@ -160,7 +159,7 @@ def query(
         bool, typer.Option("--weak", help="Also the closest who are no confident match, marked so")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines")] = False,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Ask for people in words: who, when first and last seen, and by which route."""
     from services.console import print_query
@@ -178,7 +177,7 @@ def query(
 
 
 @app.command()
-def doctor(config: ConfigOption = None, camera: CameraOption = None, data_dir: DataOption = None) -> None:
+def doctor(config: ConfigOption = None, camera: CameraOption = None, data_dir: DataDirOption = None) -> None:
     """Say what is installed, which accelerator and model are used, and whether Redis, database and cameras answer."""
     from services.doctor import examine
 
@@ -186,7 +185,7 @@ def doctor(config: ConfigOption = None, camera: CameraOption = None, data_dir: D
 
 
 @app.command("settings")
-def show_settings(config: ConfigOption = None, camera: CameraOption = None, data_dir: DataOption = None) -> None:
+def show_settings(config: ConfigOption = None, camera: CameraOption = None, data_dir: DataDirOption = None) -> None:
     """Print the effective settings without secrets, as YAML."""
     import yaml
 
@@ -214,7 +213,7 @@ def simulate(
 
 
 @dead.command("list")
-def dead_list(config: ConfigOption = None, data_dir: DataOption = None, limit: int = 50) -> None:
+def dead_list(config: ConfigOption = None, data_dir: DataDirOption = None, limit: int = 50) -> None:
     """Messages that were set aside, newest first, with the reason."""
     from services.console import print_dead_letters
     from services.dead import list_dead
@@ -226,7 +225,7 @@ def dead_list(config: ConfigOption = None, data_dir: DataOption = None, limit: i
 def dead_replay(
     entry: Annotated[list[str] | None, typer.Argument(help="Entry ids; none means all")] = None,
     config: ConfigOption = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Send messages again that were set aside."""
     from services.dead import replay_dead

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.contracts import Image
 from pipeline.errors import ConfigurationError
-from services.cli_model_work import ConfigOption, DataDirOption, parsed_size
+from services.cli_options import ConfigOption, DataDirOption, parsed_size, settings_of
 
 console = Console()
 
@@ -42,11 +42,10 @@ def import_detector(
         return
     from pipeline.adapters.detector_import import DetectorImport, import_detector
     from pipeline.adapters.detector_trial import scenes
-    from services.settings import load
 
-    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    settings = settings_of(config, data_dir)
     size = None if image_size is None else parsed_size(image_size)
-    shown = scenes()[0].image if picture is None else _picture(picture)
+    shown = next(scenes()).image if picture is None else _picture(picture)
     wanted = DetectorImport(file, name, size, person_class, min_score, licence)
     with console.status(f"Importing {file.name}…"):
         made = import_detector(wanted, settings.data_dir.resolve() / "detectors", shown)

@@ -1,8 +1,7 @@
-"""The commands `sightline models import` and `models bench`: bring a model, and see what it costs here."""
+"""The commands `sightline models import`, `bench` and `quantise`: bring a model, and see what it costs here."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,9 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError
+from services.cli_options import ConfigOption, DataDirOption, parsed_size, settings_of
 
 console = Console()
-
-ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept [default: var]")]
 
 
 def import_(
@@ -39,12 +36,11 @@ def import_(
     """Make a model that others trained into a bundle of this site. It serves once it is promoted."""
     from services.model_import import ModelImport, import_model, print_import
     from services.runtime import open_registry
-    from services.settings import load
 
     if captions is not None and calibrate is None:
         raise ConfigurationError("--captions is given without pictures; expected --calibrate DATA beside it")
     size = None if image_size is None else parsed_size(image_size)
-    registry = open_registry(load(config, {} if data_dir is None else {"data_dir": data_dir}))
+    registry = open_registry(settings_of(config, data_dir))
     wanted = ModelImport(source, name, size, licence, calibrate, captions)
     with console.status(f"Importing {source}…"):
         manifest = import_model(registry, wanted)
@@ -66,11 +62,10 @@ def bench(
 ) -> None:
     """Measure every runtime and precision of a model here: crops per second, latency, accuracy."""
     from services.model_bench import ModelBench, bench_model, plot_bench, print_bench, write_json
-    from services.settings import load
 
     if captions is not None and data is None:
         raise ConfigurationError("--captions is given without pictures; expected --data DATA beside it")
-    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    settings = settings_of(config, data_dir)
     with console.status("Measuring torch fp32…") as status:
         manifest, found = bench_model(
             settings,
@@ -82,14 +77,6 @@ def bench(
     console.print(f"plotted in {plot}", markup=False, highlight=False)
     if json_file is not None:
         write_json(json_file, manifest, found)
-
-
-def parsed_size(text: str) -> tuple[int, int]:
-    """`256x128` → (height, width) in pixels."""
-    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
-    if found is None:
-        raise ConfigurationError(f"the size is {text!r}; expected height x width in pixels, as 256x128")
-    return int(found[1]), int(found[2])
 
 
 def quantise(
@@ -105,9 +92,8 @@ def quantise(
     """Calibrate int8, which is the fastest on most CPUs. It serves wherever it then proves right."""
     from services.quantise import Quantisation, print_quantisation
     from services.quantise import quantise as calibrate
-    from services.settings import load
 
-    settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
+    settings = settings_of(config, data_dir)
     with console.status("Calibrating int8 and trying it…"):
         trial = calibrate(settings, Quantisation(model, crops, within, into_bundle))
     print_quantisation(trial, console)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from services import cli_model_work
+from services.cli_options import ConfigOption, DataDirOption, settings_of
 
 if TYPE_CHECKING:
     from reid_models.registry import Model, Registry
@@ -24,18 +24,16 @@ app.command("bench")(cli_model_work.bench)
 app.command("quantise")(cli_model_work.quantise)
 console = Console()
 
-ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; see deploy/cameras.example.yaml")]
-DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept [default: var]")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines")]
 ReasonOption = Annotated[str, typer.Option(help="For the history")]
 
 
 @app.command("list")
-def list_models(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+def list_models(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Every model; which one serves, which one is wanted, and how far the change is."""
     from services.models import models_in_use, print_models
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     models, use = _registry(settings).models(), models_in_use(settings)
     if as_json:
         sys.stdout.write(json.dumps([_plain(model, use) for model in models], indent=2) + "\n")
@@ -47,12 +45,12 @@ def list_models(config: ConfigOption = None, data_dir: DataOption = None, as_jso
 def show(
     digest: Annotated[str, typer.Argument(help="The beginning of a digest")],
     config: ConfigOption = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """What is known of one model."""
     from services.models import models_in_use, print_model
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     registry = _registry(settings)
     print_model(registry.find(digest), registry, models_in_use(settings), console)
 
@@ -61,36 +59,30 @@ def show(
 def promote(
     model: Annotated[str, typer.Argument(help="The beginning of a digest, or a bundle folder")],
     config: ConfigOption = None,
-    data_dir: DataOption = None,
+    data_dir: DataDirOption = None,
     reason: ReasonOption = "by hand",
 ) -> None:
     """Ask for a model to serve, whatever the gates said. A running site changes over by itself."""
     from pipeline.adapters.clock import SystemClock
     from services import models
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     manifest = models.promote(_registry(settings), model, reason, SystemClock()).manifest
     follows = models.what_follows(manifest.digest, models.models_in_use(settings))
     console.print(f"{manifest.name} {manifest.digest} is wanted. {follows}", soft_wrap=True)
 
 
 @app.command("rollback")
-def rollback(config: ConfigOption = None, data_dir: DataOption = None, reason: ReasonOption = "by hand") -> None:
+def rollback(config: ConfigOption = None, data_dir: DataDirOption = None, reason: ReasonOption = "by hand") -> None:
     """Ask for the model that was wanted before."""
     from pipeline.adapters.clock import SystemClock
     from reid_models.manifest import read_manifest
     from services import models
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     manifest = read_manifest(_registry(settings).rollback(SystemClock().now(), reason))
     follows = models.what_follows(manifest.digest, models.models_in_use(settings))
     console.print(f"{manifest.name} {manifest.digest} is wanted again. {follows}", soft_wrap=True)
-
-
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    from services.settings import load
-
-    return load(config, {} if data_dir is None else {"data_dir": data_dir})
 
 
 def _registry(settings: Settings) -> Registry:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline.adapters.explanations import Explanation
+from pipeline.adapters.explanations import Explanation, Reasoned
 from pipeline.contracts import IdentityEvent, TrackletId
-from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest, Evidence
+from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery
 
 Told = Callable[[float], str]  # a moment in words
@@ -72,10 +72,9 @@ def explanation_in_words(found: Explanation, moment: Told) -> list[str]:
     where = f"{seen.tracklet_id} was seen at {seen.camera_id} from {moment(seen.started_at)} to {moment(seen.ended_at)}"
     if decision is None:
         return [f"{where}. It has no identity yet."]
-    told = [f"{where}. It is person {seen.global_id}.", _decision(decision, moment)]
-    if found.evidence is not None:
-        told += _evidence(found.evidence)
-    told += [_change(event, moment) for event in found.changes]
+    told = [f"{where}. It is person {seen.global_id}.", _decision(decision.event, moment), *_evidence(decision)]
+    for change in found.changes:
+        told += [_change(change.event, moment), *_evidence(change)]
     told += [
         f"Law: correction {law.number} by {law.request.made_by} says that {correction_in_words(law)}."
         for law in found.laws
@@ -92,7 +91,10 @@ def _decision(event: IdentityEvent, moment: Told) -> str:
     )
 
 
-def _evidence(evidence: Evidence) -> list[str]:
+def _evidence(reasoned: Reasoned) -> list[str]:
+    evidence = reasoned.evidence
+    if evidence is None:
+        return []
     told = [_candidate(candidate) for candidate in evidence.candidates]
     told.append(
         f"Somebody new: probability {evidence.new_probability:.3f}. A known person is joined from "

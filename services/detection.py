@@ -96,7 +96,7 @@ def choose_detector(
     if kind != "auto":
         if kind not in DETECTORS:
             raise ConfigurationError(f"detector {kind!r} is unknown; known are auto, {', '.join(DETECTORS)}")
-        return DetectorChoice(kind, SHIPPED if kind == "person-nano" else model, "as set")
+        return DetectorChoice(kind, shipped if kind == "person-nano" else model, "as set")
     if model is not None:
         is_ours = model.suffix == ".onnx" or (model / MANIFEST).is_file()
         return DetectorChoice("onnx" if is_ours else "ultralytics", model, "the model that is set")

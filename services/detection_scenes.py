@@ -101,22 +101,31 @@ def video_images(path: Path, every: int = 1) -> Iterator[Image]:
 def zipped_images(frames: Path, boxes: Path) -> tuple[Iterator[Image], list[F32]]:
     """Frames of a zip with the boxes of each, listed as name, count, and lines that end in left, top, width, height.
 
-    Raises `ConfigurationError` for files that cannot be read.
+    Raises `ConfigurationError` for files that cannot be read, or do not belong together.
     """
     try:
         archive = zipfile.ZipFile(frames)
-        lines = boxes.read_text(encoding="utf-8").splitlines()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ConfigurationError(f"{frames} and {boxes} cannot be read ({error}); expected a zip and a text") from error
-    members = {Path(member).name: member for member in archive.namelist()}
-    found: dict[str, F32] = {}
-    while lines:
-        name, count = lines.pop(0), int(lines.pop(0))
-        rows = _boxes([tuple(float(field) for field in lines.pop(0).split()[-4:]) for _ in range(count)])
-        rows[:, 2:] += rows[:, :2]
-        found[members[name]] = rows
+        members = {Path(member).name: member for member in archive.namelist()}
+        listed = _listed_boxes(boxes.read_text(encoding="utf-8").splitlines())
+        found = {members[name]: rows for name, rows in listed.items()}
+    except (OSError, zipfile.BadZipFile, ValueError, StopIteration, KeyError) as error:
+        raise ConfigurationError(
+            f"{frames} and {boxes} cannot be read together ({type(error).__name__}: {error}); expected a zip of frames "
+            "and a text with a name, a count and that many boxes for each of them"
+        ) from error
     names = sorted(found)
     return (_decoded(archive.read(name)) for name in names), [found[name] for name in names]
+
+
+def _listed_boxes(lines: Sequence[str]) -> dict[str, F32]:
+    """By name of the frame; raises `ValueError` or `StopIteration` for a text of another form."""
+    left = iter(lines)
+    found: dict[str, F32] = {}
+    for name in left:
+        rows = _boxes([[float(field) for field in next(left).split()[-4:]] for _ in range(int(next(left)))])
+        rows[:, 2:] += rows[:, :2]
+        found[name] = rows
+    return found
 
 
 def _decoded(data: bytes) -> Image:

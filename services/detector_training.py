@@ -17,6 +17,7 @@ import typer
 
 from pipeline.adapters.detector_bundle import DetectorManifest, DetectorTraining, save_detector
 from pipeline.camera.yolo import Layout
+from pipeline.errors import ConfigurationError
 from reid_models.checkpoints import CHECKPOINT
 from reid_models.detection.composition import Composer, CompositionConfig
 from reid_models.detection.export import exported
@@ -120,6 +121,11 @@ def publish(
         choice = choose_score_on(network, [split(scene)[1] for scene in known], (height, width))
     else:
         unseen = [scene for scene in everything if scene.name.startswith(tuple(judged_on))]
+        if not unseen:
+            raise ConfigurationError(
+                f"no scene's name begins with {' or '.join(judged_on) or 'anything, for nothing was given'}; expected "
+                "those that the judge has held out: name them with --judged-on"
+            )
         choice = choose_score_on(load_smoothed(judge / CHECKPOINT, network.config), unseen, (height, width))
     write_bundle(out, network, choice, known, licence, (height, width))
 

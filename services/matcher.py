@@ -70,7 +70,7 @@ class MatcherModels:
     def wanted(self) -> str | None:
         try:
             return wanted_digest(self._site, self._board)
-        except ConfigurationError as error:
+        except (ConfigurationError, Unavailable) as error:
             log.warning("no other model can be wanted for the moment: %s", error)
             return None
 

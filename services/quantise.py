@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -46,9 +47,10 @@ class Quantisation:
 def quantise(settings: Settings, wanted: Quantisation) -> Trial:
     """Measure activation ranges of a model and keep them.
 
-    Three quarters of the crops calibrate, the others judge: where no int8 candidate is right on them, everything stays
-    as it was and `ConfigurationError` says so.
+    Three quarters of the crops calibrate, the others judge. Ranges that were not judged right are not kept, whatever
+    happens; `ConfigurationError` says where no int8 candidate is right on the others.
     """
+    config = _in_int8(settings)
     named = wanted.source or model_source(settings)
     folder = bundle_folder(named)
     if folder is None:
@@ -66,12 +68,12 @@ def quantise(settings: Settings, wanted: Quantisation) -> Trial:
     before = files.own_ranges.read_bytes() if files.own_ranges.is_file() else None
     ranges = measure_ranges(files, block[:-held_out])
     write_ranges(files.own_ranges, ranges)
-    trial = run_trial(folder, _in_int8(settings), lambda _height, _width: block[-held_out:])
-    tried = [outcome for outcome in trial.outcomes if outcome.precision == "int8"]
-    if all(outcome.problem for outcome in tried):
+    try:
+        trial = run_trial(folder, config, lambda _height, _width: block[-held_out:])
+        _check_int8(trial, named)
+    except BaseException:  # Ctrl-C too
         _restore(files, before)
-        told = "; ".join(f"{outcome.candidate}: {outcome.problem}" for outcome in tried)
-        raise ConfigurationError(f"int8 does not hold for {named} and is not used ({told})")
+        raise
     if wanted.into_bundle:
         write_ranges(folder / INT8_RANGES, ranges)
         files.own_ranges.unlink()
@@ -99,16 +101,26 @@ def print_quantisation(trial: Trial, console: Console) -> None:
         console.print(f"{outcome.candidate!s:18}{outcome_in_words(outcome)}", soft_wrap=True)
 
 
+def _check_int8(trial: Trial, named: str) -> None:
+    tried = [outcome for outcome in trial.outcomes if outcome.precision == "int8"]
+    if all(outcome.problem for outcome in tried):
+        told = "; ".join(f"{outcome.candidate}: {outcome.problem}" for outcome in tried)
+        raise ConfigurationError(f"int8 does not hold for {named} and is not used ({told})")
+
+
 def _in_int8(settings: Settings) -> TrialConfig:
     chosen = settings.embedding
     device = device_of(chosen)
     candidates = tuple(candidate for candidate in usual_candidates(device) if candidate.precision == "int8")
+    if not candidates:
+        raise ConfigurationError(f"nothing here serves int8 on {device}; expected a CPU: set embedding.device to cpu")
     return TrialConfig(device, threads_of(chosen), chosen.batch_crops, candidates)
 
 
 def _archived(settings: Settings) -> list[Image]:
     """The best crops of the archive's tracklets, spread over all of them."""
-    tracklets = open_store(settings).archived_tracklets(-math.inf, math.inf)
+    with contextlib.closing(open_store(settings)) as store:
+        tracklets = store.archived_tracklets(-math.inf, math.inf)
     blobs = open_blobs(settings)
     contents = (blobs.get(tracklet.crops[0].blob_key) for tracklet in _spread(tracklets))
     return _decoded(content for content in contents if content is not None)

@@ -38,6 +38,7 @@ class RouteStop(BaseModel):
     camera_id: str
     started_at: float
     ended_at: float
+    tracklet_ids: list[str]
 
 
 class PersonFound(BaseModel):
@@ -167,7 +168,12 @@ def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> 
                 first_seen_at=person.first_seen_at,
                 last_seen_at=person.last_seen_at,
                 route=[
-                    RouteStop(camera_id=stay.camera_id, started_at=stay.started_at, ended_at=stay.ended_at)
+                    RouteStop(
+                        camera_id=stay.camera_id,
+                        started_at=stay.started_at,
+                        ended_at=stay.ended_at,
+                        tracklet_ids=list(stay.tracklet_ids),
+                    )
                     for stay in person.route
                 ],
                 crops=[location(key) for key in person.crop_keys],

@@ -94,6 +94,12 @@ class PostgresqlServer:
         database.close()
         return self._wiped
 
+    def size_bytes(self) -> int:
+        """Of all databases together, indices included."""
+        with self._connection() as connection:
+            (total,) = connection.execute("SELECT sum(pg_database_size(oid)) FROM pg_database").fetchone() or (0,)
+            return int(total)
+
     def _connection(self) -> psycopg.Connection[Any]:
         import psycopg
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from pipeline import metrics
-from pipeline.contracts import Message, StreamName, TrackletCrops
+from pipeline.contracts import Message, StreamName, TrackletCrops, expect
 from pipeline.errors import InvalidMessage, SightlineError
 from pipeline.interfaces import Blobs, Bus, Delivery, Store
 
@@ -90,16 +90,12 @@ def archivable(message: Message) -> TrackletCrops:
 
     Raises `InvalidMessage` when none is, or for a message of another kind.
     """
-    if not isinstance(message, TrackletCrops):
-        raise InvalidMessage(
-            f"a {type(message).__name__} stands on the stream of crops; expected TrackletCrops: look for a program "
-            "that publishes on the wrong stream"
-        )
+    tracklet = expect(TrackletCrops, message, StreamName.CROPS)
     # The first and last bytes tell a torn or foreign file; whether the pixels decode is the embedder's to find out.
-    whole = tuple(c for c in message.crops if c.jpeg.startswith(_JPEG_START) and c.jpeg.endswith(_JPEG_END))
+    whole = tuple(c for c in tracklet.crops if c.jpeg.startswith(_JPEG_START) and c.jpeg.endswith(_JPEG_END))
     if not whole:
         raise InvalidMessage(
-            f"no crop of {message.tracklet_id} is a whole JPEG ({len(message.crops)} looked at); "
+            f"no crop of {tracklet.tracklet_id} is a whole JPEG ({len(tracklet.crops)} looked at); "
             "check the camera worker"
         )
-    return message.model_copy(update={"crops": whole})
+    return tracklet.model_copy(update={"crops": whole})

@@ -26,7 +26,7 @@ Score = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class DetectorTraining(BaseModel):
-    """Where the weights come from. `data_digest` is over the names of the training pictures, `unknown` for others'."""
+    """Where the weights come from. `data_digest` is over names and lengths of the scenes, `unknown` for others'."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     description: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -68,9 +69,20 @@ def import_detector(wanted: DetectorImport, detectors: Path, picture: Image) -> 
         detector = OnnxDetector(made, OnnxDetectorConfig("onnxruntime"))
         (persons,) = detector.detect([Frame(CameraId("picture"), picture, 0.0, 0)])
         folder = detectors / manifest.name
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(made, folder)
+        _replace(folder, made)
     return ImportedDetector(folder, manifest, persons)
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put a copy of `made` in the place of `folder`, which may not exist; a worker that opens it finds one or other."""
+    beside = folder.with_name(f".{folder.name}-{os.getpid()}")
+    former = beside.with_name(f"{beside.name}-former")
+    shutil.copytree(made, beside)
+    if folder.exists():
+        folder.rename(former)
+    beside.rename(folder)
+    if former.exists():
+        shutil.rmtree(former)
 
 
 def _described(wanted: DetectorImport, network: Path) -> DetectorManifest:

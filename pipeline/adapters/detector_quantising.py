@@ -1,14 +1,12 @@
 """A detector in int8: its network rewritten with activation ranges from pictures, beside the exact one in its folder.
 
-Post-training quantisation by ONNX Runtime, static, weights by channel. The first convolution, which sees the pixels,
-and the last ones, which give boxes and scores, stay as they are. Whether int8 runs is decided on every machine by the
-trial (`detector_trial.py`): it has to find the same boxes, and has to be faster.
+The first convolution, which sees the pixels, and the last ones, which give boxes and scores, stay as they are. Whether
+int8 runs is decided on every machine by the trial (`detector_trial.py`): it has to find the same boxes, and has to be
+faster.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from pipeline.adapters.detector_bundle import MODEL, DetectorManifest, add_int8,
 from pipeline.camera.yolo import InputFormat, letterbox
 from pipeline.contracts import F32, Image
 from pipeline.errors import ConfigurationError
+from pipeline.runtimes.quantising import rewrite_in_int8
 
 LEAST_PICTURES = 16
 
@@ -42,7 +41,7 @@ def quantise_detector(folder: Path, pictures: Sequence[Image]) -> DetectorManife
         raise ConfigurationError(f"{network} has no convolutions in a row; there is nothing to compute in int8")
     with tempfile.TemporaryDirectory(prefix="sightline-int8-") as scratch:
         made = Path(scratch) / MODEL
-        _rewrite(network, made, inner, manifest.input, pictures)
+        rewrite_in_int8(network, made, inner, _batches(_input_of(network), manifest.input, pictures))
         return add_int8(folder, made.read_bytes())
 
 
@@ -64,32 +63,6 @@ def inner_convolutions(network: Path) -> list[str]:
     return [name for name in reversed(inner) if name != first]
 
 
-def _rewrite(
-    network: Path, made: Path, inner: Sequence[str], wanted: InputFormat, pictures: Sequence[Image]
-) -> None:  # fmt: skip
-    from onnxruntime import quantization
-
-    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self, batches: Iterator[dict[str, F32]]) -> None:
-            self._batches = batches
-
-        def get_next(self) -> dict[str, F32] | None:
-            return next(self._batches, None)
-
-    with _quiet():
-        quantization.quantize_static(
-            str(network),
-            str(made),
-            Pictures(_batches(_input_of(network), wanted, pictures)),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            nodes_to_quantize=list(inner),
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-
-
 def _input_of(network: Path) -> tuple[str, int]:
     """The name of the input, and how many pictures it takes at once (1 where that is open)."""
     import onnx
@@ -104,14 +77,3 @@ def _batches(entry: tuple[str, int], wanted: InputFormat, pictures: Sequence[Ima
         planes = np.empty((1, 3, wanted.height_px, wanted.width_px), np.float32)
         letterbox(picture, wanted, planes[0])
         yield {name: np.repeat(planes, size, axis=0)}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser advises by the root logger to preprocess; exporters have folded the norms already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

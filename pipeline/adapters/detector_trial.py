@@ -6,16 +6,13 @@ A candidate is right if it finds the boxes of ONNX Runtime in float32 on rendere
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.contracts import CameraId, Detections, Frame
 from pipeline.runtimes.machine import CACHE_VARIABLE, cache_folder, fingerprint, processor_precisions
 from pipeline.runtimes.networks import is_installed
 from pipeline.runtimes.runtime import Precision
-from pipeline.runtimes.trial import Candidate, Outcome, Trial, as_text, read_trial, write_trial
+from pipeline.runtimes.timing import pass_seconds
+from pipeline.runtimes.trial import Candidate, Outcome, Trial, as_text, read_trial, trial_once
 
 if TYPE_CHECKING:
     from pipeline.adapters.onnx_detector import OnnxDetectorConfig, RuntimeOfDetectors
@@ -61,7 +59,7 @@ class Found(BaseModel):
 def fastest(model: Path, config: OnnxDetectorConfig) -> tuple[RuntimeOfDetectors, Precision]:
     """Runtime and precision for this detector on this machine: as an earlier trial said, else by a trial now."""
     try:
-        trial = kept_trial(model, config) or _tried_once(model, config)
+        trial = trial_once(_kept_at(model, config), lambda: _tried(model, config))
     except OSError as error:
         log.warning("no trial of runtimes can be kept (%s); set %s to a folder to write in", error, CACHE_VARIABLE)
         return _PLAIN
@@ -71,6 +69,13 @@ def fastest(model: Path, config: OnnxDetectorConfig) -> tuple[RuntimeOfDetectors
         log.warning("no runtime passed the trial of %s: %s", model.name, as_text(trial.outcomes))
         return _PLAIN
     return ("openvino", chosen.precision) if chosen.runtime == "openvino" else ("onnxruntime", chosen.precision)
+
+
+def _tried(model: Path, config: OnnxDetectorConfig) -> Trial:
+    log.info("measuring which runtime is the fastest for %s; once for this machine", model.name)
+    trial = try_out(model, config, candidates(model))
+    log.info("%s: %s", model.name, as_text(trial.outcomes))
+    return trial
 
 
 def kept_trial(model: Path, config: OnnxDetectorConfig) -> Trial | None:
@@ -116,16 +121,14 @@ def agreement(reference: Sequence[Detections], other: Sequence[Detections], min_
     return shared / boxes
 
 
-def scenes() -> list[Frame]:
-    """Rendered pictures of people, the same on every machine."""
+def scenes() -> Iterator[Frame]:
+    """Rendered pictures of people, eight of them, the same on every machine."""
     from pipeline.adapters.simulation.site import SimulatedSite
 
     site = SimulatedSite(seed=11, cameras=4, people=40, size_px=(960, 540))
-    return [
-        Frame(CameraId(f"scene{camera}"), site.render(camera, time_s), time_s, 0)
-        for camera in range(4)
-        for time_s in (10.0, 50.0)
-    ]
+    for camera in range(4):
+        for time_s in (10.0, 50.0):
+            yield Frame(CameraId(f"scene{camera}"), site.render(camera, time_s), time_s, 0)
 
 
 def _has_twin(one: Detections, twin: Detections) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -171,27 +174,6 @@ def _kept_at(model: Path, config: OnnxDetectorConfig) -> Path:
     return cache_folder() / "detectors" / f"{digest}-{place}.json"
 
 
-def _tried_once(model: Path, config: OnnxDetectorConfig) -> Trial:
-    path = _kept_at(model, config)
-    with _alone(path):
-        trial = read_trial(path)  # of a worker that came first
-        if trial is None:
-            log.info("measuring which runtime is the fastest for %s; once for this machine", model.name)
-            trial = try_out(model, config, candidates(model))
-            log.info("%s: %s", model.name, as_text(trial.outcomes))
-            write_trial(path, trial)
-    return trial
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One trial at a time: two at once would measure each other."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 # --- one candidate in its own process ------------------------------
 
 
@@ -214,7 +196,7 @@ def _examine(model: Path, config: OnnxDetectorConfig) -> Found:
     from pipeline.adapters.onnx_detector import OnnxDetector
 
     detector = OnnxDetector(model, replace(config, min_score=_LOWEST_SCORE))
-    pictures = scenes()
+    pictures = list(scenes())
     together = [pictures[number % len(pictures)] for number in range(config.usual_frames)]
     found = detector.detect(pictures)
     return Found(
@@ -228,14 +210,7 @@ def _examine(model: Path, config: OnnxDetectorConfig) -> Found:
 
 
 def _median_s(work: Callable[[], object]) -> float:
-    work()
-    taken: list[float] = []
-    began_s = time.perf_counter()
-    while len(taken) < _LEAST_ROUNDS or time.perf_counter() - began_s < _TIMED_S:
-        round_s = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - round_s)
-    return statistics.median(taken)
+    return statistics.median(pass_seconds(work, _TIMED_S, _LEAST_ROUNDS))
 
 
 def _main(model: str, config: str) -> None:

@@ -15,13 +15,20 @@ from pipeline.decisions import Correction, Evidence
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoned:
+    """An event with the evidence for it, if it needed any."""
+
+    event: IdentityEvent
+    evidence: Evidence | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """How a tracklet came to its identity."""
 
     tracklet: StoredTracklet
-    decision: IdentityEvent | None  # None: not decided yet
-    evidence: Evidence | None  # None: the decision needed none, or was made before any was kept
-    changes: tuple[IdentityEvent, ...]  # merges and splits that moved it since, in order
+    decision: Reasoned | None  # None: not decided yet
+    changes: tuple[Reasoned, ...]  # merges and splits that moved it since, in order
     laws: tuple[Correction, ...]  # corrections in force that name it
 
 
@@ -35,34 +42,21 @@ class ExplanationStore(CorrectionStore):
             return None
         laws = tuple(law for law in self.open_corrections() if tracklet_id in {*law.one_side, *law.other_side})
         with self._database.reading() as connection:
-            is_its_own = (tracklets.c.tracklet_id == tracklet_id) & (
-                tracklets.c.assigned_event == identity_events.c.event_id
-            )
-            query = select(*EVENT, identity_events.c.evidence).join(tracklets, is_its_own)
-            row = connection.execute(query).mappings().one_or_none()
-            if row is None:
-                return Explanation(known, None, None, (), laws)
-            decision = event_of(row)
-            return Explanation(
-                tracklet=known,
-                decision=decision,
-                evidence=None if row["evidence"] is None else Evidence.model_validate(row["evidence"]),
-                changes=_changes(connection, tracklet_id, decision),
-                laws=laws,
-            )
+            events = _events(connection, tracklet_id)
+        return Explanation(known, events[0] if events else None, tuple(events[1:]), laws)
 
 
-def _changes(connection: Connection, tracklet_id: TrackletId, decision: IdentityEvent) -> tuple[IdentityEvent, ...]:
-    """Followed from person to person, because few events tell of each."""
-    found: list[IdentityEvent] = []
-    event: IdentityEvent | None = decision
-    while event is not None:
-        query = (
-            select(*EVENT)
-            .where(identity_events.c.from_global_id == event.global_id, identity_events.c.event_id > event.event_id)
-            .order_by(identity_events.c.event_id)
+def _events(connection: Connection, tracklet_id: TrackletId) -> list[Reasoned]:
+    """The decision, and the changes since: followed from person to person, because few events tell of each."""
+    columns = select(*EVENT, identity_events.c.evidence)
+    is_its_own = (tracklets.c.tracklet_id == tracklet_id) & (tracklets.c.assigned_event == identity_events.c.event_id)
+    found: list[Reasoned] = []
+    later = connection.execute(columns.join(tracklets, is_its_own)).mappings()
+    while row := next((row for row in later if tracklet_id in row["tracklet_ids"]), None):
+        evidence = None if row["evidence"] is None else Evidence.model_validate(row["evidence"])
+        found.append(Reasoned(event := event_of(row), evidence))
+        moves = columns.where(
+            identity_events.c.from_global_id == event.global_id, identity_events.c.event_id > event.event_id
         )
-        later = (event_of(row) for row in connection.execute(query).mappings())
-        event = next((one for one in later if tracklet_id in one.tracklet_ids), None)
-        found += [event] if event else []
-    return tuple(found)
+        later = connection.execute(moves.order_by(identity_events.c.event_id)).mappings()
+    return found

@@ -95,11 +95,12 @@ class History:
         return sorted(found, key=lambda tracklet: (tracklet.started_at, tracklet.tracklet_id))
 
     def identities(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, IdentitySummary]:
-        """Summaries of those that are known."""
-        found: list[IdentitySummary] = []
+        """Summaries of those that are known, in the order in which they are named."""
+        found: dict[GlobalId, IdentitySummary] = {}
         for part in in_parts(global_ids):
-            found += self._summaries(select(identities).where(identities.c.global_id.in_(part)))
-        return {summary.global_id: summary for summary in found}
+            summaries = self._summaries(select(identities).where(identities.c.global_id.in_(part)))
+            found |= {summary.global_id: summary for summary in summaries}
+        return {global_id: found[global_id] for global_id in global_ids if global_id in found}
 
     def recent_identities(self, limit: int, seen: Seen = EVERYTHING) -> list[IdentitySummary]:
         """Those with a sighting as asked for, the last seen first."""

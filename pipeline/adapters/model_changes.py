@@ -25,7 +25,7 @@ class ModelChanges(History):
         """Archived tracklets that have no vector of this model, by their ends, after a position.
 
         Those with an identity, and those without one that ended before `undecided_before` (None: none of these).
-        Tracklets of which the model gives no vector (`note_failure`) are not missing.
+        Tracklets of which the model gives no vector (`note_failures`) are not missing.
         """
         counted: ColumnElement[bool] = IS_DECIDED
         if undecided_before is not None:

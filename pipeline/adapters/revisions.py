@@ -11,7 +11,7 @@ from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
 from pipeline.adapters.schema import identities, identity_events, tracklets
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletId
-from pipeline.decisions import Revision
+from pipeline.decisions import Evidence, Revision
 from pipeline.errors import Unavailable
 
 _TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
@@ -25,6 +25,7 @@ def write_revisions(
     Raises `Unavailable`, for everything to be undone, when a revision does not fit what is there now.
     """
     events: list[IdentityEvent] = []
+    rows: list[dict[str, Any]] = []
     for revision in revisions:
         moved = _moved(connection, revision)
         _open_or_check(connection, revision, decided_at)
@@ -33,11 +34,19 @@ def write_revisions(
             connection.execute(query.values(global_id=revision.to_id))
         for global_id in (revision.from_id, revision.to_id):
             _count_again(connection, global_id, revision.to_id)
-        events += _events(revision, moved, decided_at, after_event + len(events))
+        said = _events(revision, moved, decided_at, after_event + len(events))
+        rows += [event_row(event, revision.evidence) for event in said]
+        events += said
     if events:
-        connection.execute(identity_events.insert(), [event.model_dump(mode="json") for event in events])
+        connection.execute(identity_events.insert(), rows)
         advance(connection, "event_id", events[-1].event_id)
     return events
+
+
+def event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]:
+    """An event as the database keeps it."""
+    kept = None if evidence is None else evidence.model_dump(mode="json", exclude_defaults=True)
+    return event.model_dump(mode="json") | {"evidence": kept}
 
 
 def _moved(connection: Connection, revision: Revision) -> list[TrackletId]:

@@ -13,7 +13,7 @@ from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, Fence, in_parts
 from pipeline.adapters.explanations import ExplanationStore
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
-from pipeline.adapters.revisions import write_revisions
+from pipeline.adapters.revisions import event_row, write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.contracts import (
     CameraId,
@@ -161,7 +161,8 @@ class SqlStore(ExplanationStore):
             _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
         )
         renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
-        connection.execute(identity_events.insert(), [_row(*pair) for pair in zip(events, chosen, strict=True)])
+        rows = [event_row(event, decision.evidence) for event, decision in zip(events, chosen, strict=True)]
+        connection.execute(identity_events.insert(), rows)
         advance(connection, "event_id", events[-1].event_id)
         return events
 
@@ -253,8 +254,3 @@ def _event(event_id: int, decision: Decision, decided_at: float) -> IdentityEven
         confidence=decision.confidence,
         reason=decision.reason,
     )
-
-
-def _row(event: IdentityEvent, decision: Decision) -> dict[str, Any]:
-    evidence = None if decision.evidence is None else decision.evidence.model_dump(mode="json", exclude_defaults=True)
-    return event.model_dump(mode="json") | {"evidence": evidence}

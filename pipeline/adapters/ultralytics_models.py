@@ -154,11 +154,11 @@ def present_weights(folders: Iterable[Path]) -> Path | None:
 
 def _weights_folder() -> list[Path]:
     """As the library's own settings name it, if it was ever used here."""
-    place = os.environ.get("YOLO_CONFIG_DIR") or Path.home() / ".config" / "Ultralytics"
     try:
+        place = os.environ.get("YOLO_CONFIG_DIR") or Path.home() / ".config" / "Ultralytics"
         settings = json.loads((Path(place) / "settings.json").read_text(encoding="utf-8"))
         return [Path(settings["weights_dir"])]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # the last: a user without a home
         return []
 
 

@@ -7,7 +7,7 @@ import math
 import lap
 import numpy as np
 
-from pipeline.camera.boxes import Boxes, Numbers, overlaps
+from pipeline.boxes import Boxes, Numbers, overlaps
 from pipeline.contracts import F64, I64
 
 

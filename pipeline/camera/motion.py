@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.camera.boxes import Boxes, areas
+from pipeline.boxes import Boxes, areas
 from pipeline.contracts import F64, I64, Detections
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.boxes import Boxes, Numbers, overlaps
 from pipeline.camera.association import assign, distance_cost, overlap_cost
-from pipeline.camera.boxes import Boxes, Numbers, overlaps
 from pipeline.camera.kalman import BoxFilters, KalmanConfig
 from pipeline.contracts import F64, I64, Detections, Tracks
 

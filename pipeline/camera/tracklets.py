@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pipeline.camera.boxes import areas
+from pipeline.boxes import areas
 from pipeline.contracts import F32, F64, CameraId, Crop, Frame, Image, TrackletCrops, Tracks
 
 _SHARPNESS_SIZE = (64, 128)  # width, height: sharpness of near and far persons is compared at one size

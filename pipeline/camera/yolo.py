@@ -20,7 +20,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from pipeline.camera.boxes import suppress
+from pipeline.boxes import suppress
 from pipeline.contracts import F32, Detections, Image
 from pipeline.errors import ConfigurationError
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from pipeline import metrics
 from pipeline.contracts import StreamName, TrackletCrops, TrackletEmbedding, TrackletId
-from pipeline.embedding.isolation import PassLimit, embed_each
-from pipeline.embedding.tracklets import OpenedTracklet, embedding_of, open_tracklet
+from pipeline.embedding.isolation import PassLimit
+from pipeline.embedding.tracklets import OpenedTracklet, embedded, open_tracklet
 from pipeline.errors import ConfigurationError, InvalidMessage
 from pipeline.interfaces import Bus, Clock, Coverage, Encoder, FailedEmbedding, Position
 
@@ -161,7 +161,7 @@ class Reembedder:
             return 0
         names = [place.tracklet_id for place in page]
         opened = [_opened(rebuilt) for rebuilt in self._archive.read(names)]
-        results = self._vectors(encoder, opened)
+        results = embedded(opened, encoder, self._limits.setdefault(digest, PassLimit()))
         found = [result for result in results if isinstance(result, TrackletEmbedding)]
         tried = sum(isinstance(each, OpenedTracklet) for each in opened)
         if found:
@@ -180,24 +180,6 @@ class Reembedder:
         self._note(failures)
         self._tell()
         return len(found)
-
-    def _vectors(
-        self, encoder: Encoder, opened: Sequence[OpenedTracklet | InvalidMessage]
-    ) -> list[TrackletEmbedding | InvalidMessage]:
-        """Beside each tracklet its embedding, or what is wrong with it; one pass for all."""
-        images = [image for each in opened if isinstance(each, OpenedTracklet) for image in each.images]
-        limit = self._limits.setdefault(encoder.digest, PassLimit())
-        vectors = iter(embed_each(encoder, images, limit) if images else ())
-        results: list[TrackletEmbedding | InvalidMessage] = []
-        for each in opened:
-            if isinstance(each, InvalidMessage):
-                results.append(each)
-                continue
-            try:
-                results.append(embedding_of(each, [next(vectors) for _ in each.images], encoder.digest))
-            except InvalidMessage as error:
-                results.append(error)
-        return results
 
     def _is_blamed_on_crops(self, digest: str, tracklets: int) -> bool:
         """Whether a batch without any vector is its own fault: when it is small, and after some attempts."""

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts import Crop, Image, Message, TrackletCrops, TrackletEmbedding, pack_vector
+from pipeline.contracts import (
+    Crop,
+    Image,
+    Message,
+    StreamName,
+    TrackletCrops,
+    TrackletEmbedding,
+    expect,
+    pack_vector,
+)
 from pipeline.embedding.crops import crop_quality, decode_crop, mean_direction
-from pipeline.embedding.isolation import CropVectors
+from pipeline.embedding.isolation import CropVectors, PassLimit, embed_each
 from pipeline.errors import InvalidMessage
+from pipeline.interfaces import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +35,17 @@ class OpenedTracklet:
 
 def open_tracklet(message: Message) -> OpenedTracklet:
     """Decode what can be decoded. Raises `InvalidMessage` for a message of another kind, or when no crop is left."""
-    if not isinstance(message, TrackletCrops):
-        raise InvalidMessage(
-            f"a {type(message).__name__} stands on the stream of crops; expected TrackletCrops: "
-            "look for a program that publishes on the wrong stream"
-        )
+    tracklet = expect(TrackletCrops, message, StreamName.CROPS)
     good: list[tuple[Crop, Image]] = []
     problems: list[str] = []
-    for place, crop in enumerate(message.crops):
+    for place, crop in enumerate(tracklet.crops):
         try:
             good.append((crop, decode_crop(crop.jpeg)))
         except InvalidMessage as error:
             problems.append(f"crop {place}: {error}")
     if not good:
-        raise _unusable(message, problems)
-    return OpenedTracklet(message, tuple(crop for crop, _ in good), tuple(image for _, image in good), tuple(problems))
+        raise _unusable(tracklet, problems)
+    return OpenedTracklet(tracklet, tuple(crop for crop, _ in good), tuple(image for _, image in good), tuple(problems))
 
 
 def embedding_of(
@@ -65,6 +71,27 @@ def embedding_of(
         quality=max(qualities),
         crop_keys=tuple(crop.key for crop, _ in seen),
     )
+
+
+def embedded(
+    opened: Sequence[OpenedTracklet | InvalidMessage], encoder: Encoder, limit: PassLimit
+) -> list[TrackletEmbedding | InvalidMessage]:
+    """Beside each tracklet its embedding, or what is wrong with it; one pass for all. `limit` is the encoder's own.
+
+    Raises `Unavailable` where the encoder does.
+    """
+    images = [image for each in opened if isinstance(each, OpenedTracklet) for image in each.images]
+    vectors = iter(embed_each(encoder, images, limit) if images else ())
+    results: list[TrackletEmbedding | InvalidMessage] = []
+    for each in opened:
+        if isinstance(each, InvalidMessage):
+            results.append(each)
+            continue
+        try:
+            results.append(embedding_of(each, [next(vectors) for _ in each.images], encoder.digest))
+        except InvalidMessage as error:
+            results.append(error)
+    return results
 
 
 def _unusable(tracklet: TrackletCrops, problems: Sequence[str]) -> InvalidMessage:

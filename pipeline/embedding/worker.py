@@ -11,8 +11,8 @@ from typing import Protocol, Self
 from pipeline import metrics
 from pipeline.contracts import Image, StreamName, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.embedding.batching import BatchConfig, is_due, patience_s, taken
-from pipeline.embedding.isolation import CropVectors, PassLimit, embed_each
-from pipeline.embedding.tracklets import OpenedTracklet, embedding_of, open_tracklet
+from pipeline.embedding.isolation import PassLimit
+from pipeline.embedding.tracklets import OpenedTracklet, embedded, open_tracklet
 from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.interfaces import Bus, Clock, Delivery, Encoder
 
@@ -133,11 +133,11 @@ class EmbedderWorker:
     def _embed(self, items: Sequence[_Item]) -> list[TrackletEmbedding]:
         """Embeddings of the tracklets that have any; the others are set aside."""
         first, *others = self._encoders()
-        images = [image for item in items for image in item.images]
+        crops = sum(len(item.images) for item in items)
         started_s = self._clock.monotonic()
-        results = self._results(first, items, images)
-        if images:
-            metrics.EMBED_BATCH.observe(len(images))
+        results = self._results(first, items)
+        if crops:
+            metrics.EMBED_BATCH.observe(crops)
             metrics.EMBED_SECONDS.observe(self._clock.monotonic() - started_s)
             self._blame_encoder_first([result for item, result in zip(items, results, strict=True) if item.images])
         for item, result in zip(items, results, strict=True):
@@ -151,7 +151,7 @@ class EmbedderWorker:
         usable = {embedding.tracklet_id for embedding in done}
         items = [item for item in self._in_hand if item.tracklet_id in usable]
         try:
-            results = self._results(encoder, items, [image for item in items for image in item.images])
+            results = self._results(encoder, items)
         except Unavailable as error:
             results = [InvalidMessage(str(error))]
         found = [result for result in results if isinstance(result, TrackletEmbedding)]
@@ -162,13 +162,9 @@ class EmbedderWorker:
             self._encoders.works(encoder, bool(found))
         return found
 
-    def _results(
-        self, encoder: Encoder, items: Sequence[_Item], images: Sequence[Image]
-    ) -> list[TrackletEmbedding | InvalidMessage]:
-        """Beside each item its embedding; `images` are those of all items in order, for one pass."""
+    def _results(self, encoder: Encoder, items: Sequence[_Item]) -> list[TrackletEmbedding | InvalidMessage]:
         limit = self._limits.setdefault(encoder.digest, PassLimit())
-        vectors = iter(embed_each(encoder, images, limit) if images else ())
-        return [_embedded(item, [next(vectors) for _ in item.images], encoder.digest) for item in items]
+        return embedded([item.opened for item in items], encoder, limit)
 
     def _blame_encoder_first(self, results: Sequence[TrackletEmbedding | InvalidMessage]) -> None:
         """A pass that yields nothing at all is tried again before its crops are held guilty."""
@@ -196,14 +192,3 @@ def _opened(delivery: Delivery) -> _Item:
         return _Item(delivery, open_tracklet(delivery.message))
     except InvalidMessage as error:
         return _Item(delivery, error)
-
-
-def _embedded(
-    item: _Item, vectors: Sequence[CropVectors | InvalidMessage], digest: str
-) -> TrackletEmbedding | InvalidMessage:
-    if isinstance(item.opened, InvalidMessage):
-        return item.opened
-    try:
-        return embedding_of(item.opened, vectors, digest)
-    except InvalidMessage as error:
-        return error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletId, tracklet_parts
 from pipeline.decisions import Applied, Correction, CorrectionKind, Revision, WhoIsWho
+from pipeline.matching.laws import Group, Laws
 
 _TrackName = tuple[str, str, int]
 
@@ -20,26 +21,29 @@ class Effect:
     applied: Applied
 
 
-def effect_of(correction: Correction, who: WhoIsWho, undone: Sequence[IdentityEvent] = ()) -> Effect:
+def effect_of(
+    correction: Correction, who: WhoIsWho, laws: Laws | None = None, undone: Sequence[IdentityEvent] = ()
+) -> Effect:
     """What follows from a correction on what is so now.
 
     `who` tells of the persons and tracklets that it names; of an undo it tells of those in `undone`, the events that
-    the undone correction led to. Whatever has changed since the correction was made is left as it is, and said.
+    the undone correction led to. `laws` are those of the other corrections in force. Whatever has changed since the
+    correction was made is left as it is, and said.
     """
     request = correction.request
     gone = [f"person {name}" for name in request.global_ids if name not in who.current]
     gone += [f"tracklet {name}" for name in request.tracklet_ids if name not in who.identity]
     if gone:
         return _ruled(correction, f"nothing: {gone[0]} is not known any more")
-    return _EFFECTS[request.kind](correction, who, undone)
+    return _EFFECTS[request.kind](correction, who, laws or Laws(), undone)
 
 
-def _merge(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) -> Effect:
+def _merge(correction: Correction, who: WhoIsWho, *_: object) -> Effect:
     first, second = (who.current[named] for named in correction.request.global_ids)
     return _united(correction, who, first, second)
 
 
-def _same(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) -> Effect:
+def _same(correction: Correction, who: WhoIsWho, *_: object) -> Effect:
     one, other = correction.request.tracklet_ids
     first, second = who.identity[one], who.identity[other]
     if first == second:
@@ -56,7 +60,7 @@ def _united(correction: Correction, who: WhoIsWho, first: GlobalId, second: Glob
     return _ruled(correction, told, staying, coming, revisions=(merge,))
 
 
-def _split(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) -> Effect:
+def _split(correction: Correction, who: WhoIsWho, *_: object) -> Effect:
     person = who.current[correction.request.global_ids[0]]
     meant = {name for name in correction.request.tracklet_ids if who.identity[name] == person}
     leaving = _with_later_pieces(meant, person, correction.after_event, who)
@@ -70,8 +74,9 @@ def _split(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) ->
     return _parted(correction, who, person, leaving, staying, but)
 
 
-def _not_same(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent]) -> Effect:
-    """The second one leaves with its whole track; of one track, from where it stands away from the first."""
+def _not_same(correction: Correction, who: WhoIsWho, laws: Laws, *_: object) -> Effect:
+    """The second one leaves with its whole track and all that is bound to it; of one track, from where it stands away
+    from the first."""
     first, second = correction.request.tracklet_ids
     person, other = who.identity[first], who.identity[second]
     leaving, staying = _pieces(who, second, other), _pieces(who, first, person)
@@ -81,6 +86,8 @@ def _not_same(correction: Correction, who: WhoIsWho, _: Sequence[IdentityEvent])
         staying = tuple(name for name in staying if name not in leaving)
     if person != other:
         return _ruled(correction, f"persons {person} and {other} stay two people", leaving, staying)
+    bound = laws.inseparable(frozenset(leaving), frozenset(staying))
+    leaving = tuple(name for name in _members(who, person) if name in bound)
     return _parted(correction, who, person, leaving, staying)
 
 
@@ -99,28 +106,27 @@ def _parted(
     return _ruled(correction, told, leaving, staying, revisions=(split,))
 
 
-def _undo(correction: Correction, who: WhoIsWho, undone: Sequence[IdentityEvent]) -> Effect:
+def _undo(correction: Correction, who: WhoIsWho, laws: Laws, undone: Sequence[IdentityEvent]) -> Effect:
     """What was moved goes back, with later pieces of the same tracks, if it is still where it was put."""
-    place = dict(who.identity)
-    revisions: list[Revision] = []
-    restored = left = 0
-    moves = [list(group) for _, group in groupby(undone, key=lambda event: (event.from_global_id, event.global_id))]
-    for move in reversed(moves):
-        home, put = _home(move[0], who), who.current.get(GlobalId(move[0].global_id))
-        names = {TrackletId(name) for event in move for name in event.tracklet_ids}
-        there = {name for name in names if put is not None and place.get(name) == put}
-        left += len(names) - len(there)
-        if put is None or put == home or not there:
-            continue
-        now = WhoIsWho(who.current, place, who.assigned_event, who.next_id)
-        back = _with_later_pieces(there, put, move[-1].event_id, now)
-        revisions.append(_moved_back(back, put, home, now, reason_of(correction)))
-        place.update(dict.fromkeys(back, home))
-        restored += len(back)
-    told = f"{_tracklets(restored)} went back" if restored else "the rule is lifted, nothing was moved"
-    told += f"; left where they came since: {_tracklets(left)}" if left else ""
-    applied = Applied(correction.number, told, undoes=correction.request.undoes)
-    return Effect(tuple(revisions), applied)
+    applied = Applied(correction.number, "the rule is lifted, nothing was moved", undoes=correction.request.undoes)
+    if not undone:
+        return Effect((), applied)
+    home, put = _home(undone[0], who), who.current.get(GlobalId(undone[0].global_id))
+    moved = {TrackletId(name) for event in undone for name in event.tracklet_ids}
+    there = {name for name in moved if put is not None and who.identity.get(name) == put != home}
+    back = _with_later_pieces(there, put, undone[-1].event_id, who) if put is not None else ()
+    back = tuple(name for name in back if _may_leave(name, frozenset(back), home, who, laws))
+    left = sum(who.identity.get(name) != home and name not in back for name in moved)
+    told = f"{_tracklets(len(back))} went back" if back else "nothing went back"
+    told += f"; left where they are by now: {_tracklets(left)}" if left else ""
+    revisions = (_moved_back(back, put, home, who, reason_of(correction)),) if back and put is not None else ()
+    return Effect(revisions, replace(applied, outcome=told))
+
+
+def _may_leave(name: TrackletId, leaving: Group, home: GlobalId, who: WhoIsWho, laws: Laws) -> bool:
+    """Whether no other correction binds it to somebody who stays, or keeps it apart from somebody at home."""
+    bound = {each for each in laws.inseparable(frozenset([name])) if who.identity.get(each) == who.identity[name]}
+    return bound <= leaving and laws.parted_from(frozenset(bound)).isdisjoint(_members(who, home))
 
 
 def _home(event: IdentityEvent, who: WhoIsWho) -> GlobalId:
@@ -136,7 +142,7 @@ def _moved_back(back: tuple[TrackletId, ...], put: GlobalId, home: GlobalId, who
     return Revision(IdentityEventKind.SPLIT, put, home, 1.0, reason, tracklet_ids=back)
 
 
-_EFFECTS: dict[CorrectionKind, Callable[[Correction, WhoIsWho, Sequence[IdentityEvent]], Effect]] = {
+_EFFECTS: dict[CorrectionKind, Callable[[Correction, WhoIsWho, Laws, Sequence[IdentityEvent]], Effect]] = {
     CorrectionKind.MERGE: _merge,
     CorrectionKind.SPLIT: _split,
     CorrectionKind.SAME: _same,

@@ -49,11 +49,12 @@ def _applied(store: Store, correction: Correction, clock: Clock) -> Effect:
 
 
 def _effect(store: Store, correction: Correction) -> Effect:
-    request = correction.request
+    request, in_force = correction.request, store.open_corrections()
     if request.undoes is None:
-        return effect_of(correction, store.who_is_who(request.global_ids, request.tracklet_ids))
+        return effect_of(correction, store.who_is_who(request.global_ids, request.tracklet_ids), Laws(in_force))
     undone = store.correction(request.undoes)
     events = store.events(undone.event_ids if undone else ())
     named = {GlobalId(number) for e in events for number in (e.global_id, e.from_global_id) if number is not None}
     moved = [TrackletId(name) for event in events for name in event.tracklet_ids]
-    return effect_of(correction, store.who_is_who(sorted(named), moved), events)
+    others = Laws([each for each in in_force if each.number != request.undoes])
+    return effect_of(correction, store.who_is_who(sorted(named), moved), others, events)

@@ -58,16 +58,25 @@ class Laws:
         place = bisect_right(pieces, sequence, key=lambda piece: piece[0])
         return self._identity[pieces[max(place - 1, 0)][1]]
 
-    def inseparable(self, tracklet_ids: Group) -> Group:
-        """These tracklets with all that must stay with them: a split moves all or none."""
+    def inseparable(self, tracklet_ids: Group, staying: Group = frozenset()) -> Group:
+        """These tracklets with all that must stay with them: a split moves all or none.
+
+        Bonds to those who are `staying` in any case are cut, and count for nothing.
+        """
+        bonds = [group for group in self._together if group.isdisjoint(staying)]
         whole, is_growing = tracklet_ids, True
         while is_growing:
             before = whole
-            for group in self._together:
+            for group in bonds:
                 if not group.isdisjoint(whole):
                     whole |= group
             is_growing = whole != before
         return whole
+
+    def parted_from(self, tracklet_ids: Group) -> Group:
+        """The tracklets that may not share an identity with any of these."""
+        sides = [pair for one, other in self._apart for pair in ((one, other), (other, one))]
+        return frozenset[TrackletId]().union(*(there for here, there in sides if not here.isdisjoint(tracklet_ids)))
 
     def follow(self, events: Sequence[IdentityEvent]) -> None:
         """Take in what was committed: tracklets that moved."""

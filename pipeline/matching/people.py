@@ -15,6 +15,7 @@ from pipeline.matching.assignment import (
     Arrival,
     Candidates,
     Standing,
+    TrackKey,
     arrivals_of,
     assign,
     rounded,
@@ -199,6 +200,13 @@ def rows_with(pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId
         ended_at=np.array([piece.ended_at for piece in pieces]),
         vectors=np.stack([unpack_vector(piece.appearance) for piece in pieces]),
     )
+
+
+def _tracks_of(rows: GalleryRows) -> list[TrackKey]:
+    cameras, boots, numbers = rows.camera_ids, rows.boot_ids, rows.track_ids.tolist()
+    return [
+        (str(camera_id), boot_id, number) for camera_id, boot_id, number in zip(cameras, boots, numbers, strict=True)
+    ]
 
 
 def _unit(vectors: F32) -> F32:

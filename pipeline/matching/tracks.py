@@ -64,6 +64,12 @@ class TrackBook:
             self._of.setdefault(global_id, {})[track] = None
         camera.record(track, started_at, ended_at, global_id, stranger)
 
+    def rename(self, track: TrackKey, global_id: GlobalId) -> None:
+        """The pieces so far belong to somebody else, if the track is remembered."""
+        camera = self._cameras.get(track[0])
+        if camera is not None:
+            camera.rename(track, global_id)
+
     def identity(self, track: TrackKey) -> GlobalId | None:
         """The identity of the track's pieces so far, if it is remembered."""
         camera = self._cameras.get(track[0])
@@ -143,6 +149,11 @@ class _CameraTracks:
         self._slots[track] = slot
         self._started_at[slot] = min(self._started_at[slot], started_at)
         self._ended_at[slot] = max(self._ended_at[slot], ended_at)
+
+    def rename(self, track: TrackKey, global_id: GlobalId) -> None:
+        slot = self._slots.get(track)
+        if slot is not None:
+            self._global_ids[slot] = global_id
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         slot = self._slots.get(track)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
+from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
 from pipeline.matching.corrector import apply_corrections, read_laws
@@ -133,19 +134,35 @@ class MatcherWorker:
     def _follow_corrections(self) -> None:
         """Apply what people say about who is who, and publish it with whatever a crash left unpublished."""
         try:
-            if apply_corrections(self._store, self._clock):
-                self._people = None
+            effects = apply_corrections(self._store, self._clock)
+            if effects and self._people is not None:
+                self._revise(self._people, [revision for effect in effects for revision in effect.revisions])
+                self._people.laws = read_laws(self._store)
         except SightlineError:
             self.forget()  # the commit may have happened all the same
             raise
         self._publish_events()
 
+    def _revise(self, people: People, revisions: Sequence[Revision]) -> None:
+        """Let the memory follow what was committed."""
+        digest = self._serving.digest
+        if revisions and digest is not None:
+            touched = {global_id for each in revisions for global_id in (each.from_id, each.to_id)}
+            people.revise(revisions, self._store.rows_of_identity(digest, sorted(touched)))
+
     def _follow_models(self) -> None:
         """Change over to the wanted model when it is time, and decide what was kept until its model serves."""
-        if self._serving.follow():
-            self._people = None
-        digest = self._serving.digest
-        while digest and (waiting := self._waiting(digest)):
+        try:
+            if self._serving.follow():
+                self._people = None
+            if self._serving.digest is not None:
+                self._decide_waiting(self._serving.digest)
+        except SightlineError:
+            self.forget()  # as with a batch: the commit may have happened all the same
+            raise
+
+    def _decide_waiting(self, digest: str) -> None:
+        while waiting := self._waiting(digest):
             log.info("%d tracklets that waited for model %s are decided", len(waiting), digest)
             try:
                 self._decide(waiting)
@@ -195,12 +212,7 @@ class MatcherWorker:
         self._in_hand = [other for other in self._in_hand if other is not delivery]
 
     def _checked(self, delivery: Delivery) -> TrackletEmbedding:
-        message = delivery.message
-        if not isinstance(message, TrackletEmbedding):
-            raise InvalidMessage(
-                f"a {type(message).__name__} stands on the stream of embeddings; expected a TrackletEmbedding: "
-                "look for a program that publishes on the wrong stream"
-            )
+        message = expect(TrackletEmbedding, delivery.message, StreamName.EMBEDDINGS)
         self._serving.begin_with(message)
         digest, serving = message.model_digest, self._serving.digest
         if digest != serving and not self._serving.has_known(digest):

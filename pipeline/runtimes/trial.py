@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.runtimes.machine import cache_folder
 from pipeline.runtimes.runtime import PRECISIONS, Precision, RuntimeName
 
 log = logging.getLogger(__name__)
@@ -101,9 +103,27 @@ def read_trial(path: Path) -> Trial | None:
         return None
 
 
-def write_trial(path: Path, trial: Trial) -> None:
-    """Keep a trial: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def trial_once(path: Path, make: Callable[[], Trial]) -> Trial:
+    """The trial that is kept at `path`, else made now and kept. Raises `OSError` where nothing can be kept.
+
+    Processes that start together wait for one another: trials at the same time would measure each other. A trial whose
+    first outcome, the reference, failed is not kept: nothing could be compared, and the next start may do better.
+    """
+    for folder in (path.parent, cache_folder()):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "trial.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = read_trial(path)  # perhaps of a process that came first
+        if kept is not None:
+            return kept
+        trial = make()
+        if not trial.outcomes[0].problem:
+            _write_trial(path, trial)
+        return trial
+
+
+def _write_trial(path: Path, trial: Trial) -> None:
+    """Whole or not at all."""
     beside = path.with_suffix(f".{os.getpid()}.tmp")
     beside.write_text(trial.model_dump_json(indent=1) + "\n", encoding="utf-8")
     beside.replace(path)

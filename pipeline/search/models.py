@@ -15,12 +15,11 @@ from pipeline.search.wording import NEUTRAL
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """The calibrations belong to one model, and come with it. `crops` is how many each person is shown with."""
+    """The calibrations belong to one model, and come with it."""
 
     text: Calibration
     appearance: Calibration
     absent_weight: float = 2.0  # of each "without …"; 1 and less left people with the thing above those without
-    crops: int = 6
 
 
 class SearchModel:

@@ -68,10 +68,14 @@ class Answer:
 class PeopleSearch:
     """Searches one database. Safe to call from many threads."""
 
-    def __init__(self, store: SearchStore, model: Callable[[], SearchModel]) -> None:
-        """`model` gives the one to compare with; it is asked once for each question."""
+    def __init__(self, store: SearchStore, model: Callable[[], SearchModel], crops: int = 6) -> None:
+        """`model` gives the one to compare with; it is asked once for each question.
+
+        `crops` is how many each person is shown with.
+        """
         self._store = store
         self._model = model
+        self._crops = crops
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
@@ -171,7 +175,7 @@ class PeopleSearch:
             first_seen_at=min(stay.started_at for stay in route),
             last_seen_at=max(stay.ended_at for stay in route),
             route=tuple(route),
-            crop_keys=best_crops(route, found.tracklet_ids if found else (), self._model().config.crops),
+            crop_keys=best_crops(route, found.tracklet_ids if found else (), self._crops),
             confidence=found.confidence if found else None,
             is_confident=found is not None and found.is_confident,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.contracts import F32
 from reid_models.detection.scenes import U8, Scene
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.camera.boxes import areas, intersections
+from pipeline.boxes import areas, intersections
 from pipeline.contracts import F32
 from reid_models.detection.backgrounds import Size
 from reid_models.detection.scenes import U8

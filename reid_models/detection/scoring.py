@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.camera.boxes import areas, intersections, overlaps, suppress
+from pipeline.boxes import areas, intersections, overlaps, suppress
 from pipeline.contracts import F32, Detections
 from pipeline.errors import ConfigurationError
 from reid_models.detection.backgrounds import Size

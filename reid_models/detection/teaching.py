@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.contracts import F32, Detections
 
 _SAME_PERSON_OVERLAP = 0.5

@@ -28,15 +28,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reid_models.bundle import Bundle, load_bundle
-from reid_models.clip_towers import part_widths
+from reid_models.clip_towers import image_size_of, part_widths
 from reid_models.datasets.composites import Composites, draw_composites
 from reid_models.datasets.described import Source, read_described_people
 from reid_models.datasets.lessons import INVENTED, Lessons, is_yes, lessons_of_people, with_inventions
 from reid_models.datasets.market1501 import read_query_and_gallery
 from reid_models.datasets.sample import I64, cameras_of, identities_of
-from reid_models.datasets.training_sets import decoded_images
+from reid_models.datasets.training_sets import U8, decoded_images
 from reid_models.distributed import gathered
-from reid_models.encoder import ImageFeatures, PersonEncoder, channels_last, person_cnn_architecture
+from reid_models.encoder import ImageFeatures, PersonEncoder, channels_last, mixed, person_cnn_architecture
 from reid_models.evaluation import score_image_features
 from reid_models.extraction import extract
 from reid_models.loader import LoaderConfig
@@ -271,6 +271,14 @@ def begin_with(model: SmallModel, bundle: Bundle) -> int:
     return len(taken)
 
 
+def forget_drawings(model: SmallModel, images: U8, photographs: int) -> None:
+    """Take out of the appearance vectors what all of `images` behind the first `photographs` have in common."""
+    encoder = model.encoder
+    size = image_size_of(encoder.clip.visual)
+    features = functional.normalize(extract(model, lambda batch: encoder(batch).appearance, images, size), dim=1)
+    encoder.forget(features[photographs:].mean(dim=0) - features[:photographs].mean(dim=0))
+
+
 def validation(model: SmallModel, data: Path, size: tuple[int, int]) -> Figures:
     """Cross-camera scores of the appearance vectors on the query and gallery of `data`."""
     parts = read_query_and_gallery(data)
@@ -308,6 +316,10 @@ def main(
         Path | None, typer.Option(help="A network (OpenVINO, ONNX) whose view of people is learnt")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A bundle whose weights are begun with, where they fit")] = None,
+    earlier: Annotated[
+        Path | None, typer.Option(help="A bundle of an earlier epoch of this run, to be mixed in")
+    ] = None,
+    earlier_share: Annotated[float, typer.Option(help="Of that bundle in the weights", min=0.0, max=1.0)] = 0.1,
     appearance_epochs: Annotated[int, typer.Option(help="Of the first stage")] = APPEARANCE.epochs,
     language_epochs: Annotated[int, typer.Option(help="Of the second stage")] = LANGUAGE.epochs,
     extra: Annotated[list[Path], typer.Option(help="Folder of `sightline simulate --crops`, for training")] = [],  # noqa: B006
@@ -330,8 +342,8 @@ def main(
     work = out.with_name(f"{out.name}-checkpoints")
     lessons = lessons_of_people(people, decoded_images(people.samples, FULL))
     told = ""
+    described_first = len(read_described_people([market]).samples)
     if teacher is not None:
-        described_first = len(read_described_people([market]).samples)
         lessons = taught_lessons(
             lessons, described_first, Teacher(teacher, threads=threads), work / "teacher.npz", recipe.trainer.seed
         )
@@ -341,6 +353,14 @@ def main(
         told += f"; begun with {begin_with(model, load_bundle(start))} weights of {start.name}"
     run = Run(work, {"method": "small"}, data_digest(people), lambda: validation(model, data, recipe.input_size))
     train(method, recipe.trainer, run)
+    if earlier is not None:
+        before = load_bundle(earlier).encoder.state_dict()
+        model.encoder.load_state_dict(mixed(before, model.encoder.state_dict(), earlier_share))
+        told += f"; {earlier_share:.0%} of the weights are those of {earlier.name}"
+    pictures = len(people.samples)
+    if described_first < pictures:
+        forget_drawings(model, lessons.images[:pictures], described_first)
+        told += "; what drawn people have in common was taken out"
     description = (
         f"{len(people.samples)} images of {len(people.captions)} people: {data.name} and {len(extra)} more{told}"
     )

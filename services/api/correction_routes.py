@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.adapters.explanations import Reasoned
 from pipeline.contracts import GlobalId, TrackletId
 from pipeline.decisions import MAX_NAME, MAX_NOTE, MAX_SPLIT_TRACKLETS, Correction, CorrectionKind, CorrectionRequest
 from pipeline.decisions import Evidence as EvidenceReply
@@ -95,6 +96,12 @@ class ChangeReply(BaseModel):
     is_tentative: bool
     confidence: float
     reason: str
+    evidence: EvidenceReply | None
+
+    @classmethod
+    def of(cls, reasoned: Reasoned) -> ChangeReply:
+        event = reasoned.event.model_dump(include=cls.model_fields.keys() - {"evidence"})
+        return cls(evidence=reasoned.evidence, **event)
 
 
 class ExplanationReply(BaseModel):
@@ -105,7 +112,6 @@ class ExplanationReply(BaseModel):
     global_id: int | None
     summary: list[str]
     decision: ChangeReply | None
-    evidence: EvidenceReply | None
     changes: list[ChangeReply]
     corrections: list[int]  # that are law for it
 
@@ -151,16 +157,13 @@ def show_correction(deps: Dependencies, number: int) -> CorrectionReply:
 def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
     found = explained(deps.corrections, tracklet_id)
-    changes = [ChangeReply.model_validate(event, from_attributes=True) for event in found.changes]
-    decision = found.decision and ChangeReply.model_validate(found.decision, from_attributes=True)
     return ExplanationReply(
         tracklet_id=found.tracklet.tracklet_id,
         camera_id=found.tracklet.camera_id,
         global_id=found.tracklet.global_id,
         summary=explanation_in_words(found, lambda at: iso_moment(at, deps.zone)),
-        decision=decision,
-        evidence=found.evidence,
-        changes=changes,
+        decision=found.decision and ChangeReply.of(found.decision),
+        changes=[ChangeReply.of(change) for change in found.changes],
         corrections=[law.number for law in found.laws],
     )
 

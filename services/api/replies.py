@@ -17,6 +17,7 @@ class SightingReply(BaseModel):
     started_at: float
     ended_at: float
     crops: list[str]  # addresses of JPEGs, best first
+    tracklet_ids: list[str]
 
     @classmethod
     def of(cls, sighting: Sighting) -> SightingReply:
@@ -25,6 +26,7 @@ class SightingReply(BaseModel):
             started_at=sighting.started_at,
             ended_at=sighting.ended_at,
             crops=[crop_address(key) for key in sighting.crop_keys],
+            tracklet_ids=list(sighting.tracklet_ids),
         )
 
 

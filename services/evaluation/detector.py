@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.boxes import overlaps
 from pipeline.camera.association import assign
-from pipeline.camera.boxes import overlaps
 from pipeline.contracts import Detections, Tracks
 from pipeline.interfaces import Detector
 from services.evaluation.tracking import read_mot, read_video

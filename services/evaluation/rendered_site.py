@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.adapters.simulation.site import SimulatedSite
+from pipeline.adapters.simulation.site import SimulatedSite, Visit
 from pipeline.adapters.simulation.truth import frame_times, identify, true_boxes
 from pipeline.camera.tracklets import TrackletCutter
 from pipeline.contracts import CameraId, Detections, Frame, TrackletCrops, Tracks
@@ -63,6 +63,17 @@ def watch(
     cut.sort(key=lambda piece: (piece.sent_at, piece.tracklet_id))
     run = SimulatedRun(site, {name: (camera, 0.0) for camera, name in enumerate(names)})
     return Watched(run, frames, [ReplayedTracklet(piece, _shown(piece, votes)) for piece in cut])
+
+
+class CalmSite(SimulatedSite):
+    """A `SimulatedSite` whose people come in one of `every` cycles only, so that the pictures are not crowded."""
+
+    def __init__(self, seed: int, cameras: int, people: int, every: int) -> None:
+        super().__init__(seed, cameras, people)
+        self._every = every
+
+    def _draw_itinerary(self, person_id: int, cycle: int) -> tuple[Visit, ...]:
+        return () if (person_id + cycle) % self._every else super()._draw_itinerary(person_id, cycle)
 
 
 class TrueFollower:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.contracts import CameraId, Frame, Tracks
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Detector, Tracker

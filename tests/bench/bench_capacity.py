@@ -118,16 +118,16 @@ def _search(place: Path, clips: Sequence[Clip]) -> list[Load]:
 
 
 def _measured(folder: Path, clips: Sequence[Clip]) -> Load:
-    settings = _settings(folder, clips)
+    settings = camera_settings(folder, clips)
     with running_system(settings) as system:
         if not system.supervisor.wait_until_ready(300, lambda _: None):
             raise RuntimeError(f"the services did not start; see {folder / 'run'}")
         time.sleep(SETTLE_S)
-        frames, used, began_at = _frames(system), used_by_stage(os.getpid()), time.time()
+        frames, used, began_at = frames_so_far(system), used_by_stage(os.getpid()), time.time()
         while time.time() < began_at + WINDOW_S:
             system.supervisor.poll()
             time.sleep(0.5)
-        frames_now, used_now, lasted_s = _frames(system), used_by_stage(os.getpid()), time.time() - began_at
+        frames_now, used_now, lasted_s = frames_so_far(system), used_by_stage(os.getpid()), time.time() - began_at
         system.supervisor.stop("camera")
         is_drained = drained(system, _DRAIN_S)
         in_view, last = _delays(system.settings, began_at, began_at + lasted_s)
@@ -152,7 +152,8 @@ def _measured(folder: Path, clips: Sequence[Clip]) -> Load:
     )
 
 
-def _settings(folder: Path, clips: Sequence[Clip]) -> Settings:
+def camera_settings(folder: Path, clips: Sequence[Clip]) -> Settings:
+    """A system with its data in `folder` that plays each clip again and again as a camera."""
     cameras = [
         {"id": clip.file.stem, "address": str(clip.file), "analysed_fps": ANALYSED_FPS, "loop": True} for clip in clips
     ]
@@ -161,7 +162,7 @@ def _settings(folder: Path, clips: Sequence[Clip]) -> Settings:
     )
 
 
-def _frames(system: RunningSystem) -> dict[str, dict[str, float]]:
+def frames_so_far(system: RunningSystem) -> dict[str, dict[str, float]]:
     """Frames so far by metric and camera."""
     found: dict[str, dict[str, float]] = {"sightline_frames_in_total": {}, "sightline_frames_analysed_total": {}}
     for port in system.metrics_ports("camera"):

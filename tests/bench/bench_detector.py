@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from pipeline.contracts import CameraId, Frame
 from pipeline.runtimes.machine import processor_precisions, usable_cores
 from pipeline.runtimes.networks import open_network
 from pipeline.runtimes.runtime import RuntimeOptions
+from pipeline.runtimes.timing import pass_seconds
 from services.detection import SHIPPED
 
 SIZE_PX = (384, 640)  # height, width
@@ -108,14 +108,8 @@ def child(contender: str, network: str, place: str) -> None:
         return
     frames = np.load(folder / "frames.npy")
     run = (_theirs if contender == ULTRALYTICS else _ours)(contender, network, folder, frames)
-    run()
-    taken: list[float] = []
-    ends_s = time.perf_counter() + ROUND_S
-    while len(taken) < 2 or time.perf_counter() < ends_s:
-        began_s = time.perf_counter()
-        run()
-        taken.append(1000 * (time.perf_counter() - began_s) / len(frames))
-    sys.stdout.write(f"\n{statistics.median(taken)}\n")
+    frame_ms = 1000 * statistics.median(pass_seconds(run, ROUND_S, 2)) / len(frames)
+    sys.stdout.write(f"\n{frame_ms}\n")
 
 
 def _prepare(network: str, folder: Path) -> None:

@@ -7,8 +7,9 @@ In the short form about a minute. On demand, by environment variable:
   calibrated on the training people, which it must not have been trained on.
 - BENCH_VECTORS: a folder in which embedded replays are kept from run to run.
 - BENCH_PEOPLE, BENCH_DAYS: of the long run (20000 and 30 take an hour; default 800 and 4).
-- BENCH_RENDERED_S: so many seconds of a rendered site with 200 people, through the shipped models (default 0: none; 192
-  take a quarter of an hour).
+- BENCH_RENDERED_S: so many seconds of a rendered site with 200 people, through the shipped models (default 0: none; 768
+  show everybody once and take half an hour). BENCH_RENDERED_EVERY: in which of the cycles of 96 s each of them comes
+  (default 8; with 1 all are there all the time, 23 in a picture).
 - BENCH_SEEDS: how many sites of each kind, whose figures are averaged (default 1).
 """
 
@@ -38,7 +39,17 @@ from tests.bench.identity.endurance import Day, endure
 from tests.bench.identity.epfl import epfl_figures
 from tests.bench.identity.market import OnnxEncoder, market_arrivals
 from tests.bench.identity.rendered import rendered_scenes
-from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, people_of
+from tests.bench.identity.scenes import (
+    IN_UNIFORM,
+    SCENES,
+    SHIPPED,
+    WITH_PERFECT_ENCODER,
+    WITH_RIGHT_CLOCKS,
+    WITH_WRONG_CLOCKS,
+    calibration_of,
+    compared,
+    people_of,
+)
 
 MODEL = os.environ.get("BENCH_MODEL", "sightline-small")
 OSNET = os.environ.get("BENCH_OSNET")
@@ -46,6 +57,7 @@ VECTORS = os.environ.get("BENCH_VECTORS")
 PEOPLE, DAYS = int(os.environ.get("BENCH_PEOPLE", "800")), int(os.environ.get("BENCH_DAYS", "4"))
 RENDERED_S = float(os.environ.get("BENCH_RENDERED_S", "0"))
 SEEDS = int(os.environ.get("BENCH_SEEDS", "1"))
+REPLAY = "Market-1501 replay"
 COLUMNS = ("idf1", "idf1_second_half", "hota", "pair_precision", "pair_recall", "false_join_share", "opened_per_person")
 REVISIONS = ("tentative_share", "changed_share", "merges_per_1000", "splits_per_1000", "to_final_p50_s")
 
@@ -60,15 +72,14 @@ def main(out: Path) -> None:
     if not data.exists():
         console.print(f"{data} is not there: real people are left out; SIGHTLINE_DATA names the folder")
     comparisons = {name: _site(site) for name, site in SCENES.items()} | dict(_with_models(data))
-    results = {
-        "comparisons": comparisons,
-        "days": [asdict(day) for day in days],
-        "last_day_against_second": _against_second(days),
-    }
+    bars = _bars(comparisons, days)
+    results = {"comparisons": comparisons, "days": [asdict(day) for day in days], "bars": bars}
     out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console.print(_comparison("identities", comparisons, COLUMNS))
     console.print(_comparison("revisions", comparisons, REVISIONS))
-    console.print(_days(days), results["last_day_against_second"])
+    console.print(_days(days))
+    for name, value in bars.items():
+        console.print(f"{name}: {value:.3f}")
 
 
 def _endured() -> list[Day]:
@@ -87,14 +98,14 @@ def _with_models(data: Path) -> Iterator[tuple[str, Compared]]:
         yield from rendered_scenes(encoder, rules, RENDERED_S)
     if data.exists():
         yield f"EPFL, two cameras, {MODEL}", epfl_figures(data.parents[1] / "video" / "epfl-lab", encoder, rules)
-        yield f"Market-1501 replay, {MODEL}", _compared(market_arrivals(data, encoder, kept), rules)
+        yield f"{REPLAY}, {MODEL}", _compared(market_arrivals(data, encoder, kept), rules)
     if data.exists() and OSNET:
         osnet = OnnxEncoder(Path(OSNET))
         judged = market_arrivals(data, osnet, kept)
         people = {seen.true_id for seen in judged}
         everybody = market_arrivals(data, osnet, kept, with_distractors=True)
         rules = assignment_for([seen for seen in everybody if seen.true_id not in people])
-        yield f"Market-1501 replay, {Path(OSNET).stem}", _compared(judged, rules)
+        yield f"{REPLAY}, {Path(OSNET).stem}", _compared(judged, rules)
 
 
 def _site(site: VectorSite) -> dict[str, dict[str, Any]]:
@@ -115,15 +126,28 @@ def _mean(values: list[Any]) -> float | None:
     return None if None in values else float(np.mean(values))
 
 
-def _against_second(days: list[Day]) -> dict[str, float] | None:
-    if len(days) < 3:
-        return None
-    second, last = days[1], days[-1]
-    return {
-        "decision_p99_ratio": last.decision_p99_ms / second.decision_p99_ms,
-        "idf1_difference": last.idf1 - second.idf1,
-        "memory_grown_mb": last.memory_mb - second.memory_mb,
-    }
+def _bars(comparisons: Mapping[str, Compared], days: Sequence[Day]) -> dict[str, float]:
+    """The figures that are asked for, of the matcher at work."""
+    found = {}
+    for name, by_whom in comparisons.items():
+        if name.startswith(REPLAY):
+            idf1 = by_whom["matcher"]["idf1"]
+            found[f"{name}: IDF1 as a share of the oracle's (at least 0.9)"] = idf1 / by_whom["oracle"]["idf1"]
+            found[f"{name}: IDF1 above the naive way (at least 0.08)"] = idf1 - by_whom["naive"]["idf1"]
+    right, wrong = (comparisons[name]["matcher"]["idf1_second_half"] for name in (WITH_RIGHT_CLOCKS, WITH_WRONG_CLOCKS))
+    found["cost of wrong clocks in IDF1, second half (below 0.03)"] = right - wrong
+    found["perfect encoder plus noise: IDF1 (at least 0.98)"] = comparisons[WITH_PERFECT_ENCODER]["matcher"]["idf1"]
+    found["all in uniform: false joins (twice the budget at most)"] = comparisons[IN_UNIFORM]["matcher"][
+        "false_join_share"
+    ]
+    if len(days) > 2:
+        second, last = days[1], days[-1]
+        found["last day: p99 of a decision against the second day (at most 1.2)"] = (
+            last.decision_p99_ms / second.decision_p99_ms
+        )
+        found["last day: IDF1 lost since the second day (at most 0.02)"] = second.idf1 - last.idf1
+        found["last day: memory grown since the second day, MB"] = last.memory_mb - second.memory_mb
+    return found
 
 
 def _comparison(title: str, comparisons: Mapping[str, Compared], figures: tuple[str, ...]) -> Table:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.adapters.ultralytics_models import UltralyticsTracker
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from pipeline.camera.tracker import ByteTracker
 from pipeline.contracts import Detections
 from pipeline.errors import ConfigurationError

@@ -9,12 +9,12 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pipeline.runtimes.machine import MALLOC
+from pipeline.runtimes.timing import pass_seconds
 
 LEAST_PASSES = 2
 
@@ -78,11 +78,6 @@ def serve_turns(work: Callable[[], object], units: int, duration_s: float) -> No
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for _ in sys.stdin:
-        taken: list[float] = []
-        ends_s = time.perf_counter() + duration_s
-        while len(taken) < LEAST_PASSES or time.perf_counter() < ends_s:
-            started_s = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - started_s)
-        sys.stdout.write(f"{units / statistics.median(taken)}\n")
+        taken_s = pass_seconds(work, duration_s, LEAST_PASSES)
+        sys.stdout.write(f"{units / statistics.median(taken_s)}\n")
         sys.stdout.flush()

@@ -40,8 +40,8 @@ class Mistake:
     def site(self, name: str) -> Site:
         return Site(self.redis_url, f"{self.folder.name}-{name}", self.database_url)
 
-    def start(self, name: str, where: str | None = None) -> None:
-        arguments = (self.site(name), where, self.said(name))
+    def start(self, name: str, where: str | None = None, site: str | None = None) -> None:
+        arguments = (self.site(site or name), where, self.said(name))
         self.started[name] = processes.Process(target=children.match_and_stand_still, args=arguments, daemon=True)
         self.started[name].start()
 
@@ -132,3 +132,17 @@ def test_one_that_was_paused_and_replaced_writes_nothing_when_it_wakes_up(mistak
     assert mistake.decided() == ["second/b1/2/0", "second/b1/3/0"]
     mistake.end("second")
     wait_for(lambda: mistake.decided()[2:] == ["paused/b1/1/0"], "the first to decide what it had in hand")
+
+
+def test_what_a_paused_one_had_in_hand_its_successor_decides_and_once(mistake: Mistake) -> None:
+    mistake.start("paused", "before", site="shared")
+    mistake.send("shared", 1)
+    wait_for(lambda: mistake.stands_still("paused"), "the first to stand still")
+    mistake.start("successor", site="shared")
+    wait_for(lambda: mistake.decided() == ["shared/b1/1/0"], "the successor to decide")
+    mistake.signal("paused", signal.SIGCONT)
+    wait_for(lambda: mistake.complaints("paused") > 1, "the first to be refused")
+    mistake.end("successor")
+    mistake.send("shared", 2)
+    wait_for(lambda: len(mistake.decided()) > 1, "the first to go on")
+    assert mistake.decided() == ["shared/b1/1/0", "shared/b1/2/0"]

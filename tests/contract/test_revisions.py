@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.adapters import revisions as revisions_module
+from pipeline.adapters.explanations import Reasoned
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletEmbedding, TrackletId
 from pipeline.decisions import CandidateEvidence, Decision, Evidence, Revision
@@ -222,7 +224,7 @@ def test_evidence_and_doubt_are_kept_with_the_decision(store: SqlStore) -> None:
     assert event.is_tentative and store.events_after(0, 1) == [event]
     found = store.explanation(NAMES[0])
     assert found is not None
-    assert (found.decision, found.evidence, found.changes, found.laws) == (event, EVIDENCE, (), ())
+    assert (found.decision, found.changes, found.laws) == (Reasoned(event, EVIDENCE), (), ())
     assert found.tracklet.global_id == 1
 
 
@@ -230,7 +232,8 @@ def test_evidence_is_kept_with_four_decimals(store: SqlStore) -> None:
     exact = EVIDENCE.model_copy(update={"new_probability": 0.1234567, "candidates": ()})
     store.commit_decisions([Decision(GATE, GlobalId(1), True, 0.6, "new", evidence=exact)], NOW)
     found = store.explanation(NAMES[0])
-    assert found is not None and found.evidence is not None and found.evidence.new_probability == 0.1235
+    assert found is not None and found.decision is not None and found.decision.evidence is not None
+    assert found.decision.evidence.new_probability == 0.1235
 
 
 def test_without_evidence_the_column_is_null(store: SqlStore) -> None:
@@ -243,9 +246,15 @@ def test_without_evidence_the_column_is_null(store: SqlStore) -> None:
 def test_an_explanation_follows_a_tracklet_from_person_to_person(three: SqlStore) -> None:
     events = revise(three, merged(1, 2), split(2, 3, NAMES[1], is_new=True), merged(3, 2), split(2, 1, NAMES[0]))
     first, second, third = (three.explanation(name) for name in NAMES)
-    assert first is not None and list(first.changes) == [events[0], events[3]]
-    assert second is not None and list(second.changes) == events[:3]
+    assert first is not None and [change.event for change in first.changes] == [events[0], events[3]]
+    assert second is not None and [change.event for change in second.changes] == events[:3]
     assert third is not None and third.changes == ()
+
+
+def test_evidence_for_a_change_is_kept_with_it(three: SqlStore) -> None:
+    (event,) = revise(three, dataclasses.replace(merged(1, 2), evidence=EVIDENCE))
+    found = three.explanation(NAMES[1])
+    assert found is not None and found.changes == (Reasoned(event, EVIDENCE),)
 
 
 def test_unknown_and_undecided_tracklets_have_little_to_explain(store: SqlStore) -> None:

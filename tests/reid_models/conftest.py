@@ -29,6 +29,12 @@ def attributes_of(colour: str, split: str) -> dict[str, int | str]:
     return coded | {f"down{name}": 1 + (name == "black") for name in LOWER_COLOURS}
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """The networks of these tests are tiny: on a busy machine a second thread is waited for longer than it helps."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """Four people for training and four others for validation, one for each colour, in two cameras."""

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
 from reid_models.encoder import (
     NO_CAMERA,
     PersonEncoder,
     PersonOptions,
+    mixed,
     parameter_count,
     person_cnn_architecture,
     resized_for,
@@ -206,3 +209,31 @@ def test_the_shipped_architecture_has_a_small_image_tower() -> None:
 def test_options_left_alone_change_no_weight_name() -> None:
     plain, optional = PersonEncoder(architecture_of("person_cnn")), made("person_cnn")
     assert list(plain.state_dict()) == list(optional.state_dict())
+
+
+@given(st.floats(0.0, 1.0))
+def test_a_mixed_state_lies_between_its_two_states(old_share: float) -> None:
+    old, new = (
+        {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)},
+        {"w": torch.tensor([1.0, -2.0]), "n": torch.tensor(7)},
+    )
+    between = mixed(old, new, old_share)
+    assert torch.allclose(between["w"], torch.tensor([1.0 - old_share, -2.0 + 4.0 * old_share]), atol=1e-5)
+    assert between["n"] == 7
+
+
+def test_a_forgotten_direction_is_gone_from_the_appearance_and_nothing_else_is() -> None:
+    encoder = PersonEncoder(person_cnn_architecture("person_cnn_tiny", (64, 32), 20)).eval()
+    images, direction = torch.randn(5, 3, 64, 32), torch.randn(encoder.appearance_width)
+    with torch.no_grad():
+        before = encoder(images)
+        encoder.forget(direction)
+        after = encoder(images)
+    unit = direction / direction.norm()
+    expected = before.appearance - torch.outer(before.appearance @ unit, unit)
+    torch.testing.assert_close(after.appearance, expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(after.language, before.language)
+    again = PersonEncoder(encoder.architecture).eval()
+    again.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(again(images).appearance, after.appearance)

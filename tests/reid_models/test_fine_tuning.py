@@ -20,7 +20,7 @@ from reid_models.bundle import Bundle, load_bundle, save_bundle
 from reid_models.datasets.sample import I64, identities_of, read_image
 from reid_models.datasets.tracklets import Selection, TrackedSamples, TrackletRecord, read_tracklets
 from reid_models.datasets.training_sets import intra_camera_set
-from reid_models.fine_tuning import FineTuneConfig, fine_tune, linked_labels, mixed, people_of
+from reid_models.fine_tuning import FineTuneConfig, fine_tune, linked_labels, people_of
 from reid_models.inference import load_encoder
 from reid_models.language_keeper import LanguageWeights, distance_loss, relation_loss, shared_by_person
 from reid_models.loader import LoaderConfig
@@ -65,6 +65,17 @@ def test_the_candidate_is_a_valid_bundle_with_other_weights_and_the_same_words(
     assert (candidate.vocabulary, candidate.architecture) == (before.vocabulary, before.architecture)
     assert before.digest in candidate.training.description
     assert candidate.created == "2026-05-01"
+
+
+def test_running_statistics_stay_those_of_the_serving_model(
+    serving: Path, tracks: TrackedSamples, tmp_path: Path
+) -> None:
+    candidate = fine_tune(serving, tracks, tmp_path, CONFIG, TODAY)
+    before, after = (load_bundle(folder).encoder.state_dict() for folder in (serving, candidate))
+    names = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    assert names
+    for name in names:
+        assert torch.equal(before[name], after[name]), name
 
 
 def test_the_text_tower_does_not_learn_from_tracks(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:
@@ -127,17 +138,6 @@ def test_with_the_whole_weight_on_the_old_model_the_candidate_is_the_old_model(
     assert all(
         torch.allclose(before[name].float(), after[name].float(), atol=1e-3) for name in before if "num_" not in name
     )
-
-
-@given(st.floats(0.0, 1.0))
-def test_a_mixed_state_lies_between_its_two_states(old_share: float) -> None:
-    old, new = (
-        {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)},
-        {"w": torch.tensor([1.0, -2.0]), "n": torch.tensor(7)},
-    )
-    between = mixed(old, new, old_share)
-    assert torch.allclose(between["w"], torch.tensor([1.0 - old_share, -2.0 + 4.0 * old_share]), atol=1e-5)
-    assert between["n"] == 7
 
 
 def test_what_keeps_the_language_keeps_it(serving: Path, tracks: TrackedSamples, tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_hidden_words_are_only_words(miniature: Source) -> None:
     assert is_true[0, :2].all()
     assert is_true[1:3, 2:4].all()
     assert is_true[3, 4]
+    assert is_true[:, 1].tolist() == [True, False, False, False]  # as somebody wrote it: of nobody else
+    assert is_true[:, 3].tolist() == [False, True, True, False]
     assert (token_ids[:, 0] == 1).all()
     assert ((token_ids == model.vocabulary.size - 1).sum(dim=1) == 1).all()
 

@@ -40,11 +40,6 @@ def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subp
     return subprocess.Popen([sys.executable, *launcher, str(PROGRAM), str(folder), *arguments], env=environment)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("uninterrupted")

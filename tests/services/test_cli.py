@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-# A trial of all runtimes takes the better part of a minute.
-ONE_RUNTIME = {"SIGHTLINE_EMBEDDING__RUNTIME": "torch", "SIGHTLINE_EMBEDDING__PRECISION": "fp32"}
+from pipeline.runtimes.machine import CACHE_VARIABLE
+
 SECRET = "pa55word"
 
 
@@ -28,6 +28,19 @@ def sightline(*arguments: str, folder: Path, **environment: str) -> subprocess.C
         check=False,
         env={**kept, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200", **environment},
     )
+
+
+@pytest.fixture(scope="module")
+def one_runtime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings with which doctor tries one runtime, once: a trial of all takes the better part of a minute."""
+    return {
+        "SIGHTLINE_EMBEDDING__RUNTIME": "torch",
+        "SIGHTLINE_EMBEDDING__PRECISION": "fp32",
+        "SIGHTLINE_EMBEDDING__BATCH_CROPS": "4",
+        "SIGHTLINE_EMBEDDING__THREADS": "1",
+        "SIGHTLINE_TRACKING__DETECTOR_RUNTIME": "onnxruntime",
+        CACHE_VARIABLE: str(tmp_path_factory.mktemp("cache")),
+    }
 
 
 def test_help_names_every_command_and_loads_no_heavy_library(tmp_path: Path) -> None:
@@ -95,16 +108,18 @@ def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:
     assert yaml.safe_load(done.stdout)["cameras"][0]["id"] == "lobby"
 
 
-def test_doctor_finds_everything_that_is_shipped(tmp_path: Path) -> None:
-    done = sightline("doctor", folder=tmp_path, **ONE_RUNTIME)
+def test_doctor_finds_everything_that_is_shipped(tmp_path: Path, one_runtime: dict[str, str]) -> None:
+    done = sightline("doctor", folder=tmp_path, **one_runtime)
     assert done.returncode == 0, done.stdout + done.stderr
-    for subject in ("torch", "model", "runtime torch fp32", "chosen: ", "redis", "database", "accelerator"):
+    for subject in ("torch", "model", "runtime torch fp32", "chosen: ", "detector", "redis", "database", "accelerator"):
         assert subject in done.stdout
 
 
-def test_doctor_says_which_camera_does_not_answer_and_hides_its_password(tmp_path: Path) -> None:
+def test_doctor_says_which_camera_does_not_answer_and_hides_its_password(
+    tmp_path: Path, one_runtime: dict[str, str]
+) -> None:
     camera = f"gate=rtsp://user:{SECRET}@127.0.0.1:1/x"
-    done = sightline("doctor", "--camera", camera, folder=tmp_path, **ONE_RUNTIME)
+    done = sightline("doctor", "--camera", camera, folder=tmp_path, **one_runtime)
     assert done.returncode == 1
     assert "camera gate" in done.stdout
     assert SECRET not in done.stdout + done.stderr

@@ -61,6 +61,15 @@ def test_a_missing_zip_is_refused(tmp_path: Path) -> None:
         zipped_images(tmp_path / "frames.zip", tmp_path / "boxes.txt")
 
 
+@pytest.mark.parametrize("text", ["0.png", "0.png\nmany", "0.png\n2\n1 2 3 4", "0.png\n1\n1 2 3 x", "1.png\n0"])
+def test_a_list_of_boxes_in_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
+        archive.writestr("0.png", b"")
+    (tmp_path / "boxes.txt").write_text(text)
+    with pytest.raises(ConfigurationError, match="expected a zip of frames and a text with a name, a count"):
+        zipped_images(tmp_path / "frames.zip", tmp_path / "boxes.txt")
+
+
 def test_a_simulated_scene_holds_everybody_who_is_before_the_camera() -> None:
     scene = simulated_scene(103, 0, frames=6, people=9)
     site = SimulatedSite(103, 1, 9, (352, 288))

@@ -45,12 +45,16 @@ def made(folder: Path, done: Result, name: str = "tiny") -> DetectorManifest:
     return verified_detector(folder / "site" / "detectors" / name)
 
 
+def picture_of(folder: Path) -> Path:
+    """Somebody to be found; quicker than a scene that has to be rendered."""
+    cv2.imwrite(str(folder / "picture.png"), red_square(2, 1).image[..., ::-1])
+    return folder / "picture.png"
+
+
 @pytest.mark.parametrize("layout", list(Layout))
 def test_a_network_becomes_a_folder_that_says_how_to_run_it(tmp_path: Path, layout: Layout) -> None:
     file = write_detector(tmp_path / "tiny.onnx", layout)
-    picture = tmp_path / "picture.png"
-    cv2.imwrite(str(picture), red_square(2, 1).image[..., ::-1])
-    done = imported(tmp_path, str(file), "--picture", str(picture))
+    done = imported(tmp_path, str(file), "--picture", str(picture_of(tmp_path)))
     manifest = made(tmp_path, done)
     assert manifest.layout is layout
     assert (manifest.input_height_px, manifest.input_width_px) == (HEIGHT_PX, WIDTH_PX)
@@ -63,33 +67,44 @@ def test_a_network_becomes_a_folder_that_says_how_to_run_it(tmp_path: Path, layo
 
 def test_notes_in_the_file_name_the_person_and_the_licence(tmp_path: Path) -> None:
     file = write_detector(tmp_path / "tiny.onnx", Layout.YOLOV8, classes=3)
-    assert "--person-class" in refusal(tmp_path, str(file))
+    seen = ["--picture", str(picture_of(tmp_path))]
+    assert "--person-class" in refusal(tmp_path, str(file), *seen)
     with_notes(file, names="{0: 'car', 1: 'dog', 2: 'Person'}", task="detect", license="AGPL-3.0")
-    manifest = made(tmp_path, imported(tmp_path, str(file)))
+    manifest = made(tmp_path, imported(tmp_path, str(file), *seen))
     assert (manifest.person_class, manifest.classes, manifest.licence) == (2, 3, "AGPL-3.0")
     words = ["--name", "dogs", "--person-class", "1", "--min-score", "0.4", "--licence", "mine"]
-    manifest = made(tmp_path, imported(tmp_path, str(file), *words), "dogs")
+    manifest = made(tmp_path, imported(tmp_path, str(file), *words, *seen), "dogs")
     assert (manifest.name, manifest.person_class, manifest.min_score) == ("dogs", 1, 0.4)
     assert manifest.licence == "mine"
 
 
 def test_a_rendered_scene_is_tried_where_no_picture_is_given(tmp_path: Path) -> None:
-    done = imported(tmp_path, str(write_detector(tmp_path / "tiny.onnx")))
+    file = write_detector(tmp_path / "tiny.onnx")
+    done = imported(tmp_path, str(file))
     assert done.exit_code == 0 and "rendered scene" in done.output
+    stale = tmp_path / "site" / "detectors" / "tiny" / "stale"
+    stale.touch()
+    made(tmp_path, imported(tmp_path, str(file), "--picture", str(picture_of(tmp_path))))
+    assert not stale.exists(), "one of the same name is replaced as a whole"
+    assert [path.name for path in stale.parents[1].iterdir()] == ["tiny"]
 
 
 def test_files_that_are_no_detectors_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     file = write_detector(tmp_path / "tiny.onnx", classes=3)
     (tmp_path / "text.onnx").write_text("no network")
     (tmp_path / "model.tflite").touch()
-    assert "there is no file" in refusal(tmp_path, str(tmp_path / "missing.onnx"))
-    assert "expected a detector in ONNX form" in refusal(tmp_path, str(tmp_path / "text.onnx"))
-    assert "export the model as ONNX" in refusal(tmp_path, str(tmp_path / "model.tflite"))
-    assert "expected 0 to 2" in refusal(tmp_path, str(file), "--person-class", "3")
-    assert "128x192 pixels alone" in refusal(tmp_path, str(file), "--person-class", "2", "--image-size", "64x64")
-    assert "give it a --name" in refusal(tmp_path, str(file), "--name", "../elsewhere")
-    assert "cannot be read as a picture" in refusal(tmp_path, str(file), "--picture", str(tmp_path / "text.onnx"))
-    assert "made for the task 'segment'" in refusal(tmp_path, str(with_notes(file, task="segment")))
+    seen = ["--picture", str(picture_of(tmp_path))]
+    for words, told in (
+        ([str(tmp_path / "missing.onnx"), *seen], "there is no file"),
+        ([str(tmp_path / "text.onnx"), *seen], "expected a detector in ONNX form"),
+        ([str(tmp_path / "model.tflite"), *seen], "export the model as ONNX"),
+        ([str(file), "--person-class", "3", *seen], "expected 0 to 2"),
+        ([str(file), "--person-class", "2", "--image-size", "64x64", *seen], "128x192 pixels alone"),
+        ([str(file), "--name", "../elsewhere", *seen], "give it a --name"),
+        ([str(file), "--picture", str(tmp_path / "text.onnx")], "cannot be read as a picture"),
+    ):
+        assert told in refusal(tmp_path, *words)
+    assert "made for the task 'segment'" in refusal(tmp_path, str(with_notes(file, task="segment")), *seen)
 
 
 def test_a_network_of_another_kind_is_refused_with_what_was_found_and_expected(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def test_a_run_that_has_learnt_nothing_is_not_published(tmp_path: Path) -> None:
     arguments = ["publish", *folders, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "mine")]
     published = CliRunner().invoke(app, [*arguments, "--licence", "mine", "--height", "96", "--width", "128"])
     assert isinstance(published.exception, ConfigurationError)
+    judged = CliRunner().invoke(app, [*arguments, "--licence", "mine", "--judge", str(tmp_path / "run")])
+    assert isinstance(judged.exception, ConfigurationError) and "--judged-on" in str(judged.exception)
     assert not (tmp_path / "mine").exists()
 
 

@@ -57,6 +57,10 @@ def test_with_registry_and_board_away_nothing_changes(tmp_path: Path) -> None:
         def announce(self, serving: ServingModel) -> None:
             raise Unavailable("away")
 
+    unknown = SiteModels(Settings.model_validate({"data_dir": tmp_path, "embedding": {"model": "ViT-B-16/openai"}}))
+    no_bundle = MatcherModels(unknown, Away(), HandClock(NOW), MatchingSettings())
+    assert no_bundle.wanted() is None  # only embedders know its digest
+    no_bundle.announce(ServingModel(digest=OLD, since_at=NOW))
     site = SiteModels(Settings(data_dir=tmp_path))
     models = MatcherModels(site, Away(), HandClock(NOW), MatchingSettings())
     shipped = models.wanted()

@@ -17,7 +17,7 @@ from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import Training
 from reid_models.publishing import assemble
-from reid_models.serving import measuring, trial
+from reid_models.serving import measuring
 from reid_models.serving.artefacts import artefacts_of
 from reid_models.serving.exporting import exported
 from reid_models.serving.measuring import Task
@@ -37,7 +37,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         measuring.main(task.model_copy(update={"duration_s": 0.01}))
         return ""
 
-    monkeypatch.setattr(trial, "_run", run)
+    monkeypatch.setattr(measuring, "_run", run)
     encoder = PersonEncoder(person_cnn_architecture("person_cnn_tiny", (64, 32), 6)).eval()
     training = Training(description="not trained", data_digest="none")
     made = assemble("tiny", date(2026, 1, 2), encoder, Vocabulary(("a", "man")), training, "Apache-2.0", (64, 32))
@@ -94,6 +94,24 @@ def test_int8_that_does_not_hold_changes_nothing(
         with pytest.raises(ConfigurationError, match=r"int8 does not hold .*openvino int8: cosine 0\.7"):
             quantise(settings, Quantisation(str(bundle), photographs))
         assert (own.read_bytes() if own.exists() else None) == before
+
+
+def test_ranges_that_nobody_has_judged_are_not_kept(
+    settings: Settings, bundle: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Trial:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantising, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quantise(settings, Quantisation(str(bundle), photographs))
+    assert artefacts_of(bundle).ranges() is None
+
+
+def test_a_device_without_int8_is_told_before_anything_is_measured(bundle: Path, photographs: Path) -> None:
+    on_cuda = Settings.model_validate({"embedding": {"device": "cuda"}})
+    with pytest.raises(ConfigurationError, match=r"set embedding\.device to cpu"):
+        quantise(on_cuda, Quantisation(str(bundle), photographs))
 
 
 def test_too_few_pictures_and_models_that_are_no_bundles_are_refused(

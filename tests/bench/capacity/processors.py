@@ -1,4 +1,4 @@
-"""Processor seconds of the running system by stage, read from the kernel's own account of each process (Linux)."""
+"""Processor seconds and memory of the running system by stage, from the kernel's account of each process (Linux)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def used_by_stage(root: int) -> dict[str, float]:
             stage = _stage(number, processes)
             used[stage] = used.get(stage, 0.0) + process.used_s
     return used
+
+
+def memory_by_stage(root: int) -> dict[str, int]:
+    """Bytes of all processes below `root`, by what they do; what several share is divided among them (PSS)."""
+    processes = _processes()
+    held: dict[str, int] = {}
+    for number in processes:
+        if _is_below(number, root, processes):
+            stage = _stage(number, processes)
+            held[stage] = held.get(stage, 0) + _memory_bytes(number)
+    return held
+
+
+def _memory_bytes(number: int) -> int:
+    try:
+        account = Path(f"/proc/{number}/smaps_rollup").read_text()
+    except OSError:
+        return 0  # it has ended meanwhile
+    return 1024 * next(int(line.split()[1]) for line in account.splitlines() if line.startswith("Pss:"))
 
 
 def _stage(number: int, processes: Mapping[int, _Process]) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.adapters.simulation.site import SimulatedSite
+from pipeline.adapters.simulation.site import CYCLE_S
 from pipeline.interfaces import Encoder
 from pipeline.matching.assignment import AssignmentConfig
 from services.detection import open_detector, open_tracker
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of
 from services.evaluation.market_replay import embed_replay
-from services.evaluation.rendered_site import DetectingFollower, Follower, TrueFollower, Watched, watch
+from services.evaluation.rendered_site import CalmSite, DetectingFollower, Follower, TrueFollower, Watched, watch
 from tests.bench.identity.scenes import figures_of, statements_of
 
 CAMERAS, PEOPLE, SEED = 4, 200, 907  # a seed that no shipped model was trained on
-_SINCE_S = 96.0
+COMES_EVERY = int(os.environ.get("BENCH_RENDERED_EVERY", "8"))  # cycle of 96 s; with 1 there are 23 in each picture
+_SINCE_S = CYCLE_S
 
 
 def rendered_scenes(encoder: Encoder, rules: AssignmentConfig, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same minutes with the truth's boxes and tracks, and with those that are found."""
-    site = SimulatedSite(SEED, CAMERAS, PEOPLE)
+    site = CalmSite(SEED, CAMERAS, PEOPLE, COMES_EVERY)
     followers: dict[str, Follower] = {
         "true boxes": TrueFollower(site),
         "found boxes": DetectingFollower(open_detector("auto", None), [open_tracker("bytetrack") for _ in site.views]),

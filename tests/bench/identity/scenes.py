@@ -24,13 +24,18 @@ PERFECT = replace(SHIPPED, outfits=0, person=0.6, camera=0.04, sighting=0.06, pi
 UNIFORMS = replace(SHIPPED, outfits=1, outfit_share=1.0, outfit_likeness=1.0)
 _LONG = VectorSite(looks=SHIPPED, people=400, open_s=7200.0)  # time to learn how long the ways take
 
+WITH_PERFECT_ENCODER = "4 cameras, 200 people, perfect encoder plus noise"
+IN_UNIFORM = "4 cameras, 200 people, all in uniform"
+WITH_RIGHT_CLOCKS = "4 cameras, 400 people, right clocks"
+WITH_WRONG_CLOCKS = "4 cameras, 400 people, clocks 3 minutes off"
+
 SCENES: dict[str, VectorSite] = {
     "2 cameras, 50 people": VectorSite(cameras=2, people=50),
     "4 cameras, 200 people": VectorSite(),
-    "4 cameras, 200 people, perfect encoder plus noise": VectorSite(looks=PERFECT),
-    "4 cameras, 200 people, all in uniform": VectorSite(looks=UNIFORMS),
-    "4 cameras, 400 people, right clocks": _LONG,
-    "4 cameras, 400 people, clocks 3 minutes off": replace(_LONG, clock_skew_s=180.0),
+    WITH_PERFECT_ENCODER: VectorSite(looks=PERFECT),
+    IN_UNIFORM: VectorSite(looks=UNIFORMS),
+    WITH_RIGHT_CLOCKS: _LONG,
+    WITH_WRONG_CLOCKS: replace(_LONG, clock_skew_s=180.0),
     "8 cameras, 200 people, two pairs overlap": VectorSite(cameras=8, people=200, overlapping=2, cameras_passed=6.0),
     "4 cameras, 200 people, one camera away half the time": VectorSite(outages=(Outage(0, 30_600.0, 32_400.0),)),
 }

@@ -57,7 +57,8 @@ class Site:
 
     def apply(self, correction: Correction) -> Effect:
         undone = self.corrections[correction.request.undoes - 1].event_ids if correction.request.undoes else ()
-        effect = effect_of(correction, self.who(), [event for event in self.events if event.event_id in undone])
+        events = [event for event in self.events if event.event_id in undone]
+        effect = effect_of(correction, self.who(), self.laws(but=correction.request.undoes), events)
         before = len(self.events)
         self.revise(effect.revisions)
         applied = effect.applied
@@ -101,8 +102,8 @@ class Site:
                 )
             )
 
-    def laws(self) -> Laws:
-        undone = {each.request.undoes for each in self.corrections}
+    def laws(self, but: int | None = None) -> Laws:
+        undone = {but, *(each.request.undoes for each in self.corrections)}
         in_force = [
             each
             for each in self.corrections
@@ -205,7 +206,7 @@ def test_an_undone_split_brings_them_home_and_says_who_stays(site: Site) -> None
     site.revise([Revision(IdentityEventKind.SPLIT, GlobalId(3), GlobalId(2), 1.0, "late", (name(2),))])
     effect = site.correct(CorrectionKind.UNDO, undoes=1)
     assert [site.identity[each] for each in (name(1, 0), name(2), name(5))] == [1, 2, 3]
-    assert effect.applied.outcome == "1 tracklet went back; left where they came since: 1 tracklet"
+    assert effect.applied.outcome == "1 tracklet went back; left where they are by now: 1 tracklet"
 
 
 def test_an_undo_finds_persons_under_the_numbers_that_they_live_on_as(site: Site) -> None:
@@ -218,6 +219,32 @@ def test_an_undo_finds_persons_under_the_numbers_that_they_live_on_as(site: Site
     site.revise([Revision(IdentityEventKind.MERGED, GlobalId(3), GlobalId(2), 1.0, "late")])
     site.correct(CorrectionKind.UNDO, undoes=3)
     assert site.identity[name(2)] == 2
+
+
+def test_who_is_said_to_be_the_same_leaves_together(site: Site) -> None:
+    site.correct(CorrectionKind.SAME, tracklets=[name(1), name(2)])
+    site.correct(CorrectionKind.NOT_SAME, tracklets=[name(1, 1), name(2)])
+    assert [site.identity[each] for each in (name(1, 1), name(2), name(1))] == [1, 3, 1]  # tracks stay whole
+    site.decide(name(5), 3)
+    site.decide(name(6), 3)
+    site.correct(CorrectionKind.SAME, tracklets=[name(5), name(2)])
+    site.correct(CorrectionKind.NOT_SAME, tracklets=[name(6), name(2)])
+    assert [site.identity[each] for each in (name(6), name(2), name(5))] == [3, 4, 4]
+
+
+def test_an_undo_takes_nobody_from_whom_a_later_correction_bound_to_the_place(site: Site) -> None:
+    site.correct(CorrectionKind.MERGE, [1, 2])
+    site.correct(CorrectionKind.SAME, tracklets=[name(3), name(2)])
+    effect = site.correct(CorrectionKind.UNDO, undoes=1)
+    assert site.identity[name(3)] == 1
+    assert effect.applied.outcome == "nothing went back; left where they are by now: 1 tracklet"
+
+
+def test_an_undo_brings_nobody_home_to_whom_a_later_correction_keeps_apart(site: Site) -> None:
+    site.correct(CorrectionKind.SPLIT, [1], [name(1, 0), name(2)])
+    site.correct(CorrectionKind.NOT_SAME, tracklets=[name(1, 1), name(2)])
+    site.correct(CorrectionKind.UNDO, undoes=1)
+    assert [site.identity[each] for each in (name(1, 0), name(1, 1), name(2))] == [1, 1, 3]
 
 
 def test_an_undo_of_a_mere_rule_moves_nothing(site: Site) -> None:

@@ -20,6 +20,7 @@ from pipeline.decisions import CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.matching import corrector
 from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 
@@ -38,7 +39,7 @@ class Site:
 
     def started(self, store: Any = None, bus: Any = None) -> MatcherWorker:
         models = SetModels(config=AssignmentConfig(threshold=0.6, midpoint=0.6))
-        config = MatcherConfig(block_s=0.0)
+        config = MatcherConfig(block_s=0.0, memory=MemoryConfig(exemplars=3))
         return MatcherWorker(bus or self.bus, store or self.store, ExactGallery, self.clock, config, models)
 
     def round(self) -> None:

@@ -14,7 +14,9 @@ from pipeline.adapters.bus_rules import BusConfig
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import StreamName, TrackletEmbedding
+from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
+from pipeline.errors import Unavailable
+from pipeline.interfaces import Decision
 from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIMENSION, HandClock, SetModels, crop, embedding, tracklet, unit_vectors
@@ -201,6 +203,32 @@ def test_a_kept_tracklet_over_which_the_matcher_stumbles_stops_no_other(
     site.archive(2, 3)
     site.send(seen(4, OLD))
     assert sorted(site.identities()) == ["gate/b1/1/0", "gate/b1/3/0", "gate/b1/4/0"]
+
+
+class LosesAnAnswer(SqlStore):
+    """The answer to one commit is lost, as when the connection breaks behind it."""
+
+    is_next = False
+
+    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
+        events = super().commit_decisions(decisions, decided_at)
+        if self.is_next:
+            self.is_next = False
+            raise Unavailable("the connection broke")
+        return events
+
+
+def test_somebody_who_waited_is_known_again_although_the_answer_to_the_decision_was_lost() -> None:
+    store = LosesAnAnswer.in_memory()
+    assert isinstance(store, LosesAnAnswer)
+    site = Site(store)
+    site.send(seen(1, OLD, 0))
+    store.add_vectors([seen(2, OLD, 1)])
+    store.is_next = True
+    with pytest.raises(Unavailable):
+        site.archive(2)
+    site.send(seen(3, OLD, 1))
+    assert site.identities() == {"gate/b1/1/0": 1, "gate/b1/2/0": 2, "gate/b1/3/0": 2}
 
 
 steps = st.lists(

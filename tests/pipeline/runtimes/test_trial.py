@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.runtimes.machine import CACHE_VARIABLE
 from pipeline.runtimes.runtime import PRECISIONS, Precision
 from pipeline.runtimes.trial import (
     LEAST_SIMILARITY,
@@ -16,8 +19,14 @@ from pipeline.runtimes.trial import (
     parity_problem,
     ranked,
     read_trial,
-    write_trial,
+    trial_once,
 )
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+
 
 speeds = st.one_of(st.none(), st.floats(1.0, 1e4))
 outcomes = st.lists(
@@ -76,9 +85,32 @@ def test_half_a_point_of_accuracy_may_be_lost() -> None:
 
 def test_a_kept_trial_is_read_back(tmp_path: Path) -> None:
     trial = Trial(outcomes=(outcome("fp32", 10.0), Outcome(runtime="torch", precision="bf16", problem="no")))
-    write_trial(tmp_path / "deep" / "trial.json", trial)
+    assert trial_once(tmp_path / "deep" / "trial.json", lambda: trial) == trial
     assert read_trial(tmp_path / "deep" / "trial.json") == trial
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["trial.json"]
+
+
+def test_of_two_who_start_together_one_makes_the_trial(tmp_path: Path) -> None:
+    both, made = Barrier(2), []
+
+    def make() -> Trial:
+        made.append(1)
+        return Trial(outcomes=(outcome("fp32", 10.0),))
+
+    def start(_: int) -> Trial:
+        both.wait()
+        return trial_once(tmp_path / "trial.json", make)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(start, range(2))
+    assert first == second and made == [1]
+
+
+def test_a_trial_whose_reference_failed_is_made_again(tmp_path: Path) -> None:
+    failed = Trial(outcomes=(Outcome(runtime="torch", precision="fp32", problem="took too long"),))
+    assert trial_once(tmp_path / "trial.json", lambda: failed) == failed
+    better = Trial(outcomes=(outcome("fp32", 10.0),))
+    assert trial_once(tmp_path / "trial.json", lambda: better) == better
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"outcomes": 3}', b'{"outcomes": [{"runtime": "abacus"}]}', b"\xff"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from reid_models.detection.assignment import AssignmentConfig, Targets, assign
 from reid_models.detection.boxes import cells, decode, generalised_overlap
 from reid_models.detection.losses import LossConfig, detection_losses

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.camera.boxes import overlaps
+from pipeline.boxes import overlaps
 from reid_models.detection.boxes import cells, decode, generalised_overlap, pairwise_overlaps
 from reid_models.detection.network import STRIDES
 

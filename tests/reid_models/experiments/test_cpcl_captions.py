@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from reid_models.datasets.described import Source
 from reid_models.experiments import cpcl_captions
@@ -25,7 +24,6 @@ def test_every_training_image_is_described_and_nothing_shown_says_by_whom(miniat
 
 
 def test_variants_go_on_from_one_warm_up(miniature: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
     short = {"epochs": 2, "warm_up_epochs": 1, "batch": 16, "jaccard": JaccardConfig(k1=4, k2=2), "least_samples": 2}
     monkeypatch.setattr(cpcl_captions, "LIGHT", replace(LIGHT, **short))  # type: ignore[arg-type]
     for variant in ("InfoNCE", "CPCL", ORACLE):

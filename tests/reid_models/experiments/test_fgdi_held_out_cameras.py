@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +42,6 @@ def crowd(people: int, seed: int) -> LabelledImages:
 
 
 def test_every_variant_of_a_seed_is_run_once_and_shown(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     light = experiment.LIGHT
     images = replace(light.images, epochs=1, identities_per_batch=4)
     config = replace(

@@ -58,11 +58,6 @@ TINY = CcaflConfig(
 TRAINER = TrainerConfig(precision="float32")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def people_in_cameras() -> tuple[IntraCameraSet, I64]:
     """Six people with a colour each, all seen by three cameras with a brightness each; and who is who."""
     rng = np.random.default_rng(1)

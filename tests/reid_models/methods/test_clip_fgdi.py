@@ -41,11 +41,6 @@ TRAINER = TrainerConfig(precision="float32")
 PARTS = {"warm_up": 3, "invariant_prompts": 5, "relevant_prompts": 7, "images": None}  # epochs in all at their ends
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def tiny_fgdi(config: ClipFgdiConfig = TINY, tower: str = "person_cnn") -> DescribingMethod:
     return clip_fgdi(tiny_encoder(tower, PersonOptions(instance_normalised=True)), TOKENIZE, labelled_people(), config)
 

@@ -31,11 +31,6 @@ TINY = ClipReidConfig(
 TRAINER = TrainerConfig(precision="float32")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def after(
     folder: Path, epochs: int | None, config: ClipReidConfig = TINY, tower: str = "person_cnn"
 ) -> dict[str, Tensor]:

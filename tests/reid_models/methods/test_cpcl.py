@@ -78,7 +78,6 @@ def tokenize(sentences: tuple[str, ...] | list[str]) -> Tensor:
 
 
 def method_for(config: CpclConfig, data: PairSet | None = None) -> tuple[Method, CpclStage]:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     vision = {
         "timm_model_name": "person_cnn_tiny", "timm_pool": "", "timm_proj": "linear", "image_size": list(SIZE),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from reid_models.datasets.described import Source
@@ -44,11 +43,6 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "small": {"settings": {"appearance": STAGE, "language": STAGE}},
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pipeline.runtimes.runtime import Batch
 from pipeline.runtimes.trial import Candidate, Outcome, Trial
 from reid_models.inference import load_encoder
 from reid_models.serving import measuring, trial
-from reid_models.serving.measuring import Task
+from reid_models.serving.measuring import Measured, Task, passes_of
 from reid_models.serving.pixels import U8
 from reid_models.serving.trial import REFERENCE, TrialConfig, kept_trial, least_similarity, run_trial, usual_candidates
 
@@ -33,7 +33,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     monkeypatch.setattr(measuring.signal, "alarm", lambda _: 0)
-    monkeypatch.setattr(trial, "_run", run)
+    monkeypatch.setattr(measuring, "_run", run)
 
 
 def test_a_trial_measures_the_right_and_reports_the_failing(bundle_folder: Path, crops: U8) -> None:
@@ -75,7 +75,7 @@ def test_a_trial_is_made_once_and_again_when_its_result_is_damaged_or_the_thread
 def test_what_is_not_installed_is_a_row(
     bundle_folder: Path, crops: U8, in_this_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "is_installed", lambda runtime: runtime == "torch")
+    monkeypatch.setattr(measuring, "is_installed", lambda runtime: runtime == "torch")
     found = run_trial(bundle_folder, replace(CONFIG, candidates=(FP32,)), lambda *_: crops[:4])
     assert found.outcomes[1].problem == "is not installed"
 
@@ -132,18 +132,15 @@ def test_a_candidate_that_loses_accuracy_does_not_serve(
     speeds = {REFERENCE: 10.0, Candidate("openvino", "int8"): 90.0, Candidate("openvino", "bf16"): 40.0}
     validated: list[Candidate] = []
 
-    def measured(bench: object, candidate: Candidate, with_accuracy: bool = False) -> tuple[Outcome, Embeddings]:
-        if with_accuracy:
+    def measured(bench: object, candidate: Candidate, data: Path | None = None) -> tuple[Measured, Embeddings]:
+        if data is not None:
             validated.append(candidate)
-        outcome = Outcome(
-            runtime=candidate.runtime,
-            precision=candidate.precision,
-            crops_per_s=speeds[candidate],
-            accuracy=accuracies[candidate] if with_accuracy else None,
-        )
-        return outcome, Embeddings(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+        passes = passes_of([1 / speeds[candidate]])
+        accuracy = accuracies[candidate] if data is not None else None
+        eye = np.eye(2, dtype=np.float32)
+        return Measured(single=passes, full=passes, image_mean_average_precision=accuracy), Embeddings(eye, eye)
 
-    monkeypatch.setattr(trial._Bench, "measure", measured)
+    monkeypatch.setattr(measuring.Bench, "measure", measured)
     candidates = (Candidate("openvino", "bf16"), Candidate("openvino", "int8"))
     config = replace(CONFIG, candidates=candidates, validation=Path("images.zip"))
     found = run_trial(bundle_folder, config, lambda *_: crops[:4])

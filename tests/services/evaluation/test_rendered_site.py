@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pipeline.adapters.simulation.site import SimulatedSite
+from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import identify_tracklet, true_boxes
 from pipeline.camera.tracker import ByteTracker
 from pipeline.contracts import Detections, Frame, GlobalId, Tracks
-from services.evaluation.rendered_site import DetectingFollower, TrueFollower, Watched, watch
+from services.evaluation.rendered_site import CalmSite, DetectingFollower, TrueFollower, Watched, watch
 
 SITE = SimulatedSite(11, cameras=2, people=6, size_px=(320, 180))
 SINCE_S, UNTIL_S = 20.0, 32.0
@@ -69,3 +69,13 @@ def test_progress_is_told_to_the_end() -> None:
     heard: list[float] = []
     watch(SITE, lambda camera, frame: Tracks.none(), 0.0, 1.0, progress=heard.append)
     assert heard == sorted(heard) and heard[-1] == 1.0
+
+
+def test_in_a_calm_site_everybody_comes_in_one_of_the_cycles() -> None:
+    calm, busy = CalmSite(11, 2, 20, every=4), SimulatedSite(11, 2, 20)
+    for site, least, most in ((calm, 4, 6), (busy, 18, 20)):
+        present = [
+            len({visit.person_id for visit in site.visits(at, at + CYCLE_S / 2)}) for at in (200.0, 300.0, 400.0)
+        ]
+        assert least <= min(present) and max(present) <= most + 4
+    assert len({visit.person_id for visit in calm.visits(200.0, 200.0 + 4 * CYCLE_S)}) == 20

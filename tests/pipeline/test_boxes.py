@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline.camera.boxes import areas, overlaps, suppress
+from pipeline.boxes import areas, overlaps, suppress
 from pipeline.contracts import F64
 
 
