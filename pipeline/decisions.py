@@ -63,6 +63,11 @@ class Decision:
     is_tentative: bool = False  # later evidence may well change it
     evidence: Evidence | None = None
 
+    @property
+    def newness(self) -> float:
+        """How probably the person had never been seen before."""
+        return self.evidence.new_probability if self.evidence is not None else float(self.is_new)
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:

@@ -227,6 +227,7 @@ class GalleryRows:
     track_ids: I64  # (N,)
     started_at: F64  # (N,)
     ended_at: F64  # (N,)
+    newness: F64  # (N,) how probably the person had never been seen before, when it was decided
     vectors: F32  # (N, D): appearance or language, as asked for
 
 
@@ -249,6 +250,15 @@ class ModelSwitch:
     model_digest: str
     switched_at: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCalibration:
+    """What a site has taught the matcher about one model's vectors and about its people's ways; see `Calibration`."""
+
+    number: int  # from 1
+    learnt_at: float  # UTC seconds
+    content: bytes  # `Calibration.packed`
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +366,12 @@ class Store(Protocol):
         """Let a model serve if the whole archive has its vectors, in one transaction; None: not yet, or not any more.
 
         `after` is the number of the last switch known to the caller, 0 for none."""
+
+    def keep_calibration(self, model_digest: str, kept: KeptCalibration) -> None:
+        """Write one; a number that exists stays as it is. Old ones go."""
+
+    def newest_calibration(self, model_digest: str) -> KeptCalibration | None:
+        """The last one of a model; None before the first."""
 
     def archive_tracklet(self, tracklet: TrackletCrops) -> None:
         """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""

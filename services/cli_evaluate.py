@@ -89,7 +89,7 @@ def text(
 def identity(
     data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout: replayed as a timeline")],
     model: ModelOption = "sightline-small",
-    threshold: Annotated[float | None, typer.Option(help="Similarity to join [default: the model's own]")] = None,
+    budget: Annotated[float, typer.Option(help="The share of joins that may be wrong", min=0.001, max=0.5)] = 0.1,
     distractors: Annotated[
         bool, typer.Option("--distractors", help="Also replay the training people; for a model not trained on them")
     ] = False,
@@ -101,4 +101,4 @@ def identity(
     """Cross-camera identities by the matcher, in real time order: IDF1, wrong joins, revisions."""
     from services.evaluation import commands
 
-    commands.identity(data, model, threshold, distractors, references).show(console, json_file)
+    commands.identity(data, model, budget, distractors, references).show(console, json_file)

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline import metrics
@@ -18,13 +17,13 @@ from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.loop import keep_running
 from services.runtime import announce_ready, gallery_opener, open_bus, open_model_board, open_store, service
-from services.settings import MatchingSettings, Settings
+from services.settings import Settings
 from services.site_models import SiteModels, wanted_digest
 
 if TYPE_CHECKING:
@@ -42,10 +41,13 @@ def run(settings: Settings) -> None:
         site, clock = SiteModels(settings), SystemClock()
         site.wanted()  # raises while the operator is still looking
         site.keep_shipped(clock.now())
+        chosen = settings.matching
         config = MatcherConfig(
-            batch_tracklets=settings.matching.batch_tracklets, memory=MemoryConfig(top_k=settings.matching.top_k)
+            batch_tracklets=chosen.batch_tracklets,
+            walks_s={walk.between: walk.seconds for walk in chosen.walks},
+            memory=MemoryConfig(false_match_budget=chosen.false_match_budget, top_k=chosen.top_k),
         )
-        models = MatcherModels(site, open_model_board(settings), clock, settings.matching)
+        models = MatcherModels(site, open_model_board(settings), clock)
         bus, lease = open_bus(settings, bus_config(config)), open_lease(settings)
         store = open_store(settings, lease.check)
         gallery = gallery_opener(settings)
@@ -60,11 +62,10 @@ class MatcherModels:
     A registry that cannot be read, or a board that is away, leaves everything as it is.
     """
 
-    def __init__(self, site: SiteModels, board: ModelBoard, clock: Clock, chosen: MatchingSettings) -> None:
+    def __init__(self, site: SiteModels, board: ModelBoard, clock: Clock) -> None:
         self._site = site
         self._board = board
         self._clock = clock
-        self._chosen = chosen
         self._shown: tuple[str, str | None] | None = None
 
     def wanted(self) -> str | None:
@@ -87,8 +88,8 @@ class MatcherModels:
         except Unavailable:
             return False
 
-    def assignment(self, digest: str) -> AssignmentConfig:
-        return assignment(self._chosen, self._site.manifest(digest))
+    def prior(self, digest: str) -> LookPrior:
+        return prior_of(self._site.manifest(digest))
 
     def announce(self, serving: ServingModel) -> None:
         self._show(serving.digest)
@@ -125,14 +126,12 @@ def bus_config(config: MatcherConfig) -> BusConfig:
     return BusConfig(redelivery_count=config.batch_tracklets, max_deliveries=50)
 
 
-def assignment(chosen: MatchingSettings, manifest: Manifest | None) -> AssignmentConfig:
-    """How sure is sure enough: as set, else as measured when the model was validated."""
+def prior_of(manifest: Manifest | None) -> LookPrior:
+    """What similarities told when the model was validated."""
     if manifest is None or manifest.calibration is None:
-        usual = AssignmentConfig()
-        return usual if chosen.threshold is None else replace(usual, threshold=chosen.threshold)
+        return LookPrior()
     curve = manifest.calibration.appearance
-    threshold = manifest.calibration.appearance_threshold if chosen.threshold is None else chosen.threshold
-    return AssignmentConfig(threshold=threshold, midpoint=-curve.intercept / curve.slope, slope=curve.slope)
+    return LookPrior(midpoint=-curve.intercept / curve.slope, slope=curve.slope)
 
 
 def open_lease(settings: Settings) -> Lease:

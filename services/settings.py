@@ -74,12 +74,22 @@ class EmbeddingSettings(BaseModel):
     repair_after_s: Annotated[float, Field(ge=0)] = 60.0  # a tracklet without an identity for so long is embedded again
 
 
+class WalkSettings(BaseModel):
+    """That one can walk from one camera to the other, and how long it takes. A hint: what is seen soon counts more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    between: tuple[str, str]  # two cameras' ids
+    seconds: Annotated[float, Field(gt=0)]
+
+
 class MatchingSettings(BaseModel):
     """How tracklets become global identities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: Annotated[float, Field(ge=-1, le=1)] | None = None  # default: the model's own, from its validation
+    false_match_budget: Annotated[float, Field(gt=0, le=0.5)] = 0.1  # the share of joins that may be wrong
+    walks: tuple[WalkSettings, ...] = ()  # a map of the site, where there is one
     top_k: Annotated[int, Field(ge=1)] = 32
     batch_tracklets: Annotated[int, Field(ge=1)] = 64
     gallery: Literal["auto", "faiss", "exact", "milvus"] = "auto"

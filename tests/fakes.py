@@ -22,7 +22,7 @@ from pipeline.contracts import (
     pack_vector,
 )
 from pipeline.interfaces import Encoder
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 
 DIGEST = "0123456789abcdef"
 DIMENSION = 16
@@ -53,7 +53,7 @@ class SetModels:
     wanted_digest: str | None = None
     known: frozenset[str] = frozenset()
     not_ready: frozenset[str] = frozenset()
-    config: AssignmentConfig = field(default_factory=AssignmentConfig)
+    looks: LookPrior = field(default_factory=LookPrior)
     announced: list[ServingModel] = field(default_factory=list)
 
     def wanted(self) -> str | None:
@@ -65,8 +65,8 @@ class SetModels:
     def is_ready(self, digest: str) -> bool:
         return digest not in self.not_ready
 
-    def assignment(self, digest: str) -> AssignmentConfig:
-        return self.config
+    def prior(self, digest: str) -> LookPrior:
+        return self.looks
 
     def announce(self, serving: ServingModel) -> None:
         self.announced.append(serving)

@@ -143,6 +143,16 @@ model_switches = Table(
     Column("reason", String(400), nullable=False),
 )
 
+# What a site has taught the matcher, as `Calibration.packed`. The last of a model counts.
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("model_digest", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("learnt_at", Double, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
 _IS_CHANGE = text("kind != 'assigned'")
 _IS_MOVE = text("from_global_id IS NOT NULL")
 

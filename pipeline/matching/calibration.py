@@ -7,42 +7,58 @@ decision can name the calibration that it was made with, and a restarted matcher
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64
 from pipeline.matching.transit import TransitTimes
 
 _OFFSET_WEIGHT = 20.0  # exemplars that a camera needs before its own mean counts as much as the site's
-_PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise
+_PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise; and the site against the model's validation
 _LEAST_DEVIATION = 0.02
-_MET_WEIGHT = 500.0  # pairs of certainly different people that are taken to have looked different before any met
 _SAMPLE = 2048  # exemplars that are compared with one another
+
+# The log-odds that two tracklets show one person grow by `_SLOPE` for each standard deviation by which they are more
+# alike than strangers are on average, and are even at `_MIDPOINT` deviations. Means over the pairs of n and m tracklets
+# tell more: chance likenesses average out, but what two people share does not. On Market-1501's training people the
+# slope of four exemplars is 1.3 times that of one, and of four against four 1.6 to 2 times.
+_SLOPE, _MIDPOINT = 2.1, 1.95
+_SHARED = 0.7  # of the spread of a pair's similarity that more tracklets do not average out
+_SHIFT = 0.4  # of the midpoint, with the logarithm of what the slope has grown by
 
 
 @dataclass(frozen=True, slots=True)
-class LookCurve:
-    """What a similarity tells, counted in standard deviations from the mean similarity of strangers.
+class LookPrior:
+    """What similarities tell before the site has taught better: the logistic curve of the model's validation.
 
-    The log-odds of one person are `slope * (score - midpoint)` for two tracklets. The mean over the pairs of `n` and `m`
-    tracklets tells more: chance likenesses average out, but what two people share does not. So the slope grows by
-    `growth(n) * growth(m)`, and the midpoint with it. On Market-1501 the slope of four exemplars is 1.3 times that of
-    one, and of four against four 1.6 to 2 times.
+    With it two single tracklets of different cameras are one person with the probability
+    `1 / (1 + exp(-slope * (similarity - midpoint)))`.
     """
 
-    slope: float = 2.1
-    midpoint: float = 1.95
-    kept: float = 0.7
-    shift: float = 0.4  # of the midpoint, with the logarithm of the growth
+    midpoint: float = 0.3
+    slope: float = 20.0  # per unit of similarity
 
-    def log_odds(self, score: F64, exemplars: F64, others: F64 | float = 1.0) -> F64:
-        """Of each score, a mean over the pairs of so many exemplars and others."""
-        growth = 1.0 / ((self.kept + (1.0 - self.kept) / exemplars) * (self.kept + (1.0 - self.kept) / others))
-        found: F64 = self.slope * growth * (score - self.midpoint * (1.0 + self.shift * np.log(growth)))
-        return found
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.midpoint <= 1.0 or self.slope <= 0.0:
+            raise ValueError(
+                f"midpoint {self.midpoint}, slope {self.slope}; expected a cosine in [-1, 1] and a positive slope"
+            )
+
+    @property
+    def deviation(self) -> float:
+        """Of the similarity of strangers, if it spreads as that of other models does."""
+        return _SLOPE / self.slope
+
+    @property
+    def mean(self) -> float:
+        """Of the similarity of strangers, likewise."""
+        return self.midpoint - _MIDPOINT * self.deviation
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,32 +70,24 @@ class Calibration:
     """
 
     number: int  # 0: nothing is known yet
+    tracklets: int  # of which it was learnt
     cameras: tuple[str, ...]
     offsets: F32  # (A + 1, D)
     strangers_mean: F64  # (A + 1, A + 1) similarity of different people before two cameras
     strangers_deviation: F64  # (A + 1, A + 1)
     transit: TransitTimes
-    least_probability: float  # of a join
-    curve: LookCurve = field(default_factory=LookCurve)
-    met: F64 = field(default_factory=lambda: np.zeros(0))  # log-odds by looks of people who certainly are two, ascending
-
-    def believed(self, looks: F64) -> F64:
-        """Log-odds by looks, as far as people who certainly are two let them be believed."""
-        above = len(self.met) - np.searchsorted(self.met, looks)
-        return np.minimum(looks, np.log(max(len(self.met), 1) / np.maximum(above - 2.0, 1e-9)))
 
     @classmethod
-    def first(cls, dimension: int, prior: StrangerPrior, least_probability: float, curve: LookCurve) -> Calibration:
+    def first(cls, dimension: int, prior: LookPrior) -> Calibration:
         """Before anything was seen."""
         return cls(
             number=0,
+            tracklets=0,
             cameras=(),
             offsets=np.zeros((1, dimension), np.float32),
             strangers_mean=np.full((1, 1), prior.mean),
             strangers_deviation=np.full((1, 1), prior.deviation),
             transit=TransitTimes.unknown(),
-            least_probability=least_probability,
-            curve=curve,
         )
 
     @cached_property
@@ -97,66 +105,99 @@ class Calibration:
         found: F32 = centred / np.maximum(length, np.float32(1e-6))
         return found
 
+    def look_odds(self, similarities: F64, exemplars: I64, place: int, others: float = 1.0) -> F64:
+        """(C,) log-odds of one person, from similarities (C,) that are means over pairs.
 
-@dataclass(frozen=True, slots=True)
-class StrangerPrior:
-    """How alike different people are for a model before a site has taught better, and how much that varies."""
+        The one side are `exemplars` (C, A + 1) of each camera, the other so many tracklets of the camera at `place`.
+        """
+        counts = np.maximum(exemplars.sum(axis=1), 1)
+        held = exemplars / counts[:, None]
+        mean, deviation = held @ self.strangers_mean[:, place], held @ self.strangers_deviation[:, place]
+        score = (similarities - mean) / deviation
+        shared = (_SHARED + (1.0 - _SHARED) / counts) * (_SHARED + (1.0 - _SHARED) / others)
+        odds: F64 = _SLOPE / shared * (score - _MIDPOINT * (1.0 - _SHIFT * np.log(shared)))
+        return odds
 
-    mean: float = 0.1
-    deviation: float = 0.1
+    def packed(self) -> bytes:
+        """All of it, to the last bit."""
+        plain = {
+            "number": self.number,
+            "tracklets": self.tracklets,
+            "cameras": self.cameras,
+            "span_s": self.transit.span_s,
+        }
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            plain=np.frombuffer(json.dumps(plain).encode(), np.uint8),
+            offsets=self.offsets,
+            strangers_mean=self.strangers_mean,
+            strangers_deviation=self.strangers_deviation,
+            gaps=self.transit.gaps,
+            tracks=self.transit.tracks,
+            strangers=self.transit.strangers,
+        )
+        return content.getvalue()
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Calibration:
+        """What `packed` returned."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            plain = json.loads(arrays["plain"].tobytes())
+            return cls(
+                number=plain["number"],
+                tracklets=plain["tracklets"],
+                cameras=tuple(plain["cameras"]),
+                offsets=arrays["offsets"],
+                strangers_mean=arrays["strangers_mean"],
+                strangers_deviation=arrays["strangers_deviation"],
+                transit=TransitTimes(arrays["gaps"], arrays["tracks"], arrays["strangers"], plain["span_s"]),
+            )
 
 
 def learnt(
     before: Calibration,
+    tracklets: int,
     cameras: Sequence[str],
     vectors: F32,
     places: I64,
     people: I64,
     transit: TransitTimes,
-    least_probability: float,
+    prior: LookPrior,
 ) -> Calibration:
-    """The next calibration, from exemplars: raw vectors (N, D), place of the camera in `cameras`, person.
+    """The calibration that follows `before`, from exemplars: raw vectors (N, D), place of the camera in `cameras`, person.
 
     Different identities count as different people. A person with two identities makes strangers seem more alike, which
     errs on the careful side.
     """
     count = len(cameras)
-    site = vectors.mean(axis=0)
     held = np.bincount(places, minlength=count + 1)[:, None]
-    sums = np.zeros((count + 1, vectors.shape[1]), np.float64)
+    sums = np.zeros((count + 1, vectors.shape[1]))
     np.add.at(sums, places, vectors)
-    offsets = ((sums + _OFFSET_WEIGHT * site) / (held + _OFFSET_WEIGHT)).astype(np.float32)
-    moved = Calibration(
-        number=before.number + 1,
-        cameras=tuple(cameras),
-        offsets=offsets,
-        strangers_mean=np.zeros((count + 1, count + 1)),
-        strangers_deviation=np.ones((count + 1, count + 1)),
-        transit=transit,
-        least_probability=least_probability,
-        curve=before.curve,
-    )
-    step = -(-len(vectors) // _SAMPLE)
-    sample = slice(None, None, step)
-    looks, places, people = moved.looks(vectors[sample], places[sample]), places[sample], people[sample]
-    similarities = (looks @ looks.T).astype(np.float64)
-    is_stranger = people[:, None] != people
-    mean, deviation = _by_pair(similarities, is_stranger, places, count + 1)
-    moved.strangers_mean[:] = mean
-    moved.strangers_deviation[:] = deviation
-    return moved
+    offsets = (sums + _OFFSET_WEIGHT * vectors.mean(axis=0)) / (held + _OFFSET_WEIGHT)
+    nobody = np.zeros((count + 1, count + 1))
+    number = before.number + 1
+    blank = Calibration(number, tracklets, tuple(cameras), offsets.astype(np.float32), nobody, nobody, transit)
+    sample = slice(None, None, -(-len(vectors) // _SAMPLE))
+    looks = blank.looks(vectors[sample], places[sample])
+    is_stranger = people[sample, None] != people[None, sample]
+    mean, deviation = _by_pair((looks @ looks.T).astype(np.float64), is_stranger, places[sample], count + 1, prior)
+    return replace(blank, strangers_mean=mean, strangers_deviation=deviation)
 
 
-def _by_pair(similarities: F64, counts: np.ndarray[tuple[int, int], np.dtype[np.bool_]], places: I64, size: int) -> tuple[F64, F64]:  # fmt: skip
-    """Mean and deviation of the similarities that count, for each two cameras, drawn towards those of all."""
+def _by_pair(
+    similarities: F64, counts: npt.NDArray[np.bool_], places: I64, size: int, prior: LookPrior
+) -> tuple[F64, F64]:
+    """Mean and deviation of the similarities that count, for each two cameras: drawn towards those of the site, and
+    these towards the model's."""
     member = np.zeros((len(places), size))
     member[np.arange(len(places)), places] = 1.0
     number = member.T @ counts @ member
     first = member.T @ (similarities * counts) @ member
     second = member.T @ (similarities**2 * counts) @ member
-    total = max(number.sum(), 1.0)
-    site_mean = first.sum() / total
-    site_square = second.sum() / total
+    total = number.sum() + _PAIR_WEIGHT
+    site_mean = (first.sum() + _PAIR_WEIGHT * prior.mean) / total
+    site_square = (second.sum() + _PAIR_WEIGHT * (prior.mean**2 + prior.deviation**2)) / total
     mean = (first + _PAIR_WEIGHT * site_mean) / (number + _PAIR_WEIGHT)
     square = (second + _PAIR_WEIGHT * site_square) / (number + _PAIR_WEIGHT)
     return mean, np.sqrt(np.maximum(square - mean**2, _LEAST_DEVIATION**2))

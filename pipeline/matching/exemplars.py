@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.contracts import F16, F32, I64, GlobalId
-from pipeline.matching.assignment import TrackKey
+from pipeline.matching.evidence import TrackKey
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
 

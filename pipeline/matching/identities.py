@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId
-from pipeline.matching.assignment import Candidates
 from pipeline.matching.calibration import Calibration
+from pipeline.matching.evidence import Candidates
 
 
 class IdentityBook:
     """Identities by number. Cameras are numbered as they were first seen, those of the calibration before others."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, cameras: int) -> None:
+        """Vectors have `dimension` numbers; exemplars are counted for so many cameras."""
         self._columns: dict[int, int] = {}
         self._free: list[int] = []
         self._looks: F32 = np.zeros((0, dimension), np.float32)
         self._seen_at: F64 = np.zeros(0)
-        self._started_at: F64 = np.zeros(0)
-        self._exemplars: I64 = np.zeros((0, 1), np.int64)
+        self._exemplars: I64 = np.zeros((0, cameras), np.int64)
         self._camera_ids: list[str] = []  # of the last sighting
         self._global_ids: I64 = np.zeros(0, np.int64)
 
@@ -28,20 +28,19 @@ class IdentityBook:
     def __contains__(self, global_id: GlobalId | None) -> bool:
         return global_id in self._columns
 
-    def see(self, global_id: GlobalId, camera_id: str, started_at: float, ended_at: float) -> None:
+    def see(self, global_id: GlobalId, camera_id: str, ended_at: float) -> None:
         """One more sighting of an identity, which may be new."""
         column = self._columns.get(global_id)
         if column is None:
             column = self._open(global_id)
-        self._started_at[column] = min(self._started_at[column], started_at)
         if (ended_at, camera_id) >= (self._seen_at[column], self._camera_ids[column]):
             self._seen_at[column], self._camera_ids[column] = ended_at, camera_id
 
-    def describe(self, global_id: GlobalId, look: F32, exemplars: I64) -> None:
-        """The mean look (D,) over so many exemplars of each camera of the calibration (A + 1,)."""
-        column = self._columns[global_id]
-        self._looks[column] = look
-        self._exemplars[column] = exemplars
+    def describe(self, global_ids: I64, looks: F32, exemplars: I64) -> None:
+        """Mean looks (N, D) over so many exemplars of each camera of the calibration (N, A + 1)."""
+        columns = self._at(global_ids)
+        self._looks[columns] = looks
+        self._exemplars[columns] = exemplars
 
     def widen(self, cameras: int) -> None:
         """Another calibration counts exemplars of so many cameras."""
@@ -57,13 +56,14 @@ class IdentityBook:
         """(N, D) mean looks, shorter than unit length the less the exemplars are alike."""
         return self._looks[self._at(global_ids)]
 
+    def exemplars(self, global_ids: I64) -> I64:
+        """(N, A + 1) how many of each camera of the calibration."""
+        return self._exemplars[self._at(global_ids)]
+
     def last_seen(self, global_id: GlobalId) -> tuple[float, str]:
         """When and where."""
         column = self._columns[global_id]
         return float(self._seen_at[column]), self._camera_ids[column]
-
-    def first_seen_at(self, global_id: GlobalId) -> float:
-        return float(self._started_at[self._columns[global_id]])
 
     def newest(self, count: int) -> I64:
         """Up to `count` identities, those seen last."""
@@ -102,7 +102,6 @@ class IdentityBook:
             self._free = list(range(size + extra - 1, size - 1, -1))
             self._looks = np.concatenate([self._looks, np.zeros((extra, self._looks.shape[1]), np.float32)])
             self._seen_at = np.concatenate([self._seen_at, np.full(extra, -np.inf)])
-            self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
             more = np.zeros((extra, self._exemplars.shape[1]), np.int64)
             self._exemplars = np.concatenate([self._exemplars, more])
             self._global_ids = np.concatenate([self._global_ids, np.zeros(extra, np.int64)])
@@ -110,5 +109,5 @@ class IdentityBook:
         column = self._free.pop()
         self._columns[global_id] = column
         self._global_ids[column] = global_id
-        self._seen_at[column], self._started_at[column], self._camera_ids[column] = -np.inf, np.inf, ""
+        self._seen_at[column], self._camera_ids[column] = -np.inf, ""
         return column

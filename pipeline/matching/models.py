@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pipeline.contracts import ServingModel, TrackletEmbedding
 from pipeline.interfaces import Clock, ModelSwitch, Store
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class Models(Protocol):
     def is_ready(self, digest: str) -> bool:
         """Whether every embedder at work gives vectors of a model: only then may it serve."""
 
-    def assignment(self, digest: str) -> AssignmentConfig:
-        """How sure is sure enough with a model."""
+    def prior(self, digest: str) -> LookPrior:
+        """What similarities of a model's vectors tell before the site has taught better."""
 
     def announce(self, serving: ServingModel) -> None:
         """Tell the embedders which model serves. Never raises for a board that is away."""

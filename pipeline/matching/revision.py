@@ -1,4 +1,4 @@
-"""Second thoughts: identities that turn out to be one person, now that more has been seen of them."""
+"""Second thoughts: identities that turn out to be one person, now that more has been seen of them. Pure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts import F32, F64, I64, GlobalId
-from pipeline.matching.assignment import TIME_LIMIT, Bools, Candidates, evidence, probabilities, rounded
+from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
+from pipeline.decisions import CandidateEvidence, Evidence, Revision
+from pipeline.matching.assignment import Bools, least_probability
+from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, probabilities, rounded
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 
 _NO_RIVAL = 6.0  # log-odds behind the best
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """`other` is the same person as `into`, which keeps its number."""
-
-    into: GlobalId
-    other: GlobalId
-    confidence: float
-    reason: str
-
-
-def merges(people: People, touched: Sequence[GlobalId]) -> list[Merge]:
+def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     """Which identities are one person, now that there is more of those that were `touched`.
 
-    An identity is in one merge at most; what follows from a merge comes with the next round.
+    An identity is in one merge at most; what follows from a merge comes with the next round. The older number stays.
     """
     own = np.array([number for number in sorted(set(touched)) if number in people.identities], np.int64)
     if not len(own) or len(people) < 2:
@@ -37,57 +29,89 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Merge]:
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
     numbers = people.nearest(unit)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
+    least = least_probability(people.config.false_match_budget)
     found = [
-        merge
+        revision
         for row, number in enumerate(own.tolist())
-        if (merge := _best(people, GlobalId(number), numbers, similarities[row]))
-        and merge.confidence >= people.calibration.least_probability
+        if (revision := _best(people, GlobalId(number), numbers, similarities[row], least)) is not None
     ]
     done: set[GlobalId] = set()
     chosen = []
-    for merge in sorted(found, key=lambda each: (-each.confidence, each.into, each.other)):
-        if not done & {merge.into, merge.other}:
-            done |= {merge.into, merge.other}
-            chosen.append(merge)
+    for revision in sorted(found, key=lambda each: (-each.confidence, each.to_id, each.from_id)):
+        if not done & {revision.to_id, revision.from_id}:
+            done |= {revision.to_id, revision.from_id}
+            chosen.append(revision)
     return chosen
 
 
-def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64) -> Merge | None:
-    """Who is most probably the same person as `global_id`."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From one identity to another, between the two of their tracks that lie closest together in time."""
+
+    odds: float
+    gap_s: float
+
+
+def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, least: float) -> Revision | None:
+    """A merge with whoever is most probably the same person as `global_id`, if that is probable enough."""
     mine = people.tracks.spans(global_id)
     if not len(mine):
         return None
-    calibration = people.calibration
-    looks = _looks(people, numbers, similarities, global_id)
+    looks = _look_odds(people, numbers, similarities, global_id)
     odds = np.full(len(numbers), -np.inf)
-    gaps_s = np.zeros(len(numbers))
-    least = float(np.log(calibration.least_probability / (1.0 - calibration.least_probability)))
-    for column in np.flatnonzero((looks >= least - TIME_LIMIT) & (numbers != global_id)).tolist():
+    ways: dict[int, _Way] = {}
+    least_odds = float(np.log(least / (1.0 - least)))
+    forbidden = people.laws.forbidden(global_id)
+    for column in np.flatnonzero((looks >= least_odds - TIME_LIMIT) & (numbers != global_id)).tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
-        if len(theirs) and not mine.meets(theirs):
-            transit, gaps_s[column] = _transit(people, mine, theirs)
-            odds[column] = looks[column] + transit
-    if not np.isfinite(odds).any():
+        if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
+            ways[column] = _way(people, mine, theirs)
+            odds[column] = looks[column] + ways[column].odds
+    if not ways:
         return None
     best = int(odds.argmax())
-    shares, _ = probabilities(np.where(_rivals(people, numbers, best, odds), odds, -np.inf))
-    one, other = sorted((global_id, GlobalId(int(numbers[best]))))
-    return Merge(one, other, float(shares[best]), f"{similarities[best]:.2f} alike, {gaps_s[best]:.0f} s apart")
+    shares, new = probabilities(np.where(_rivals(people, numbers, best, odds), odds, -np.inf))
+    if shares[best] < least:
+        return None
+    to_id, from_id = sorted((global_id, GlobalId(int(numbers[best]))))
+    seen = CandidateEvidence(
+        global_id=int(numbers[best]),
+        camera_id=people.identities.last_seen(GlobalId(int(numbers[best])))[1],
+        similarity=float(similarities[best]),
+        appearance_log_odds=float(looks[best]),
+        gap_s=ways[best].gap_s,
+        transit_log_odds=ways[best].odds,
+        probability=float(shares[best]),
+    )
+    return Revision(
+        kind=IdentityEventKind.MERGED,
+        from_id=from_id,
+        to_id=to_id,
+        confidence=seen.probability,
+        reason=(
+            f"persons {to_id} and {from_id} are one: {seen.similarity:.2f} alike (log-odds "
+            f"{seen.appearance_log_odds:+.1f}), {ways[best].gap_s:.0f} s apart ({ways[best].odds:+.1f}): "
+            f"{seen.probability:.0%} sure"
+        ),
+        evidence=Evidence(
+            calibration=people.calibration.number, candidates=(seen,), new_probability=float(new), threshold=least
+        ),
+    )
 
 
-def _looks(people: People, numbers: I64, similarities: F64, global_id: GlobalId) -> F64:
+def _look_odds(people: People, numbers: I64, similarities: F64, global_id: GlobalId) -> F64:
     """Log-odds from looks alone, of identities and one of them."""
-    candidates: Candidates = people.identities.candidates(numbers, similarities[None], people.calibration)
+    exemplars = people.identities.exemplars(numbers)
     place = people.calibration.place(people.identities.last_seen(global_id)[1])
     others = float(len(people.exemplars.of(global_id)))
-    return evidence(people.calibration, candidates, similarities, place, np.zeros(len(numbers)), others).looks
+    return people.calibration.look_odds(similarities, exemplars, place, others).clip(-LOOK_LIMIT, LOOK_LIMIT)
 
 
 def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
     """The best candidate, and those that cannot be one person with it, by their looks or because they met."""
     chosen = GlobalId(int(numbers[best]))
     similar = rounded(people.identities.looks(numbers) @ people.identities.looks(numbers[best : best + 1])[0])
-    rivals: Bools = _looks(people, numbers, similar, chosen) < 0
+    rivals: Bools = _look_odds(people, numbers, similar, chosen) < 0
     theirs = people.tracks.spans(chosen)
     for column in np.flatnonzero((odds > odds[best] - _NO_RIVAL) & ~rivals).tolist():
         rivals[column] = theirs.meets(people.tracks.spans(GlobalId(int(numbers[column]))))
@@ -95,8 +119,7 @@ def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
     return rivals
 
 
-def _transit(people: People, mine: Spans, theirs: Spans) -> tuple[float, float]:
-    """Log-odds of the transition between the tracks of the two that lie closest together, and its gap in seconds."""
+def _way(people: People, mine: Spans, theirs: Spans) -> _Way:
     forth = theirs.started_at[None] - mine.ended_at[:, None]
     back = mine.started_at[:, None] - theirs.ended_at[None]
     row, column = np.unravel_index(np.abs(np.maximum(forth, back)).argmin(), forth.shape)
@@ -107,4 +130,4 @@ def _transit(people: People, mine: Spans, theirs: Spans) -> tuple[float, float]:
     gap_s = float(max(forth[row, column], back[row, column]))
     before, after = (here, there) if is_forth else (there, here)
     odds = people.calibration.transit.evidence(np.array([before], np.int64), after, np.array([gap_s]))
-    return float(odds[0].clip(-TIME_LIMIT, TIME_LIMIT)), gap_s
+    return _Way(float(odds[0].clip(-TIME_LIMIT, TIME_LIMIT)), gap_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.contracts import F64, I64, CameraId, GlobalId
-from pipeline.matching.assignment import TrackKey
+from pipeline.matching.evidence import TrackKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Spans:
     started_at: F64
     ended_at: F64
     global_ids: I64
-    strangers: F64  # how probably the person had not been seen before the track
+    newness: F64  # how probably the person had never been seen before
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -49,11 +49,11 @@ class TrackBook:
         return list(self._cameras)
 
     def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, stranger: float
+        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, newness: float = 0.0
     ) -> None:
         """One more piece of a track; the camera's least recently extended track makes room.
 
-        `stranger` counts for the first piece: how probably the person had not been seen before.
+        `newness` counts for the first piece: how probably the person had never been seen before.
         """
         camera = self._cameras.get(track[0])
         if camera is None:
@@ -62,13 +62,7 @@ class TrackBook:
             if (lost := camera.make_room()) is not None:
                 self._drop(*lost)
             self._of.setdefault(global_id, {})[track] = None
-        camera.record(track, started_at, ended_at, global_id, stranger)
-
-    def rename(self, track: TrackKey, global_id: GlobalId) -> None:
-        """The pieces so far belong to somebody else, if the track is remembered."""
-        camera = self._cameras.get(track[0])
-        if camera is not None:
-            camera.rename(track, global_id)
+        camera.record(track, started_at, ended_at, global_id, newness)
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         """The identity of the track's pieces so far, if it is remembered."""
@@ -99,8 +93,8 @@ class TrackBook:
         cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         if not parts:
             return Spans(cameras, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
-        started_at, ended_at, global_ids, strangers = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), strangers)
+        started_at, ended_at, global_ids, newness = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), newness)
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         """A track becomes one of another identity."""
@@ -126,7 +120,7 @@ class _CameraTracks:
         self._started_at = np.full(capacity, np.inf)
         self._ended_at = np.full(capacity, -np.inf)
         self._global_ids = np.zeros(capacity, np.int64)
-        self._strangers = np.zeros(capacity)
+        self._newness = np.zeros(capacity)
 
     def make_room(self) -> tuple[TrackKey, GlobalId] | None:
         """Give up the least recently extended track if there is no room for another; returns it and its identity."""
@@ -139,34 +133,30 @@ class _CameraTracks:
         return track, GlobalId(int(self._global_ids[slot]))
 
     def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, stranger: float
+        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, newness: float
     ) -> None:
         slot = self._slots.pop(track, None)
         if slot is None:
             slot = self._free.pop()
             self._started_at[slot], self._ended_at[slot] = started_at, ended_at
-            self._global_ids[slot], self._strangers[slot] = global_id, stranger
+            self._global_ids[slot], self._newness[slot] = global_id, newness
         self._slots[track] = slot
         self._started_at[slot] = min(self._started_at[slot], started_at)
         self._ended_at[slot] = max(self._ended_at[slot], ended_at)
-
-    def rename(self, track: TrackKey, global_id: GlobalId) -> None:
-        slot = self._slots.get(track)
-        if slot is not None:
-            self._global_ids[slot] = global_id
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         slot = self._slots.get(track)
         return None if slot is None else GlobalId(int(self._global_ids[slot]))
 
     def times(self, track: TrackKey) -> tuple[float, float, float]:
-        """Start, end, and how probably the person was a stranger."""
+        """Start, end and newness."""
         slot = self._slots[track]
-        return float(self._started_at[slot]), float(self._ended_at[slot]), float(self._strangers[slot])
+        return float(self._started_at[slot]), float(self._ended_at[slot]), float(self._newness[slot])
 
     def columns(self) -> tuple[F64, F64, I64, F64]:
+        """Starts, ends, identities and newness."""
         used = np.fromiter(self._slots.values(), np.int64, len(self._slots))
-        return self._started_at[used], self._ended_at[used], self._global_ids[used], self._strangers[used]
+        return self._started_at[used], self._ended_at[used], self._global_ids[used], self._newness[used]
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         self._global_ids[self._slots[track]] = global_id

@@ -40,7 +40,7 @@ class TransitTimes:
 
     gaps: F64  # (A, A, BINS) transitions from camera to camera, by gap
     tracks: F64  # (A,) tracks seen
-    strangers: F64  # (A,) of these, how many were of somebody not seen before: expected, not as decided
+    strangers: F64  # (A,) of these, how many were of somebody never seen before: expected, not as decided
     span_s: float  # time in which all of them were counted
 
     @classmethod
@@ -77,19 +77,23 @@ def bin_of(gap_s: F64) -> I64:
 
 
 def count_transits(
-    cameras: I64, people: I64, started_at: F64, ended_at: F64, strangers: F64, camera_count: int
+    cameras: I64, people: I64, started_at: F64, ended_at: F64, newness: F64, camera_count: int
 ) -> TransitTimes:
-    """Count from tracks (N,) with the place of their camera and their person: each track after the one before it."""
+    """Count from tracks (N,) with the place of their camera and their person: each track after the one before it.
+
+    Strangers are counted by how probable they were. Counted as decided, a matcher that opens too many identities
+    would expect more strangers, and open still more.
+    """
     gaps = np.zeros((camera_count, camera_count, BINS))
     tracks = np.bincount(cameras, minlength=camera_count).astype(np.float64)
-    opened = np.bincount(cameras, strangers, minlength=camera_count)
     if not len(cameras):
-        return TransitTimes(gaps, tracks, opened, 0.0)
-    order = np.lexsort((started_at, people))
+        return TransitTimes(gaps, tracks, tracks, 0.0)
+    order = np.lexsort((cameras, started_at, people))
     same = people[order][1:] == people[order][:-1]
     before, after = order[:-1][same], order[1:][same]
     np.add.at(gaps, (cameras[before], cameras[after], bin_of(started_at[after] - ended_at[before])), 1.0)
-    return TransitTimes(gaps, tracks, opened, float(ended_at.max() - started_at.min()))
+    strangers = np.bincount(cameras, newness, minlength=camera_count)
+    return TransitTimes(gaps, tracks, strangers, float(ended_at.max() - started_at.min()))
 
 
 def with_map(times: TransitTimes, cameras: Sequence[str], walks_s: Mapping[tuple[str, str], float]) -> TransitTimes:

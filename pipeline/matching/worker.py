@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
+from pipeline.contracts import GlobalId, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
-from pipeline.interfaces import Bus, Clock, Delivery, Gallery, Store
+from pipeline.interfaces import Bus, Clock, Delivery, Gallery, KeptCalibration, Store
+from pipeline.matching.calibration import Calibration
 from pipeline.matching.corrector import apply_corrections, read_laws
+from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
+from pipeline.matching.revision import merges
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class MatcherConfig:
     block_s: float = 0.5  # longest wait for the first message of a batch
     attempts: int = 3  # before a tracklet that makes the matcher stumble is set aside
     look_every_s: float = 2.0  # whether corrections wait, another model is wanted, and tracklets wait for a decision
+    walks_s: Mapping[tuple[str, str], float] = field(default_factory=dict)  # between two cameras, where it is known
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
@@ -236,19 +240,38 @@ class MatcherWorker:
         late = [tracklet for tracklet in tracklets if tracklet.tracklet_id in assigned]
         if added := self._store.add_vectors(late):
             people.remember(rows_with(added, [assigned[tracklet.tracklet_id] for tracklet in added]))
+        touched = list(assigned.values())
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
-        if not fresh:
-            return
-        decisions = people.decide(fresh, self._store.next_global_id())
-        events = self._store.commit_decisions(decisions, self._clock.now())
-        if len(events) == len(decisions):
+        if fresh:
+            # Only here, where a repeated batch does not come: it must meet the calibration that it was decided with.
+            self._learn(people, tracklets[0].model_digest)
+            decisions = people.decide(fresh, self._store.next_global_id())
+            events = self._store.commit_decisions(decisions, self._clock.now())
+            if len(events) < len(decisions):  # somebody else has assigned some of them in the meantime
+                self._people = None
+                return
             people.remember(rows_of(decisions))
-        else:  # somebody else has assigned some of them in the meantime
-            self._people = None
-        opened = sum(event.is_new for event in events)
-        metrics.IDENTITIES_OPENED.inc(opened)
-        metrics.IDENTITIES_JOINED.inc(len(events) - opened)
+            touched += [decision.global_id for decision in decisions]
+            opened = sum(event.is_new for event in events)
+            metrics.IDENTITIES_OPENED.inc(opened)
+            metrics.IDENTITIES_JOINED.inc(len(events) - opened)
+        self._reconsider(people, touched)
         metrics.GALLERY_ROWS.set(len(people))
+
+    def _learn(self, people: People, digest: str) -> None:
+        """Let the site teach the matcher, when there is enough more of it. It is kept before anything rests on it."""
+        if is_due(people.tracklets, people.calibration.tracklets):
+            calibration = learn(people, self._config.walks_s)
+            kept = KeptCalibration(calibration.number, self._clock.now(), calibration.packed())
+            self._store.keep_calibration(digest, kept)
+            people.calibrate(calibration)
+
+    def _reconsider(self, people: People, touched: Sequence[GlobalId]) -> None:
+        """Merge identities that were one person all the time, now that more has been seen of them."""
+        while found := merges(people, touched):
+            people.laws.follow(self._store.commit_decisions((), self._clock.now(), found))
+            self._revise(people, found)
+            touched = [revision.to_id for revision in found]
 
     def _remembered(self, seen: TrackletEmbedding) -> People:
         """Everything the database knows for the serving model, in the order in which it was decided.
@@ -257,15 +280,17 @@ class MatcherWorker:
         """
         started_s = self._clock.monotonic()
         digest, dimension = seen.model_digest, len(seen.appearance) // 2
-        memory = replace(self._config.memory, assignment=self._models.assignment(digest))
-        people = People(self._open_gallery(dimension), memory)
+        memory = replace(self._config.memory, prior=self._models.prior(digest))
+        kept = self._store.newest_calibration(digest)
+        calibration = None if kept is None else Calibration.unpacked(kept.content)
+        people = People(self._open_gallery(dimension), dimension, memory, calibration)
         people.laws = read_laws(self._store)
         position = 0
         while True:
             rows, position = self._store.decided(digest, position, _PAGE_ROWS)
             if not rows.tracklet_ids:
                 took_s = self._clock.monotonic() - started_s
-                log.info("remembered %d exemplars of model %s in %.1f s", len(people), digest, took_s)
+                log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
                 return people
             people.remember(rows)
 

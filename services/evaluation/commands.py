@@ -91,20 +91,19 @@ def text(data: Path, captions: Path, model: str) -> Report:
 
 
 def identity(
-    data: Path, model: str, threshold: float | None, with_distractors: bool = False, has_references: bool = False
+    data: Path, model: str, budget: float, with_distractors: bool = False, has_references: bool = False
 ) -> Report:
     from pipeline.matching.people import MemoryConfig
     from reid_models.inference import load_encoder
     from services.evaluation.identity_replay import evaluate_identity
     from services.evaluation.market_replay import market_replay
-    from services.matcher import assignment
-    from services.settings import MatchingSettings
+    from services.matcher import prior_of
 
     with _progress("Replaying") as progress:
         replayed = market_replay(data, with_distractors=with_distractors)
         encoder = load_encoder(model)
-        rules = assignment(MatchingSettings(threshold=threshold), encoder.manifest)
-        figures = evaluate_identity(replayed, encoder, MemoryConfig(assignment=rules), has_references, progress)
+        memory = MemoryConfig(false_match_budget=budget, prior=prior_of(encoder.manifest))
+        figures = evaluate_identity(replayed, encoder, memory, has_references, progress)
     return Report(f"{data.name}: {model}, replayed in time order", figures)
 
 

@@ -8,7 +8,7 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision
 from pipeline.matching.learning import is_due, learn
-from pipeline.matching.people import MemoryConfig, People, rows_of
+from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
 from pipeline.matching.revision import merges
 from services.evaluation.identity_answers import Statement
 
@@ -20,7 +20,7 @@ class OfflineMatcher:
         self._config = config
         self._people: People | None = None
         self._next_id = GlobalId(1)
-        self._decided = self._learnt_at = 0
+        self._pieces: dict[GlobalId, list[TrackletEmbedding]] = {}
 
     def take(self, batch: Sequence[TrackletEmbedding], now: float) -> list[Statement]:
         if not batch:
@@ -29,23 +29,24 @@ class OfflineMatcher:
             dimension = len(batch[0].appearance) // 2
             self._people = People(ExactGallery(dimension), dimension, self._config)
         people = self._people
+        if is_due(people.tracklets, people.calibration.tracklets):
+            people.calibrate(learn(people, {}))
         decisions = people.decide(batch, self._next_id)
-        people.remember(rows_of(decisions), [d.confidence if d.is_new else 1 - d.confidence for d in decisions])
+        people.remember(rows_of(decisions))
         self._next_id = GlobalId(self._next_id + sum(made.is_new for made in decisions))
-        said = [_assigned(made, now) for made in decisions]
-        said += self._merged(people, [made.global_id for made in decisions], now)
-        self._decided += len(decisions)
-        if is_due(self._decided, self._learnt_at):
-            people.calibrate(learn(people))
-            self._learnt_at = self._decided
-        return said
+        return [_assigned(made, now) for made in decisions] + list(self._merged(people, decisions, now))
 
-    def _merged(self, people: People, touched: Sequence[GlobalId], now: float) -> Iterator[Statement]:
+    def _merged(self, people: People, decisions: Sequence[Decision], now: float) -> Iterator[Statement]:
+        touched = [made.global_id for made in decisions]
+        for made in decisions:
+            self._pieces.setdefault(made.global_id, []).append(made.embedding)
         while found := merges(people, touched):
             for merge in found:
-                people.merge(merge.into, merge.other)
-                yield Statement(now, IdentityEventKind.MERGED, merge.into, from_id=merge.other)
-            touched = [merge.into for merge in found]
+                self._pieces[merge.to_id] += self._pieces.pop(merge.from_id)
+                yield Statement(now, IdentityEventKind.MERGED, merge.to_id, from_id=merge.from_id)
+            touched = [merge.to_id for merge in found]
+            pieces = [(piece, global_id) for global_id in touched for piece in self._pieces[global_id]]
+            people.revise(found, rows_with([piece for piece, _ in pieces], [global_id for _, global_id in pieces], [0.0] * len(pieces)))
 
 
 def _assigned(made: Decision, now: float) -> Statement:

@@ -26,15 +26,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 from pipeline.matching.people import MemoryConfig
 from services.evaluation.identity_answers import TrueTracklet
 from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.vector_looks import look_statistics
 from services.evaluation.vector_site import SimulatedPeople, VectorSite
-from services.matcher import assignment
-from services.settings import MatchingSettings
-from tests.bench.identity.calibration import assignment_for
+from services.matcher import prior_of
+from tests.bench.identity.calibration import prior_from
 from tests.bench.identity.endurance import Day, endure
 from tests.bench.identity.epfl import epfl_figures
 from tests.bench.identity.market import OnnxEncoder, market_arrivals
@@ -46,7 +45,7 @@ from tests.bench.identity.scenes import (
     WITH_PERFECT_ENCODER,
     WITH_RIGHT_CLOCKS,
     WITH_WRONG_CLOCKS,
-    calibration_of,
+    prior_for,
     compared,
     people_of,
 )
@@ -84,7 +83,7 @@ def main(out: Path) -> None:
 
 def _endured() -> list[Day]:
     site = VectorSite(cameras=6, people=PEOPLE, days=DAYS, open_s=12 * 3600.0, returning_share=0.5)
-    matcher = OfflineMatcher(MemoryConfig(assignment=calibration_of(SHIPPED)))
+    matcher = OfflineMatcher(MemoryConfig(prior=prior_for(SHIPPED)))
     return endure(SimulatedPeople(site, np.random.default_rng(1)), matcher)
 
 
@@ -93,33 +92,33 @@ def _with_models(data: Path) -> Iterator[tuple[str, Compared]]:
 
     kept = Path(VECTORS) if VECTORS else None
     encoder = load_encoder(MODEL)
-    rules = assignment(MatchingSettings(), encoder.manifest)
+    prior = prior_of(encoder.manifest)
     if RENDERED_S:
-        yield from rendered_scenes(encoder, rules, RENDERED_S)
+        yield from rendered_scenes(encoder, prior, RENDERED_S)
     if data.exists():
-        yield f"EPFL, two cameras, {MODEL}", epfl_figures(data.parents[1] / "video" / "epfl-lab", encoder, rules)
-        yield f"{REPLAY}, {MODEL}", _compared(market_arrivals(data, encoder, kept), rules)
+        yield f"EPFL, two cameras, {MODEL}", epfl_figures(data.parents[1] / "video" / "epfl-lab", encoder, prior)
+        yield f"{REPLAY}, {MODEL}", _compared(market_arrivals(data, encoder, kept), prior)
     if data.exists() and OSNET:
         osnet = OnnxEncoder(Path(OSNET))
         judged = market_arrivals(data, osnet, kept)
         people = {seen.true_id for seen in judged}
         everybody = market_arrivals(data, osnet, kept, with_distractors=True)
-        rules = assignment_for([seen for seen in everybody if seen.true_id not in people])
-        yield f"{REPLAY}, {Path(OSNET).stem}", _compared(judged, rules)
+        prior = prior_from([seen for seen in everybody if seen.true_id not in people])
+        yield f"{REPLAY}, {Path(OSNET).stem}", _compared(judged, prior)
 
 
 def _site(site: VectorSite) -> dict[str, dict[str, Any]]:
     """Means over the seeds."""
-    rules = calibration_of(site.looks)
-    runs = [_compared(people_of(site, seed), rules) for seed in range(1, SEEDS + 1)]
+    prior = prior_for(site.looks)
+    runs = [_compared(people_of(site, seed), prior) for seed in range(1, SEEDS + 1)]
     return {
         name: {figure: _mean([run[name][figure] for run in runs]) for figure in figures}
         for name, figures in runs[0].items()
     }
 
 
-def _compared(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, dict[str, Any]]:
-    return compared(tracklets, rules) | {"vectors": asdict(look_statistics(tracklets))}
+def _compared(tracklets: Sequence[TrueTracklet], prior: LookPrior) -> dict[str, dict[str, Any]]:
+    return compared(tracklets, prior) | {"vectors": asdict(look_statistics(tracklets))}
 
 
 def _mean(values: list[Any]) -> float | None:

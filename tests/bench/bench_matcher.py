@@ -24,7 +24,6 @@ from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, GlobalId, StreamName, TrackletEmbedding, pack_vector
 from pipeline.decisions import Decision
 from pipeline.interfaces import Bus, Gallery, Store
-from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import SetModels
 
@@ -35,7 +34,7 @@ CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.1,
 )
-MODELS = SetModels(DIGEST, config=AssignmentConfig(threshold=0.6, midpoint=0.6))
+MODELS = SetModels(DIGEST)
 
 
 def main(out: Path) -> None:

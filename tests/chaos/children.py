@@ -24,7 +24,6 @@ from pipeline.contracts import IdentityEvent
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig
 from pipeline.interfaces import Decision
-from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
 from services import embedder, matcher
@@ -40,7 +39,7 @@ MATCHER = MatcherConfig(
     block_s=0.05,
     memory=MemoryConfig(exemplars=4),
 )
-MODELS = SetModels(config=AssignmentConfig(threshold=0.6, midpoint=0.6))
+MODELS = SetModels()
 # Deaths in a row are the point here, so no message is given up for having been handed out often.
 PATIENT = BusConfig(max_deliveries=1000)
 EMBEDDER = EmbedderConfig(idle_s=0.05, read_tracklets=4, batch=BatchConfig(crops=8, max_wait_s=0.0))

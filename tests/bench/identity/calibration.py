@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.contracts import unpack_vector
-from pipeline.matching.assignment import AssignmentConfig
-from reid_models.calibration import FALSE_MATCH_SHARE, fit_logistic_curve
+from pipeline.matching.calibration import LookPrior
+from reid_models.calibration import fit_logistic_curve
 from services.evaluation.identity_answers import TrueTracklet
 
 
-def assignment_for(tracklets: Sequence[TrueTracklet]) -> AssignmentConfig:
+def prior_from(tracklets: Sequence[TrueTracklet]) -> LookPrior:
     """From tracklets of other people than those that will be judged, as bundles are calibrated."""
     vectors = np.stack([unpack_vector(seen.embedding.appearance) for seen in tracklets])
     persons = np.array([seen.true_id for seen in tracklets])
@@ -22,8 +22,4 @@ def assignment_for(tracklets: Sequence[TrueTracklet]) -> AssignmentConfig:
     is_one = persons[:, None] == persons[None, :]
     right, wrong = similarities[counts & is_one], similarities[counts & ~is_one]
     curve = fit_logistic_curve(right, wrong)
-    return AssignmentConfig(
-        threshold=float(np.quantile(wrong, 1.0 - FALSE_MATCH_SHARE)),
-        midpoint=-curve.intercept / curve.slope,
-        slope=curve.slope,
-    )
+    return LookPrior(midpoint=-curve.intercept / curve.slope, slope=curve.slope)

@@ -9,7 +9,7 @@ from pipeline.adapters.simulation.truth import Box
 from pipeline.camera.tracklets import TrackletCutter
 from pipeline.contracts import CameraId, Frame
 from pipeline.interfaces import Encoder
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 from services.detection import open_detector, open_tracker
 from services.evaluation.market_replay import ReplayedTracklet, embed_replay
 from services.evaluation.tracking import read_video
@@ -22,7 +22,7 @@ _EVERY = 6  # of 30 frames per second
 _NEAR_PX = 280.0  # in the second clip the first man's feet are always lower in the picture than this, the other's never
 
 
-def epfl_figures(folder: Path, encoder: Encoder, rules: AssignmentConfig) -> dict[str, dict[str, Any]]:
+def epfl_figures(folder: Path, encoder: Encoder, prior: LookPrior) -> dict[str, dict[str, Any]]:
     """One man is in both clips, a second one in the second only; only a dozen tracklets."""
     detector, tracklets, starts_at = open_detector("auto", None), [], 0.0
     for clip in CLIPS:
@@ -37,7 +37,7 @@ def epfl_figures(folder: Path, encoder: Encoder, rules: AssignmentConfig) -> dic
         tracklets += cutter.finish(at)
         starts_at = at + _PAUSE_S
     people = [ReplayedTracklet(seen, _shown(seen.camera_id, seen.crops[0].box_px)) for seen in tracklets]
-    return compared(list(embed_replay(people, encoder)), rules)
+    return compared(list(embed_replay(people, encoder)), prior)
 
 
 def _shown(camera_id: str, box: Box) -> int:

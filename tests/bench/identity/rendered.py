@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.adapters.simulation.site import CYCLE_S
 from pipeline.interfaces import Encoder
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 from services.detection import open_detector, open_tracker
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of
 from services.evaluation.market_replay import embed_replay
@@ -20,7 +20,7 @@ COMES_EVERY = int(os.environ.get("BENCH_RENDERED_EVERY", "8"))  # cycle of 96 s;
 _SINCE_S = CYCLE_S
 
 
-def rendered_scenes(encoder: Encoder, rules: AssignmentConfig, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def rendered_scenes(encoder: Encoder, prior: LookPrior, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same minutes with the truth's boxes and tracks, and with those that are found."""
     site = CalmSite(SEED, CAMERAS, PEOPLE, COMES_EVERY)
     followers: dict[str, Follower] = {
@@ -34,7 +34,7 @@ def rendered_scenes(encoder: Encoder, rules: AssignmentConfig, seconds: float) -
             f"rendered, {CAMERAS} cameras, {PEOPLE} people, {seconds:.0f} s, {name}",
             {
                 who: figures_of(arrivals, said) | {"idf1_of_boxes": _idf1_of_boxes(watched, arrivals, said)}
-                for who, said in statements_of(arrivals, rules).items()
+                for who, said in statements_of(arrivals, prior).items()
             },
         )
 

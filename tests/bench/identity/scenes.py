@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.matching.assignment import AssignmentConfig
+from pipeline.matching.calibration import LookPrior
 from pipeline.matching.people import MemoryConfig
 from services.evaluation.identity import score_identities
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of, play
@@ -17,7 +17,7 @@ from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.identity_report import identity_report, judged_tracklets
 from services.evaluation.vector_looks import LookModel
 from services.evaluation.vector_site import Outage, SimulatedPeople, VectorSite
-from tests.bench.identity.calibration import assignment_for
+from tests.bench.identity.calibration import prior_from
 
 SHIPPED = LookModel()
 PERFECT = replace(SHIPPED, outfits=0, person=0.6, camera=0.04, sighting=0.06, piece=0.14)  # rank-1 above 0.99
@@ -46,23 +46,23 @@ def people_of(site: VectorSite, seed: int = 1) -> list[TrueTracklet]:
     return list(SimulatedPeople(site, np.random.default_rng(seed)))
 
 
-def calibration_of(looks: LookModel) -> AssignmentConfig:
+def prior_for(looks: LookModel) -> LookPrior:
     """As if the encoder had been validated: on other people, in ordinary clothes, at another site."""
     plain = SHIPPED if looks == UNIFORMS else looks
-    return assignment_for(people_of(VectorSite(cameras=6, people=101, looks=plain), seed=1_000))
+    return prior_from(people_of(VectorSite(cameras=6, people=101, looks=plain), seed=1_000))
 
 
-def compared(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, dict[str, Any]]:
+def compared(tracklets: Sequence[TrueTracklet], prior: LookPrior) -> dict[str, dict[str, Any]]:
     """The figures of the offline oracle, the tuned naive way and the matcher at work, for the same tracklets."""
-    return {name: figures_of(tracklets, said) for name, said in statements_of(tracklets, rules).items()}
+    return {name: figures_of(tracklets, said) for name, said in statements_of(tracklets, prior).items()}
 
 
-def statements_of(tracklets: Sequence[TrueTracklet], rules: AssignmentConfig) -> dict[str, list[Statement]]:
+def statements_of(tracklets: Sequence[TrueTracklet], prior: LookPrior) -> dict[str, list[Statement]]:
     """What each of the three says."""
     return {
         "oracle": oracle(tracklets),
         "naive": naive(tracklets),
-        "matcher": list(play(OfflineMatcher(MemoryConfig(assignment=rules)), tracklets)),
+        "matcher": list(play(OfflineMatcher(MemoryConfig(prior=prior)), tracklets)),
     }
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from pipeline.contracts import F32, GlobalId
 from pipeline.errors import ConfigurationError
-from pipeline.matching.assignment import AssignmentConfig
 from pipeline.matching.people import MemoryConfig
 from services.evaluation import identity_baselines
 from services.evaluation.identity_answers import TrueTracklet, answers_of, play
@@ -69,7 +68,7 @@ def test_the_oracle_refuses_what_does_not_fit_in_memory(monkeypatch: pytest.Monk
 def test_the_matcher_at_work_puts_look_alikes_together_in_the_order_of_time() -> None:
     look, other = unit_vectors(np.random.default_rng(0), 2)
     tracklets = [seen("gate", 0, 1, look), seen("gate", 1, 2, other), seen("hall", 2, 1, look)]
-    matcher = OfflineMatcher(MemoryConfig(assignment=AssignmentConfig(threshold=0.6)))
+    matcher = OfflineMatcher(MemoryConfig())
     found = answers_of(play(matcher, tracklets))
     assert {name: answer.final for name, answer in found.items()} == {
         "gate/b1/0/0": GlobalId(1),

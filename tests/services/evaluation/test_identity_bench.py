@@ -15,7 +15,7 @@ from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.vector_looks import LookModel, look_statistics
 from services.evaluation.vector_site import SimulatedPeople, VectorSite
 from tests.bench.identity.endurance import endure
-from tests.bench.identity.scenes import SCENES, SHIPPED, calibration_of, compared, figures_of, people_of
+from tests.bench.identity.scenes import SCENES, SHIPPED, prior_for, compared, figures_of, people_of
 
 STORED = json.loads((Path(__file__).parents[2] / "baselines" / "identity_vector_site.json").read_text(encoding="utf-8"))
 NAME = "2 cameras, 50 people"
@@ -37,7 +37,7 @@ def test_the_references_repeat_their_stored_figures() -> None:
 
 def test_a_matcher_is_compared_by_the_same_measures_as_its_references() -> None:
     tracklets = people_of(VectorSite(people=12, looks=LookModel(dimension=32)))
-    found = compared(tracklets, calibration_of(SHIPPED))
+    found = compared(tracklets, prior_for(SHIPPED))
     assert found.keys() == {"oracle", "naive", "matcher"}
     assert found["oracle"].keys() == found["naive"].keys() == found["matcher"].keys()
     assert all(0.0 < figures["idf1"] <= 1.0 for figures in found.values())
@@ -45,8 +45,8 @@ def test_a_matcher_is_compared_by_the_same_measures_as_its_references() -> None:
 
 def test_each_day_is_judged_by_itself() -> None:
     site = VectorSite(people=30, days=3, returning_share=1.0, changed_clothes_share=0.0, looks=LookModel(outfits=0))
-    rules = calibration_of(LookModel(outfits=0))
-    days = endure(SimulatedPeople(site, np.random.default_rng(1)), OfflineMatcher(MemoryConfig(assignment=rules)))
+    prior = prior_for(LookModel(outfits=0))
+    days = endure(SimulatedPeople(site, np.random.default_rng(1)), OfflineMatcher(MemoryConfig(prior=prior)))
     assert [(day.day, day.people) for day in days] == [(1, 10), (2, 20), (3, 20)]
     assert days[0].found_again == 0.0 and min(day.found_again for day in days[1:]) > 0.5
     assert all(0.5 < day.idf1 <= 1.0 and math.isfinite(day.decision_p99_ms) for day in days)
