@@ -171,9 +171,6 @@ def test_the_man_in_both_clips_is_one_person_the_other_man_a_second_and_nobody_a
             "metrics_port": 9540,
             "cameras": [{"id": name, "address": str(path), "stall_after_s": 60} for name, path in videos.items()],
             "tracking": {"detector": "onnx", "detector_model": YOLOX},
-            # Below the model's cautious default (0.496), which this man passes by a hair (0.50; the other has 0.32):
-            # half a frame more or less would decide. On Market-1501's validation people less is better, too.
-            "matching": {"threshold": 0.42},
         },
     )
     with running_system(settings) as system:

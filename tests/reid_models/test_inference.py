@@ -12,6 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.adapters.simulation.people import UPPER_COLOURS
+from pipeline.adapters.simulation.site import SimulatedSite
+from pipeline.adapters.simulation.truth import true_boxes
+from pipeline.contracts import Image
 from pipeline.errors import ConfigurationError, InvalidMessage
 from reid_models.bundle import Bundle, save_bundle
 from reid_models.inference import BundleEncoder, load_encoder
@@ -115,17 +119,24 @@ def test_the_shipped_bundle_is_small_calibrated_and_the_default(shipped: BundleE
     assert shipped.unknown_words("a woman in a red coat with a backpack") == []
 
 
-def test_the_shipped_bundle_tells_colours_apart(shipped: BundleEncoder) -> None:
-    figures = []
-    for colour in ((200, 20, 25), (245, 245, 245), (20, 20, 22)):
-        figure = np.full((128, 64, 3), 128, np.uint8)
-        figure[8:24, 24:40] = (205, 160, 130)
-        figure[24:68, 14:50] = colour
-        figure[68:124, 20:44] = (30, 30, 35)
-        figures.append(figure)
-    texts = shipped.embed_texts([f"a man in a {name} t-shirt and black pants" for name in ("red", "white", "black")])
-    similarity = texts @ shipped.embed_images(figures).language.T
-    assert similarity.argmax(axis=1).tolist() == [0, 1, 2]
+def test_the_shipped_bundle_tells_eight_colours_apart_on_people_that_it_has_not_seen(shipped: BundleEncoder) -> None:
+    site = SimulatedSite(seed=2002, cameras=2, people=24)
+    crops: list[Image] = []
+    worn: list[str] = []
+    for camera in range(2):
+        for time_s in range(0, 120, 8):
+            seen = [box for box in true_boxes(site, camera, time_s) if box.visibility > 0.9]
+            picture = site.render(camera, time_s)
+            for box in seen:
+                left, top, right, bottom = (max(round(side), 0) for side in box.box_px)
+                if bottom - top >= 80:
+                    crops.append(np.ascontiguousarray(picture[top:bottom, left:right]))
+                    worn.append(site.person(box.person_id).upper_colour)
+    colours = list(UPPER_COLOURS)
+    assert len(crops) >= 80 and set(worn) == set(colours)
+    texts = shipped.embed_texts([f"a person in a {colour} top" for colour in colours])
+    said = (texts @ shipped.embed_images(crops).language.T).argmax(axis=0)
+    assert np.mean([colours[place] == colour for place, colour in zip(said, worn, strict=True)]) >= 0.95
 
 
 def test_a_bundle_is_found_by_folder_and_by_name(tiny_bundle: Bundle, tmp_path: Path) -> None:
