@@ -68,6 +68,13 @@ class Decision:
         """How probably the person had never been seen before."""
         return self.evidence.new_probability if self.evidence is not None else float(self.is_new)
 
+    @property
+    def likeliest(self) -> float:
+        """How probably she was the likeliest of those seen before."""
+        if self.evidence is None:
+            return self.confidence * (not self.is_new)
+        return max((seen.probability for seen in self.evidence.candidates), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:

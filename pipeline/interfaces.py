@@ -228,6 +228,7 @@ class GalleryRows:
     started_at: F64  # (N,)
     ended_at: F64  # (N,)
     newness: F64  # (N,) how probably the person had never been seen before, when it was decided
+    likeliest: F64  # (N,) how probably she was the likeliest of those seen before
     vectors: F32  # (N, D): appearance or language, as asked for
 
 

@@ -27,6 +27,8 @@ Bools = npt.NDArray[np.bool_]
 TRACK_CONFIDENCE = 0.97  # that the tracker did not swap two people within one track
 HERE = "elsewhere in this camera at the same time"
 _FORBIDDEN = -1e6  # outweighs any sum of log-odds
+_LEAST = 0.5  # nobody is joined who is rather somebody else
+_PRIOR_JOINS = 64
 _TIE = 1e-9  # below any difference that counts: equals go to the smaller number
 
 
@@ -50,12 +52,24 @@ class Verdict:
     evidence: Evidence | None = None  # None for a track that goes on
 
 
-def least_probability(budget: float) -> float:
-    """Of a join, so that at most a share `budget` of the joins is wrong.
+def least_at_first(budget: float) -> float:
+    """Least probability of a join before a site has shown how sure its joins are, so that a share `budget` is wrong.
 
     Of joins whose probabilities are spread evenly between this and certainty, half the distance is wrong on average.
     """
     return 1.0 - min(2.0 * budget, 0.5)
+
+
+def least_for(budget: float, likeliest: F64) -> float:
+    """The same, from the probabilities (N,) of the likeliest person that arrivals of the site have had.
+
+    Whoever joins above it is wrong as often as the budget allows: most joins are surer than they need be, so some may
+    be less sure. `_PRIOR_JOINS` that are spread evenly are added to those seen.
+    """
+    first = np.linspace(least_at_first(budget), 1.0, _PRIOR_JOINS)
+    ordered = np.sort(np.concatenate([first, likeliest]))[::-1]
+    wrong = np.cumsum(1.0 - ordered) / np.arange(1, len(ordered) + 1)
+    return max(float(ordered[wrong <= budget].min(initial=1.0)), _LEAST)
 
 
 def track_of(piece: TrackletEmbedding) -> TrackKey:
@@ -85,17 +99,18 @@ def assign(
     candidates: Candidates,
     first_new_id: GlobalId,
     calibration: Calibration,
+    least: float,
     budget: float,
 ) -> list[Verdict]:
     """One verdict for each arrival; `arrivals` in the order of `arrivals_of`, `standings` beside them.
 
     Arrivals of known tracks come first, since they are certain; `candidates` must hold their identities. The others
     follow in time order, in groups of mutually exclusive arrivals; each group is solved jointly and sees what was
-    decided before it. New identities are numbered upwards from `first_new_id`. `budget` is the share of joins that may
-    be wrong.
+    decided before it. New identities are numbered upwards from `first_new_id`. `least` is the least probability of
+    a join; `budget` the share of joins that may be wrong.
     """
     board = Board(arrivals, candidates, calibration)
-    rule = _Rule(calibration.number, least_probability(budget), 1.0 - budget)
+    rule = _Rule(calibration.number, least, 1.0 - budget)
     verdicts: dict[int, Verdict] = {}
     for index, standing in enumerate(standings):
         if standing.bound_to is not None:

@@ -76,6 +76,7 @@ class Calibration:
     strangers_mean: F64  # (A + 1, A + 1) similarity of different people before two cameras
     strangers_deviation: F64  # (A + 1, A + 1)
     transit: TransitTimes
+    least_probability: float = 0.0  # of a join; 0: nothing is known yet
 
     @classmethod
     def first(cls, dimension: int, prior: LookPrior) -> Calibration:
@@ -125,6 +126,7 @@ class Calibration:
             "tracklets": self.tracklets,
             "cameras": self.cameras,
             "span_s": self.transit.span_s,
+            "least_probability": self.least_probability,
         }
         content = io.BytesIO()
         np.savez_compressed(
@@ -152,6 +154,7 @@ class Calibration:
                 strangers_mean=arrays["strangers_mean"],
                 strangers_deviation=arrays["strangers_deviation"],
                 transit=TransitTimes(arrays["gaps"], arrays["tracks"], arrays["strangers"], plain["span_s"]),
+                least_probability=plain["least_probability"],
             )
 
 
@@ -164,6 +167,7 @@ def learnt(
     people: I64,
     transit: TransitTimes,
     prior: LookPrior,
+    least_probability: float,
 ) -> Calibration:
     """The calibration that follows `before`, from exemplars: raw vectors (N, D), place of the camera in `cameras`, person.
 
@@ -182,7 +186,9 @@ def learnt(
     looks = blank.looks(vectors[sample], places[sample])
     is_stranger = people[sample, None] != people[None, sample]
     mean, deviation = _by_pair((looks @ looks.T).astype(np.float64), is_stranger, places[sample], count + 1, prior)
-    return replace(blank, strangers_mean=mean, strangers_deviation=deviation)
+    return replace(
+        blank, strangers_mean=mean, strangers_deviation=deviation, least_probability=least_probability
+    )
 
 
 def _by_pair(

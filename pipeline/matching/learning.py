@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pipeline.matching.assignment import least_for
 from pipeline.matching.calibration import Calibration, learnt
 from pipeline.matching.people import People
 from pipeline.matching.transit import count_transits, with_map
@@ -40,4 +41,5 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
         np.array([global_id for global_id, _ in exemplars], np.int64),
         with_map(transit, cameras, walks_s),
         people.config.prior,
+        least_for(people.config.false_match_budget, spans.likeliest),
     )

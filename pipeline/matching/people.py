@@ -10,13 +10,13 @@ import numpy as np
 from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, unpack_vector
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
-from pipeline.matching.assignment import Standing, arrivals_of, assign
+from pipeline.matching.assignment import Standing, arrivals_of, assign, least_at_first
 from pipeline.matching.calibration import Calibration, LookPrior
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
-from pipeline.matching.tracks import TrackBook
+from pipeline.matching.tracks import Odds, TrackBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class People:
         """Identities that are remembered."""
         return len(self.identities)
 
+    @property
+    def least_probability(self) -> float:
+        """Of a join."""
+        return self.calibration.least_probability or least_at_first(self.config.false_match_budget)
+
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order. Changes nothing: `remember` does."""
         arrivals = arrivals_of(batch)
@@ -69,7 +74,7 @@ class People:
         ]
         candidates = self._candidates(arrivals, standings)
         budget = self.config.false_match_budget
-        verdicts = assign(arrivals, standings, candidates, first_new_id, self.calibration, budget)
+        verdicts = assign(arrivals, standings, candidates, first_new_id, self.calibration, self.least_probability, budget)
         decisions = [
             Decision(
                 embedding=piece,
@@ -91,7 +96,8 @@ class People:
         whose = [GlobalId(number) for number in rows.global_ids.tolist()]
         for place, (track, global_id) in enumerate(zip(tracks, whose, strict=True)):
             began, ended = float(rows.started_at[place]), float(rows.ended_at[place])
-            self.tracks.record(track, began, ended, global_id, float(rows.newness[place]))
+            odds = Odds(float(rows.newness[place]), float(rows.likeliest[place]))
+            self.tracks.record(track, began, ended, global_id, odds)
         self.tracklets += len(tracks)
         self._keep(rows, tracks, whose)
 
@@ -180,12 +186,12 @@ _BLOCK = 4096  # identities described at once
 
 def rows_of(decisions: Sequence[Decision]) -> GalleryRows:
     """Decisions as the database will give them back."""
-    newness = [made.newness for made in decisions]
-    return rows_with([made.embedding for made in decisions], [made.global_id for made in decisions], newness)
+    odds = [(made.newness, made.likeliest) for made in decisions]
+    return rows_with([made.embedding for made in decisions], [made.global_id for made in decisions], odds)
 
 
 def rows_with(
-    pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId], newness: Sequence[float]
+    pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId], odds: Sequence[tuple[float, float]]
 ) -> GalleryRows:
     """Tracklets beside their identities as the database will give them back."""
     return GalleryRows(
@@ -196,7 +202,8 @@ def rows_with(
         track_ids=np.array([piece.track_id for piece in pieces], np.int64),
         started_at=np.array([piece.started_at for piece in pieces]),
         ended_at=np.array([piece.ended_at for piece in pieces]),
-        newness=np.array(newness, np.float64),
+        newness=np.array([new for new, _ in odds]),
+        likeliest=np.array([likeliest for _, likeliest in odds]),
         vectors=np.stack([unpack_vector(piece.appearance) for piece in pieces]),
     )
 

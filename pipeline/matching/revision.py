@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
-from pipeline.matching.assignment import Bools, least_probability
+from pipeline.matching.assignment import Bools
 from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, probabilities, rounded
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
@@ -29,7 +29,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
     numbers = people.nearest(unit)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
-    least = least_probability(people.config.false_match_budget)
+    least = people.least_probability
     found = [
         revision
         for row, number in enumerate(own.tolist())

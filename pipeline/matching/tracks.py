@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.contracts import F64, I64, CameraId, GlobalId
 from pipeline.matching.evidence import TrackKey
+
+
+class Odds(NamedTuple):
+    """What was thought of the first piece of a track."""
+
+    newness: float = 0.0  # how probably the person had never been seen before
+    likeliest: float = 0.0  # how probably she was the likeliest of those seen before
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +27,7 @@ class Spans:
     ended_at: F64
     global_ids: I64
     newness: F64  # how probably the person had never been seen before
+    likeliest: F64  # how probably she was the likeliest of those seen before
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -49,11 +58,11 @@ class TrackBook:
         return list(self._cameras)
 
     def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, newness: float = 0.0
+        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds = Odds()
     ) -> None:
         """One more piece of a track; the camera's least recently extended track makes room.
 
-        `newness` counts for the first piece: how probably the person had never been seen before.
+        `odds` count for the first piece.
         """
         camera = self._cameras.get(track[0])
         if camera is None:
@@ -62,7 +71,7 @@ class TrackBook:
             if (lost := camera.make_room()) is not None:
                 self._drop(*lost)
             self._of.setdefault(global_id, {})[track] = None
-        camera.record(track, started_at, ended_at, global_id, newness)
+        camera.record(track, started_at, ended_at, global_id, odds)
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         """The identity of the track's pieces so far, if it is remembered."""
@@ -83,18 +92,17 @@ class TrackBook:
         numbers = {camera_id: number for number, camera_id in enumerate(self._cameras)}
         tracks = self.tracks(global_id)
         rows = [(numbers[track[0]], *self._cameras[track[0]].times(track)) for track in tracks]
-        columns = np.array(rows, np.float64).reshape(-1, 4).T
+        columns = np.array(rows, np.float64).reshape(-1, 5).T
         whose = np.full(len(tracks), global_id, np.int64)
-        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, columns[3])
+        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, columns[3], columns[4])
 
     def everything(self) -> Spans:
         """All remembered tracks."""
         parts = [camera.columns() for camera in self._cameras.values()]
         cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         if not parts:
-            return Spans(cameras, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
-        started_at, ended_at, global_ids, newness = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), newness)
+            return Spans(cameras, *np.zeros((2, 0)), np.zeros(0, np.int64), *np.zeros((2, 0)))
+        return Spans(cameras, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         """A track becomes one of another identity."""
@@ -120,7 +128,7 @@ class _CameraTracks:
         self._started_at = np.full(capacity, np.inf)
         self._ended_at = np.full(capacity, -np.inf)
         self._global_ids = np.zeros(capacity, np.int64)
-        self._newness = np.zeros(capacity)
+        self._odds = np.zeros((capacity, 2))
 
     def make_room(self) -> tuple[TrackKey, GlobalId] | None:
         """Give up the least recently extended track if there is no room for another; returns it and its identity."""
@@ -133,13 +141,13 @@ class _CameraTracks:
         return track, GlobalId(int(self._global_ids[slot]))
 
     def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, newness: float
+        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds
     ) -> None:
         slot = self._slots.pop(track, None)
         if slot is None:
             slot = self._free.pop()
             self._started_at[slot], self._ended_at[slot] = started_at, ended_at
-            self._global_ids[slot], self._newness[slot] = global_id, newness
+            self._global_ids[slot], self._odds[slot] = global_id, odds
         self._slots[track] = slot
         self._started_at[slot] = min(self._started_at[slot], started_at)
         self._ended_at[slot] = max(self._ended_at[slot], ended_at)
@@ -148,15 +156,15 @@ class _CameraTracks:
         slot = self._slots.get(track)
         return None if slot is None else GlobalId(int(self._global_ids[slot]))
 
-    def times(self, track: TrackKey) -> tuple[float, float, float]:
-        """Start, end and newness."""
+    def times(self, track: TrackKey) -> tuple[float, float, float, float]:
+        """Start, end and what was thought of the first piece."""
         slot = self._slots[track]
-        return float(self._started_at[slot]), float(self._ended_at[slot]), float(self._newness[slot])
+        return float(self._started_at[slot]), float(self._ended_at[slot]), *self._odds[slot].tolist()
 
-    def columns(self) -> tuple[F64, F64, I64, F64]:
-        """Starts, ends, identities and newness."""
+    def columns(self) -> tuple[F64, F64, I64, F64, F64]:
+        """Those of `Spans`, without the camera."""
         used = np.fromiter(self._slots.values(), np.int64, len(self._slots))
-        return self._started_at[used], self._ended_at[used], self._global_ids[used], self._newness[used]
+        return self._started_at[used], self._ended_at[used], self._global_ids[used], *self._odds[used].T
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         self._global_ids[self._slots[track]] = global_id
