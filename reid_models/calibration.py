@@ -6,7 +6,8 @@ import numpy as np
 
 from reid_models.benchmarks import EmbeddedSet, mean_by_identity
 from reid_models.datasets.sample import F32, I64
-from reid_models.manifest import Calibration, LogisticCurve
+from reid_models.look_curves import stranger_looks
+from reid_models.manifest import Calibration, LogisticCurve, StrangerLooks
 
 FALSE_MATCH_SHARE = 0.001  # of pairs of different persons, at the recommended appearance threshold
 MISSED_SHARE = 0.1  # of right persons, at the recommended language threshold
@@ -45,7 +46,17 @@ def calibrate_appearance(embedded: EmbeddedSet, measured_on: str) -> Calibration
         appearance_threshold=threshold,
         appearance_false_match_share=float((wrong >= threshold).mean()),
         appearance_recall=float((right >= threshold).mean()),
+        strangers=calibrate_strangers(embedded),
         measured_on=measured_on,
+    )
+
+
+def calibrate_strangers(embedded: EmbeddedSet) -> StrangerLooks:
+    """Query and gallery against each other, as a site would see them that has known its cameras for long."""
+    return stranger_looks(
+        np.concatenate([embedded.query.appearance, embedded.gallery.appearance]),
+        np.concatenate([embedded.query_identities, embedded.gallery_identities]),
+        np.concatenate([embedded.query_cameras, embedded.gallery_cameras]),
     )
 
 

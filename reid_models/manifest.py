@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pipeline.contracts import LOOK_SCORES, LOOK_SIZES
 from pipeline.errors import ConfigurationError
 
 WEIGHTS = "model.safetensors"
@@ -36,6 +37,26 @@ class LogisticCurve(_Part):
         return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, exponent))))
 
 
+class StrangerLooks(_Part):
+    """How alike strangers are, and what it means to be more alike: what the matcher believes before a site teaches it.
+
+    `curves` are the log-odds that two groups of `LOOK_SIZES` images show one person, at each of `LOOK_SCORES`: their
+    similarity in deviations from the mean of strangers, each camera's mean look taken away.
+    """
+
+    mean: Finite  # similarity of strangers before different cameras, as they are
+    deviation: Annotated[Finite, Field(gt=0)]
+    curves: tuple[tuple[Finite, ...], ...]
+
+    @field_validator("curves")
+    @classmethod
+    def _fits(cls, curves: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        found = [len(curve) for curve in curves]
+        if found != [len(LOOK_SCORES)] * len(LOOK_SIZES):
+            raise ValueError(f"curves of {found} values; expected {len(LOOK_SIZES)} of {len(LOOK_SCORES)}")
+        return curves
+
+
 class Calibration(_Part):
     """What a similarity means, measured on identities that the model has not been trained on.
 
@@ -47,6 +68,7 @@ class Calibration(_Part):
     appearance_threshold: Similarity  # recommended least similarity for "the same person"
     appearance_false_match_share: Share  # of pairs of different persons at or above that threshold
     appearance_recall: Share  # of pairs of one person at or above it
+    strangers: StrangerLooks | None = None  # None: measured before this was asked for
     # None: no sentences were at hand
     language: LogisticCurve | None = None  # that a sentence was written about the person
     language_threshold: Similarity | None = None  # below it for every person, the answer is "no confident match"

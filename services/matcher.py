@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import metrics
 from pipeline.adapters.bus_rules import GROUPS, BusConfig
 from pipeline.adapters.clock import SystemClock
@@ -17,7 +19,7 @@ from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
@@ -130,8 +132,10 @@ def prior_of(manifest: Manifest | None) -> LookPrior:
     """What similarities told when the model was validated."""
     if manifest is None or manifest.calibration is None:
         return LookPrior()
-    curve = manifest.calibration.appearance
-    return LookPrior(midpoint=-curve.intercept / curve.slope, slope=curve.slope)
+    measured, curve = manifest.calibration.strangers, manifest.calibration.appearance
+    if measured is None:
+        return LookPrior.of_curve(-curve.intercept / curve.slope, curve.slope)
+    return LookPrior(measured.mean, measured.deviation, np.array(measured.curves))
 
 
 def open_lease(settings: Settings) -> Lease:

@@ -22,7 +22,7 @@ from pipeline.contracts import (
     pack_vector,
 )
 from pipeline.interfaces import Encoder
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 
 DIGEST = "0123456789abcdef"
 DIMENSION = 16

@@ -25,6 +25,8 @@ _SEEN = (
     tracklets.c.track_id,
     tracklets.c.started_at,
     tracklets.c.ended_at,
+    tracklets.c.newness,
+    tracklets.c.likeliest,
 )
 
 
@@ -176,8 +178,8 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
 
 def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
     """Rows of a number, `_SEEN` and a vector, as columns."""
-    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, vectors = (
-        zip(*found, strict=True) if found else ((),) * 9
+    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, vectors = (
+        zip(*found, strict=True) if found else ((),) * 11
     )
     return GalleryRows(
         tracklet_ids=list(names),
@@ -187,6 +189,8 @@ def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
         track_ids=np.array(track_ids, np.int64),
         started_at=np.array(started, np.float64),
         ended_at=np.array(ended, np.float64),
+        newness=np.array(newness, np.float64),
+        likeliest=np.array(likeliest, np.float64),
         vectors=_matrix(vectors, model_digest),
     )
 

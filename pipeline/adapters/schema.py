@@ -84,6 +84,9 @@ tracklets = Table(
     Column("detections", BigInteger, nullable=False),
     Column("global_id", ForeignKey("identities.global_id")),  # null until the matcher has decided
     Column("confidence", Double),
+    # What was thought when it was decided: that nobody had seen her before, and of the likeliest of the known
+    Column("newness", Double, nullable=False, server_default="0"),
+    Column("likeliest", Double, nullable=False, server_default="0"),
     Column("assigned_event", BigInteger),  # the event that gave the identity: the order of decisions
     Index(None, "global_id", "started_at"),
     Index(None, "camera_id", "started_at"),

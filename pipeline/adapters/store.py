@@ -30,7 +30,11 @@ _ASSIGN = (
     update(tracklets)
     .where(tracklets.c.tracklet_id == bindparam("which"))
     .values(
-        global_id=bindparam("global_id"), confidence=bindparam("confidence"), assigned_event=bindparam("assigned_event")
+        global_id=bindparam("global_id"),
+        confidence=bindparam("confidence"),
+        newness=bindparam("newness"),
+        likeliest=bindparam("likeliest"),
+        assigned_event=bindparam("assigned_event"),
     )
 )
 _WIDEN = (
@@ -215,6 +219,8 @@ def _assignment(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
         "which": decision.embedding.tracklet_id,
         "global_id": decision.global_id,
         "confidence": decision.confidence,
+        "newness": decision.newness,
+        "likeliest": decision.likeliest,
         "assigned_event": event.event_id,
     }
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64
+from pipeline.matching.looks import LookPrior, look_odds
 from pipeline.matching.transit import TransitTimes
 
 _OFFSET_WEIGHT = 20.0  # exemplars that a camera needs before its own mean counts as much as the site's
@@ -24,41 +25,6 @@ _PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise; and 
 _LEAST_DEVIATION = 0.02
 _SAMPLE = 2048  # exemplars that are compared with one another
 
-# The log-odds that two tracklets show one person grow by `_SLOPE` for each standard deviation by which they are more
-# alike than strangers are on average, and are even at `_MIDPOINT` deviations. Means over the pairs of n and m tracklets
-# tell more: chance likenesses average out, but what two people share does not. On Market-1501's training people the
-# slope of four exemplars is 1.3 times that of one, and of four against four 1.6 to 2 times.
-_SLOPE, _MIDPOINT = 2.1, 1.95
-_SHARED = 0.7  # of the spread of a pair's similarity that more tracklets do not average out
-_SHIFT = 0.4  # of the midpoint, with the logarithm of what the slope has grown by
-
-
-@dataclass(frozen=True, slots=True)
-class LookPrior:
-    """What similarities tell before the site has taught better: the logistic curve of the model's validation.
-
-    With it two single tracklets of different cameras are one person with the probability
-    `1 / (1 + exp(-slope * (similarity - midpoint)))`.
-    """
-
-    midpoint: float = 0.3
-    slope: float = 20.0  # per unit of similarity
-
-    def __post_init__(self) -> None:
-        if not -1.0 <= self.midpoint <= 1.0 or self.slope <= 0.0:
-            raise ValueError(
-                f"midpoint {self.midpoint}, slope {self.slope}; expected a cosine in [-1, 1] and a positive slope"
-            )
-
-    @property
-    def deviation(self) -> float:
-        """Of the similarity of strangers, if it spreads as that of other models does."""
-        return _SLOPE / self.slope
-
-    @property
-    def mean(self) -> float:
-        """Of the similarity of strangers, likewise."""
-        return self.midpoint - _MIDPOINT * self.deviation
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +42,7 @@ class Calibration:
     strangers_mean: F64  # (A + 1, A + 1) similarity of different people before two cameras
     strangers_deviation: F64  # (A + 1, A + 1)
     transit: TransitTimes
+    curves: F64  # see `LookPrior`
     least_probability: float = 0.0  # of a join; 0: nothing is known yet
 
     @classmethod
@@ -89,6 +56,7 @@ class Calibration:
             strangers_mean=np.full((1, 1), prior.mean),
             strangers_deviation=np.full((1, 1), prior.deviation),
             transit=TransitTimes.unknown(),
+            curves=prior.curves,
         )
 
     @cached_property
@@ -114,10 +82,7 @@ class Calibration:
         counts = np.maximum(exemplars.sum(axis=1), 1)
         held = exemplars / counts[:, None]
         mean, deviation = held @ self.strangers_mean[:, place], held @ self.strangers_deviation[:, place]
-        score = (similarities - mean) / deviation
-        shared = (_SHARED + (1.0 - _SHARED) / counts) * (_SHARED + (1.0 - _SHARED) / others)
-        odds: F64 = _SLOPE / shared * (score - _MIDPOINT * (1.0 - _SHIFT * np.log(shared)))
-        return odds
+        return look_odds(self.curves, (similarities - mean) / deviation, counts * others)
 
     def packed(self) -> bytes:
         """All of it, to the last bit."""
@@ -132,6 +97,7 @@ class Calibration:
         np.savez_compressed(
             content,
             plain=np.frombuffer(json.dumps(plain).encode(), np.uint8),
+            curves=self.curves,
             offsets=self.offsets,
             strangers_mean=self.strangers_mean,
             strangers_deviation=self.strangers_deviation,
@@ -154,6 +120,7 @@ class Calibration:
                 strangers_mean=arrays["strangers_mean"],
                 strangers_deviation=arrays["strangers_deviation"],
                 transit=TransitTimes(arrays["gaps"], arrays["tracks"], arrays["strangers"], plain["span_s"]),
+                curves=arrays["curves"],
                 least_probability=plain["least_probability"],
             )
 
@@ -180,15 +147,22 @@ def learnt(
     np.add.at(sums, places, vectors)
     offsets = (sums + _OFFSET_WEIGHT * vectors.mean(axis=0)) / (held + _OFFSET_WEIGHT)
     nobody = np.zeros((count + 1, count + 1))
-    number = before.number + 1
-    blank = Calibration(number, tracklets, tuple(cameras), offsets.astype(np.float32), nobody, nobody, transit)
+    blank = Calibration(
+        number=before.number + 1,
+        tracklets=tracklets,
+        cameras=tuple(cameras),
+        offsets=offsets.astype(np.float32),
+        strangers_mean=nobody,
+        strangers_deviation=nobody,
+        transit=transit,
+        curves=prior.curves,
+        least_probability=least_probability,
+    )
     sample = slice(None, None, -(-len(vectors) // _SAMPLE))
     looks = blank.looks(vectors[sample], places[sample])
     is_stranger = people[sample, None] != people[None, sample]
     mean, deviation = _by_pair((looks @ looks.T).astype(np.float64), is_stranger, places[sample], count + 1, prior)
-    return replace(
-        blank, strangers_mean=mean, strangers_deviation=deviation, least_probability=least_probability
-    )
+    return replace(blank, strangers_mean=mean, strangers_deviation=deviation)
 
 
 def _by_pair(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding
 from pipeline.decisions import CandidateEvidence
 from pipeline.matching.calibration import Calibration
 
+Number = TypeVar("Number", np.int64, np.float64)
 TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person followed by one camera
 
 # Similarities are compared after rounding: searching the same vectors in another order may change the last bits of a
@@ -156,7 +159,7 @@ class Board:
         )
 
 
-def _widened(columns: I64 | F64, rows: int) -> I64 | F64:
+def _widened(columns: npt.NDArray[Number], rows: int) -> npt.NDArray[Number]:
     wide = np.zeros((rows, *columns.shape[1:]), columns.dtype)
     wide[: len(columns)] = columns
     return wide

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pipeline.contracts import ServingModel, TrackletEmbedding
 from pipeline.interfaces import Clock, ModelSwitch, Store
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 
 log = logging.getLogger(__name__)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, unpack_vector
+from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_at_first
-from pipeline.matching.calibration import Calibration, LookPrior
+from pipeline.matching.calibration import Calibration
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
 from pipeline.matching.identities import IdentityBook
@@ -205,6 +206,23 @@ def rows_with(
         newness=np.array([new for new, _ in odds]),
         likeliest=np.array([likeliest for _, likeliest in odds]),
         vectors=np.stack([unpack_vector(piece.appearance) for piece in pieces]),
+    )
+
+
+def some_of(rows: GalleryRows, tracklet_ids: Collection[TrackletId]) -> GalleryRows:
+    """The rows of some tracklets, in their order."""
+    places = [place for place, name in enumerate(rows.tracklet_ids) if name in tracklet_ids]
+    return GalleryRows(
+        tracklet_ids=[rows.tracklet_ids[place] for place in places],
+        global_ids=rows.global_ids[places],
+        camera_ids=[rows.camera_ids[place] for place in places],
+        boot_ids=[rows.boot_ids[place] for place in places],
+        track_ids=rows.track_ids[places],
+        started_at=rows.started_at[places],
+        ended_at=rows.ended_at[places],
+        newness=rows.newness[places],
+        likeliest=rows.likeliest[places],
+        vectors=rows.vectors[places],
     )
 
 

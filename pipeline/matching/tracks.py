@@ -102,7 +102,10 @@ class TrackBook:
         cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         if not parts:
             return Spans(cameras, *np.zeros((2, 0)), np.zeros(0, np.int64), *np.zeros((2, 0)))
-        return Spans(cameras, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+        started_at, ended_at, global_ids, newness, likeliest = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), newness, likeliest)
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         """A track becomes one of another identity."""

@@ -26,6 +26,7 @@ BINS = len(EDGES_S) - 1
 _SOON_S, _SOON_SPREAD = 20.0, 1.5
 _LATER_S, _LATER_SPREAD = 1_100.0, 2.5
 _EARLY_SHARE, _EARLY_S = 0.05, 60.0
+_UNSEEN_SHARE = 0.3  # of the people go as nobody was seen to go, however many were seen: as those do who were missed
 _SITE_WEIGHT = 20.0
 _PAIR_WEIGHT = 10.0
 _CHOICE_WEIGHT = 4.0  # of the next camera
@@ -53,8 +54,9 @@ class TransitTimes:
         """(A + 1, A + 1, BINS): of a return from camera to camera after a gap, against a stranger appearing there."""
         count = len(self.strangers)
         padded = np.pad(self.gaps, ((0, 1), (0, 1), (0, 0)))
-        site = _shares(self.gaps.sum(axis=(0, 1)), prior_shares() * _SITE_WEIGHT)
-        density = _shares(padded, site * _PAIR_WEIGHT) / np.diff(EDGES_S)
+        prior = prior_shares()
+        site = _mixed(_shares(self.gaps.sum(axis=(0, 1)), prior * _SITE_WEIGHT), prior)
+        density = _mixed(_shares(padded, site * _PAIR_WEIGHT), prior) / np.diff(EDGES_S)
         moves = padded.sum(axis=2)
         choice = _shares(moves, np.full(count + 1, _CHOICE_WEIGHT / (count + 1)))
         seen, opened = float(self.tracks.sum()), float(self.strangers.sum())
@@ -85,14 +87,14 @@ def count_transits(
     would expect more strangers, and open still more.
     """
     gaps = np.zeros((camera_count, camera_count, BINS))
-    tracks = np.bincount(cameras, minlength=camera_count).astype(np.float64)
+    tracks: F64 = np.bincount(cameras, np.ones(len(cameras)), minlength=camera_count)
     if not len(cameras):
-        return TransitTimes(gaps, tracks, tracks, 0.0)
+        return TransitTimes(gaps, tracks, np.zeros(camera_count), 0.0)
     order = np.lexsort((cameras, started_at, people))
     same = people[order][1:] == people[order][:-1]
     before, after = order[:-1][same], order[1:][same]
     np.add.at(gaps, (cameras[before], cameras[after], bin_of(started_at[after] - ended_at[before])), 1.0)
-    strangers = np.bincount(cameras, newness, minlength=camera_count)
+    strangers: F64 = np.bincount(cameras, newness, minlength=camera_count)
     return TransitTimes(gaps, tracks, strangers, float(ended_at.max() - started_at.min()))
 
 
@@ -122,6 +124,10 @@ def _log_normal(mean: float, spread: float) -> F64:
     below[EDGES_S <= 0] = 0.0
     shares = np.diff(below)
     return np.asarray(shares / shares.sum())
+
+
+def _mixed(seen: F64, prior: F64) -> F64:
+    return (1.0 - _UNSEEN_SHARE) * seen + _UNSEEN_SHARE * prior
 
 
 def _shares(counts: F64, prior: F64) -> F64:

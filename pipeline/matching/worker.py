@@ -15,7 +15,7 @@ from pipeline.matching.calibration import Calibration
 from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
-from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
+from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
 from pipeline.matching.revision import merges
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,9 @@ class MatcherWorker:
         assigned = self._store.assignments([tracklet.tracklet_id for tracklet in tracklets])
         late = [tracklet for tracklet in tracklets if tracklet.tracklet_id in assigned]
         if added := self._store.add_vectors(late):
-            people.remember(rows_with(added, [assigned[tracklet.tracklet_id] for tracklet in added]))
+            whose = {assigned[tracklet.tracklet_id] for tracklet in added}
+            rows = self._store.rows_of_identity(tracklets[0].model_digest, sorted(whose))
+            people.remember(some_of(rows, {tracklet.tracklet_id for tracklet in added}))
         touched = list(assigned.values())
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
         if fresh:

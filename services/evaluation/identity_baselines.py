@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind, unpack_vector
 from pipeline.errors import ConfigurationError
-from pipeline.matching.assignment import TrackKey, track_of
+from pipeline.matching.assignment import track_of
+from pipeline.matching.evidence import TrackKey
 from services.evaluation.identity import JudgedTracklet, score_identities
 from services.evaluation.identity_answers import Statement, TrueTracklet
 from services.evaluation.identity_report import judged_tracklets

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletId
-from pipeline.matching.assignment import TrackKey, track_of
+from pipeline.matching.assignment import track_of
+from pipeline.matching.evidence import TrackKey
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.people import MemoryConfig
 from services.evaluation.identity_answers import TrueTracklet
 from services.evaluation.identity_matcher import OfflineMatcher

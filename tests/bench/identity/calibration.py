@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.contracts import unpack_vector
-from pipeline.matching.calibration import LookPrior
-from reid_models.calibration import fit_logistic_curve
+from pipeline.matching.looks import LookPrior
+from reid_models.look_curves import stranger_looks
 from services.evaluation.identity_answers import TrueTracklet
 
 
@@ -17,9 +17,5 @@ def prior_from(tracklets: Sequence[TrueTracklet]) -> LookPrior:
     vectors = np.stack([unpack_vector(seen.embedding.appearance) for seen in tracklets])
     persons = np.array([seen.true_id for seen in tracklets])
     cameras = np.array([seen.embedding.camera_id for seen in tracklets])
-    similarities = vectors @ vectors.T
-    counts = np.triu(cameras[:, None] != cameras[None, :])
-    is_one = persons[:, None] == persons[None, :]
-    right, wrong = similarities[counts & is_one], similarities[counts & ~is_one]
-    curve = fit_logistic_curve(right, wrong)
-    return LookPrior(midpoint=-curve.intercept / curve.slope, slope=curve.slope)
+    measured = stranger_looks(vectors, persons, np.unique(cameras, return_inverse=True)[1])
+    return LookPrior(measured.mean, measured.deviation, np.array(measured.curves))

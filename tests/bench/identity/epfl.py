@@ -9,7 +9,7 @@ from pipeline.adapters.simulation.truth import Box
 from pipeline.camera.tracklets import TrackletCutter
 from pipeline.contracts import CameraId, Frame
 from pipeline.interfaces import Encoder
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 from services.detection import open_detector, open_tracker
 from services.evaluation.market_replay import ReplayedTracklet, embed_replay
 from services.evaluation.tracking import read_video

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.adapters.simulation.site import CYCLE_S
 from pipeline.interfaces import Encoder
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 from services.detection import open_detector, open_tracker
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of
 from services.evaluation.market_replay import embed_replay

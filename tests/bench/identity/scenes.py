@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.matching.calibration import LookPrior
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.people import MemoryConfig
 from services.evaluation.identity import score_identities
 from services.evaluation.identity_answers import Statement, TrueTracklet, answers_of, play

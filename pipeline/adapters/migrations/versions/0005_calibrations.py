@@ -10,6 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    for name in ("newness", "likeliest"):
+        op.add_column("tracklets", sa.Column(name, sa.Double, nullable=False, server_default="0"))
     op.create_table(
         "calibrations",
         sa.Column("model_digest", sa.String(64), nullable=False),
@@ -22,3 +24,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("calibrations")
+    for name in ("likeliest", "newness"):
+        op.drop_column("tracklets", name)
