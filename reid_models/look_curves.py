@@ -65,9 +65,7 @@ def _without_cameras(vectors: F32, cameras: I64) -> F32:
     return found
 
 
-def _groups(
-    looks: F32, identities: I64, cameras: I64, size: int, rng: np.random.Generator
-) -> tuple[I64, F32, F32]:
+def _groups(looks: F32, identities: I64, cameras: I64, size: int, rng: np.random.Generator) -> tuple[I64, F32, F32]:
     """Persons (G,), and the mean looks (G, D) of two groups of each, before different cameras."""
     whose, one, other = [], [], []
     for person in np.unique(identities).tolist():

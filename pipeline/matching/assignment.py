@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 TRACK_CONFIDENCE = 0.97  # that the tracker did not swap two people within one track
 HERE = "elsewhere in this camera at the same time"
 _FORBIDDEN = -1e6  # outweighs any sum of log-odds
-_LEAST = 0.5  # nobody is joined who is rather somebody else
+_LEAST = 0.3  # however much the budget allows
 _PRIOR_JOINS = 64
 _TIE = 1e-9  # below any difference that counts: equals go to the smaller number
 

@@ -26,7 +26,6 @@ _LEAST_DEVIATION = 0.02
 _SAMPLE = 2048  # exemplars that are compared with one another
 
 
-
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Cameras are places 0 to A-1 in `cameras`; place A is any camera not known yet.

@@ -20,7 +20,7 @@ TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person foll
 # float32 product, and a restarted matcher must decide as the undisturbed one did.
 SIMILARITY_DECIMALS = 4
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
-LOOK_LIMIT, TIME_LIMIT = 12.0, 6.0
+LOOK_LIMIT, TIME_LIMIT = 12.0, 7.5
 _NEW_CAMERA = "a new camera"
 
 

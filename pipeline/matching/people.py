@@ -12,11 +12,11 @@ from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_at_first
 from pipeline.matching.calibration import Calibration
-from pipeline.matching.looks import LookPrior
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
 
 
@@ -75,7 +75,9 @@ class People:
         ]
         candidates = self._candidates(arrivals, standings)
         budget = self.config.false_match_budget
-        verdicts = assign(arrivals, standings, candidates, first_new_id, self.calibration, self.least_probability, budget)
+        verdicts = assign(
+            arrivals, standings, candidates, first_new_id, self.calibration, self.least_probability, budget
+        )
         decisions = [
             Decision(
                 embedding=piece,

@@ -15,6 +15,7 @@ from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 
 _NO_RIVAL = 6.0  # log-odds behind the best
+_MOST = 16  # identities that are weighed against one
 
 
 def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
@@ -62,7 +63,9 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     ways: dict[int, _Way] = {}
     least_odds = float(np.log(least / (1.0 - least)))
     forbidden = people.laws.forbidden(global_id)
-    for column in np.flatnonzero((looks >= least_odds - TIME_LIMIT) & (numbers != global_id)).tolist():
+    best_way = min(float(people.calibration.transit.log_odds.max()), TIME_LIMIT)
+    alike = np.flatnonzero((looks >= least_odds - best_way) & (numbers != global_id))
+    for column in alike[np.argsort(-looks[alike], kind="stable")][:_MOST].tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
         if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
             ways[column] = _way(people, mine, theirs)

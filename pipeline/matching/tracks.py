@@ -143,9 +143,7 @@ class _CameraTracks:
         self._started_at[slot], self._ended_at[slot] = np.inf, -np.inf
         return track, GlobalId(int(self._global_ids[slot]))
 
-    def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds
-    ) -> None:
+    def record(self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds) -> None:
         slot = self._slots.pop(track, None)
         if slot is None:
             slot = self._free.pop()

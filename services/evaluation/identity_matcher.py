@@ -46,7 +46,12 @@ class OfflineMatcher:
                 yield Statement(now, IdentityEventKind.MERGED, merge.to_id, from_id=merge.from_id)
             touched = [merge.to_id for merge in found]
             pieces = [(piece, global_id) for global_id in touched for piece in self._pieces[global_id]]
-            people.revise(found, rows_with([piece for piece, _ in pieces], [global_id for _, global_id in pieces], [(0.0, 0.0)] * len(pieces)))
+            people.revise(
+                found,
+                rows_with(
+                    [piece for piece, _ in pieces], [global_id for _, global_id in pieces], [(0.0, 0.0)] * len(pieces)
+                ),
+            )
 
 
 def _assigned(made: Decision, now: float) -> Statement:

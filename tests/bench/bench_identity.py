@@ -45,9 +45,9 @@ from tests.bench.identity.scenes import (
     WITH_PERFECT_ENCODER,
     WITH_RIGHT_CLOCKS,
     WITH_WRONG_CLOCKS,
-    prior_for,
     compared,
     people_of,
+    prior_for,
 )
 
 MODEL = os.environ.get("BENCH_MODEL", "sightline-small")

@@ -19,7 +19,6 @@ from pipeline.contracts import F32, GlobalId, IdentityEvent, StreamName, Trackle
 from pipeline.decisions import CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.matching import corrector
-from pipeline.matching.looks import LookPrior
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors

@@ -17,7 +17,6 @@ from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Decision
-from pipeline.matching.looks import LookPrior
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIMENSION, HandClock, SetModels, crop, embedding, tracklet, unit_vectors
 

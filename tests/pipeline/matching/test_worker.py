@@ -16,7 +16,6 @@ from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Bus, Store
 from pipeline.matching import worker as worker_module
-from pipeline.matching.looks import LookPrior
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import GROUP, MatcherConfig, MatcherWorker

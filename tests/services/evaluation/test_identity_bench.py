@@ -15,7 +15,7 @@ from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.vector_looks import LookModel, look_statistics
 from services.evaluation.vector_site import SimulatedPeople, VectorSite
 from tests.bench.identity.endurance import endure
-from tests.bench.identity.scenes import SCENES, SHIPPED, prior_for, compared, figures_of, people_of
+from tests.bench.identity.scenes import SCENES, SHIPPED, compared, figures_of, people_of, prior_for
 
 STORED = json.loads((Path(__file__).parents[2] / "baselines" / "identity_vector_site.json").read_text(encoding="utf-8"))
 NAME = "2 cameras, 50 people"
