@@ -203,9 +203,16 @@ def _solve(
 
 
 def _verdict(
-    board: Board, weights: Weights, odds: F64, is_free: Bools, others: set[int], column: int, next_id: GlobalId, rule: _Rule
-) -> Verdict:  # fmt: skip
-    """For one arrival that was given `column`, or somebody new; its competitors have been given the columns `others`."""
+    board: Board,
+    weights: Weights,
+    odds: F64,
+    is_free: Bools,
+    others: set[int],
+    column: int,
+    next_id: GlobalId,
+    rule: _Rule,
+) -> Verdict:
+    """For one arrival that was given `column`, or somebody new; its competitors were given the columns `others`."""
     left = odds.copy()
     left[list(others)] = -np.inf
     shares, new = probabilities(left)
