@@ -135,7 +135,7 @@ def learnt(
     prior: LookPrior,
     least_probability: float,
 ) -> Calibration:
-    """The calibration that follows `before`, from exemplars: raw vectors (N, D), the camera's place in `cameras`, person.
+    """The calibration that follows `before`, from exemplars: raw vectors (N, D), their cameras' places, persons.
 
     Different identities count as different people. A person with two identities makes strangers seem more alike, which
     errs on the careful side.

@@ -75,9 +75,8 @@ class People:
         ]
         candidates = self._candidates(arrivals, standings)
         budget = self.config.false_match_budget
-        verdicts = assign(
-            arrivals, standings, candidates, first_new_id, self.calibration, self.least_probability, budget
-        )
+        least = self.least_probability
+        verdicts = assign(arrivals, standings, candidates, first_new_id, self.calibration, least, budget)
         decisions = [
             Decision(
                 embedding=piece,

@@ -57,9 +57,7 @@ class TrackBook:
         """In the order of their numbers."""
         return list(self._cameras)
 
-    def record(
-        self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds = Odds()
-    ) -> None:
+    def record(self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds) -> None:
         """One more piece of a track; the camera's least recently extended track makes room.
 
         `odds` count for the first piece.
@@ -101,7 +99,8 @@ class TrackBook:
         parts = [camera.columns() for camera in self._cameras.values()]
         cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         if not parts:
-            return Spans(cameras, *np.zeros((2, 0)), np.zeros(0, np.int64), *np.zeros((2, 0)))
+            none = np.zeros(0)
+            return Spans(cameras, none, none, np.zeros(0, np.int64), none, none)
         started_at, ended_at, global_ids, newness, likeliest = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )

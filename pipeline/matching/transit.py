@@ -87,14 +87,14 @@ def count_transits(
     would expect more strangers, and open still more.
     """
     gaps = np.zeros((camera_count, camera_count, BINS))
-    tracks: F64 = np.bincount(cameras, np.ones(len(cameras)), minlength=camera_count)
+    tracks = np.bincount(cameras, minlength=camera_count).astype(np.float64)
     if not len(cameras):
         return TransitTimes(gaps, tracks, np.zeros(camera_count), 0.0)
     order = np.lexsort((cameras, started_at, people))
     same = people[order][1:] == people[order][:-1]
     before, after = order[:-1][same], order[1:][same]
     np.add.at(gaps, (cameras[before], cameras[after], bin_of(started_at[after] - ended_at[before])), 1.0)
-    strangers: F64 = np.bincount(cameras, newness, minlength=camera_count)
+    strangers = np.bincount(cameras, newness, minlength=camera_count).astype(np.float64)
     return TransitTimes(gaps, tracks, strangers, float(ended_at.max() - started_at.min()))
 
 

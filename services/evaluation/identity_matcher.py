@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision
+from pipeline.interfaces import GalleryRows
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
 from pipeline.matching.revision import merges
@@ -45,13 +46,12 @@ class OfflineMatcher:
                 self._pieces[merge.to_id] += self._pieces.pop(merge.from_id)
                 yield Statement(now, IdentityEventKind.MERGED, merge.to_id, from_id=merge.from_id)
             touched = [merge.to_id for merge in found]
-            pieces = [(piece, global_id) for global_id in touched for piece in self._pieces[global_id]]
-            people.revise(
-                found,
-                rows_with(
-                    [piece for piece, _ in pieces], [global_id for _, global_id in pieces], [(0.0, 0.0)] * len(pieces)
-                ),
-            )
+            people.revise(found, self._rows(touched))
+
+    def _rows(self, global_ids: Sequence[GlobalId]) -> GalleryRows:
+        pieces = [(piece, global_id) for global_id in global_ids for piece in self._pieces[global_id]]
+        known = [(0.0, 0.0)] * len(pieces)  # what was thought of their tracks stays where it is
+        return rows_with([piece for piece, _ in pieces], [global_id for _, global_id in pieces], known)
 
 
 def _assigned(made: Decision, now: float) -> Statement:
