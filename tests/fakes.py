@@ -53,7 +53,7 @@ class SetModels:
     wanted_digest: str | None = None
     known: frozenset[str] = frozenset()
     not_ready: frozenset[str] = frozenset()
-    looks: LookPrior = field(default_factory=LookPrior)
+    looks: LookPrior = field(default_factory=lambda: LookPrior.of_curve(0.6, 20.0))
     announced: list[ServingModel] = field(default_factory=list)
 
     def wanted(self) -> str | None:

@@ -28,7 +28,7 @@ TRACK_CONFIDENCE = 0.97  # that the tracker did not swap two people within one t
 HERE = "elsewhere in this camera at the same time"
 _FORBIDDEN = -1e6  # outweighs any sum of log-odds
 _LEAST = 0.3  # however much the budget allows
-_PRIOR_JOINS = 64
+_USUAL_JOINS = 1.0 - np.linspace(0.0, 1.0, 32) ** 3  # probabilities: few are open, most are clear
 _TIE = 1e-9  # below any difference that counts: equals go to the smaller number
 
 
@@ -52,22 +52,13 @@ class Verdict:
     evidence: Evidence | None = None  # None for a track that goes on
 
 
-def least_at_first(budget: float) -> float:
-    """Least probability of a join before a site has shown how sure its joins are, so that a share `budget` is wrong.
-
-    Of joins whose probabilities are spread evenly between this and certainty, half the distance is wrong on average.
-    """
-    return 1.0 - min(2.0 * budget, 0.5)
-
-
 def least_for(budget: float, likeliest: F64) -> float:
-    """The same, from the probabilities (N,) of the likeliest person that arrivals of the site have had.
+    """The least probability of a join, so that a share `budget` of the joins is wrong.
 
-    Whoever joins above it is wrong as often as the budget allows: most joins are surer than they need be, so some may
-    be less sure. `_PRIOR_JOINS` that are spread evenly are added to those seen.
+    `likeliest` (N,) are the probabilities of the likeliest known person that arrivals of the site have had. Most joins
+    are surer than they need be, so some may be less sure. `_USUAL_JOINS` are added to those seen.
     """
-    first = np.linspace(least_at_first(budget), 1.0, _PRIOR_JOINS)
-    ordered = np.sort(np.concatenate([first, likeliest]))[::-1]
+    ordered = np.sort(np.concatenate([_USUAL_JOINS, likeliest]))[::-1]
     wrong = np.cumsum(1.0 - ordered) / np.arange(1, len(ordered) + 1)
     return max(float(ordered[wrong <= budget].min(initial=1.0)), _LEAST)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
-from pipeline.matching.assignment import Standing, arrivals_of, assign, least_at_first
+from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
@@ -61,7 +61,7 @@ class People:
     @property
     def least_probability(self) -> float:
         """Of a join."""
-        return self.calibration.least_probability or least_at_first(self.config.false_match_budget)
+        return self.calibration.least_probability or least_for(self.config.false_match_budget, np.zeros(0))
 
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order. Changes nothing: `remember` does."""

@@ -23,7 +23,7 @@ from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig
-from pipeline.interfaces import Decision
+from pipeline.decisions import Applied, Decision, Revision
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
 from services import embedder, matcher
@@ -118,10 +118,16 @@ class _StandsStill:
         if self._is_committing:
             self._stand_still("within")
 
-    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
+    def commit_decisions(
+        self,
+        decisions: Sequence[Decision],
+        decided_at: float,
+        revisions: Sequence[Revision] = (),
+        applied: Applied | None = None,
+    ) -> list[IdentityEvent]:
         self._stand_still("before")
         self._is_committing = True
-        return self._inner.commit_decisions(decisions, decided_at)
+        return self._inner.commit_decisions(decisions, decided_at, revisions, applied)
 
     def _stand_still(self, where: str) -> None:
         if self._where == where:

@@ -37,7 +37,7 @@ class Site:
         self.matcher = self.started()
 
     def started(self, store: Any = None, bus: Any = None) -> MatcherWorker:
-        models = SetModels(config=AssignmentConfig(threshold=0.6, midpoint=0.6))
+        models = SetModels()
         config = MatcherConfig(block_s=0.0, memory=MemoryConfig(exemplars=3))
         return MatcherWorker(bus or self.bus, store or self.store, ExactGallery, self.clock, config, models)
 

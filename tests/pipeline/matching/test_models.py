@@ -16,12 +16,11 @@ from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
 from pipeline.errors import Unavailable
-from pipeline.interfaces import Decision
+from pipeline.decisions import Applied, Decision, Revision
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIMENSION, HandClock, SetModels, crop, embedding, tracklet, unit_vectors
 
 OLD, NEW, FOREIGN = "old-model", "new-model", "foreign-model"
-ASSIGNMENT = AssignmentConfig(threshold=0.6, midpoint=0.6)
 CONFIG = MatcherConfig(batch_tracklets=16, block_s=0.0)
 LOOKS = unit_vectors(np.random.default_rng(4), 6)
 TURN = np.linalg.qr(np.random.default_rng(9).standard_normal((DIMENSION, DIMENSION)))[0].astype(np.float32)
@@ -34,7 +33,7 @@ class Site:
         self.bus = MemoryBus(BusConfig(redelivery_count=16))
         self.store = store or SqlStore.in_memory()
         self.clock = HandClock()
-        self.models = SetModels(OLD, known=frozenset({OLD, NEW}), config=ASSIGNMENT)
+        self.models = SetModels(OLD, known=frozenset({OLD, NEW}))
         self.restart()
 
     def restart(self) -> None:
@@ -209,8 +208,14 @@ class LosesAnAnswer(SqlStore):
 
     is_next = False
 
-    def commit_decisions(self, decisions: Sequence[Decision], decided_at: float) -> list[IdentityEvent]:
-        events = super().commit_decisions(decisions, decided_at)
+    def commit_decisions(
+        self,
+        decisions: Sequence[Decision],
+        decided_at: float,
+        revisions: Sequence[Revision] = (),
+        applied: Applied | None = None,
+    ) -> list[IdentityEvent]:
+        events = super().commit_decisions(decisions, decided_at, revisions, applied)
         if self.is_next:
             self.is_next = False
             raise Unavailable("the connection broke")

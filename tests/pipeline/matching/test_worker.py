@@ -27,7 +27,6 @@ CONFIG = MatcherConfig(
     block_s=0.0,
     memory=MemoryConfig(exemplars=3),
 )
-ASSIGNMENT = AssignmentConfig(threshold=0.6, midpoint=0.6)
 WHOLE_BATCHES = BusConfig(redelivery_count=BATCH, max_deliveries=100)
 
 
@@ -43,7 +42,7 @@ def store() -> SqlStore:
 def worker(
     bus: Bus, store: Store, models: Models | None = None, config: MatcherConfig = CONFIG, clock: HandClock | None = None
 ) -> MatcherWorker:
-    chosen = models or SetModels(config=ASSIGNMENT)
+    chosen = models or SetModels()
     return MatcherWorker(bus, store, ExactGallery, clock or HandClock(), config, chosen)
 
 
