@@ -60,7 +60,9 @@ def least_for(budget: float, likeliest: F64) -> float:
     """
     ordered = np.sort(np.concatenate([_USUAL_JOINS, likeliest]))[::-1]
     wrong = np.cumsum(1.0 - ordered) / np.arange(1, len(ordered) + 1)
-    return max(float(ordered[wrong <= budget].min(initial=1.0)), _LEAST)
+    # Of equals either all join or none.
+    too_many = ordered[wrong > budget].max(initial=0.0)
+    return max(float(ordered[ordered > too_many].min(initial=1.0)), _LEAST)
 
 
 def track_of(piece: TrackletEmbedding) -> TrackKey:
@@ -181,7 +183,9 @@ def _solve(
     gain[np.arange(count), known + np.arange(count)] = 0.0
     # Of equals the smaller number wins.
     preference = _TIE * np.arange(known, 0, -1)
-    gain[:, :known] = np.where(shares >= rule.least, odds + preference, _FORBIDDEN)
+    # Time alone makes nobody one: who looks rather like somebody else is not joined, however well he comes.
+    is_alike = np.stack([each.looks for each in weights]).reshape(count, known) > 0.0
+    gain[:, :known] = np.where(is_alike & (shares >= rule.least), odds + preference, _FORBIDDEN)
     chosen = linear_sum_assignment(gain, maximize=True)[1].tolist()  # row numbers come in order
     taken = {column for column in chosen if column < known}
     verdicts = []
@@ -232,9 +236,10 @@ def _opened(candidates: Sequence[CandidateEvidence], least: float) -> str:
     best = candidates[0]
     if best.constraint is not None:
         return f"new: closest is {_alike(best)}, who is {best.constraint}"
+    lack = f"{least:.0%} needed" if best.probability < least else "rather somebody new"
     return (
         f"new: closest is {_alike(best)}, {best.gap_s:.0f} s later ({best.transit_log_odds:+.1f}): "
-        f"{best.probability:.0%} sure, {least:.0%} needed"
+        f"{best.probability:.0%} sure, {lack}"
     )
 
 

@@ -142,8 +142,9 @@ def learnt(
     """
     count = len(cameras)
     held = np.bincount(places, minlength=count + 1)[:, None]
-    sums = np.zeros((count + 1, vectors.shape[1]))
-    np.add.at(sums, places, vectors)
+    member = np.zeros((count + 1, len(vectors)), np.float32)
+    member[places, np.arange(len(vectors))] = 1.0
+    sums = (member @ vectors).astype(np.float64)
     offsets = (sums + _OFFSET_WEIGHT * vectors.mean(axis=0)) / (held + _OFFSET_WEIGHT)
     nobody = np.zeros((count + 1, count + 1))
     blank = Calibration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,7 +21,8 @@ TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person foll
 # float32 product, and a restarted matcher must decide as the undisturbed one did.
 SIMILARITY_DECIMALS = 4
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
-LOOK_LIMIT, TIME_LIMIT = 12.0, 7.5
+LOOK_LIMIT, TIME_LIMIT = 14.0, 5.0
+_ANYBODY = 3.0  # log-odds against somebody who comes at a time that speaks against him, beside that he is one of many
 _NEW_CAMERA = "a new camera"
 
 
@@ -52,11 +54,12 @@ class Candidates:
     seen_at: F64  # (C,) when
     exemplars: I64  # (C, A + 1) of each camera
     similarities: F64  # (N, C) of arrivals and identities
+    known: int  # identities in all, these and others
 
     @classmethod
     def nobody(cls, arrivals: int, cameras: int) -> Candidates:
-        nothing = np.zeros(0, np.int64)
-        return cls(nothing, nothing, np.zeros(0), np.zeros((0, cameras + 1), np.int64), np.zeros((arrivals, 0)))
+        nothing, nowhere = np.zeros(0, np.int64), np.zeros((0, cameras + 1), np.int64)
+        return cls(nothing, nothing, np.zeros(0), nowhere, np.zeros((arrivals, 0)), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,14 @@ def rounded(similarities: F32 | F64) -> F64:
     return np.asarray(similarities, np.float64).round(SIMILARITY_DECIMALS)
 
 
+def believed(transits: F64, known: int) -> F64:
+    """Log-odds of times, among so many known people.
+
+    However long somebody has been away, he is still one of those who may come.
+    """
+    return transits.clip(-_ANYBODY - math.log(max(known, 1)), TIME_LIMIT)
+
+
 def probabilities(odds: F64) -> tuple[F64, F64]:
     """(..., C) and (...,): that each candidate, or somebody new, is the one; from log-odds against somebody new."""
     top = np.maximum(odds.max(axis=-1, initial=0.0), 0.0)
@@ -94,6 +105,7 @@ class Board:
     def __init__(self, arrivals: Sequence[Arrival], candidates: Candidates, calibration: Calibration) -> None:
         self._calibration = calibration
         self._arrivals = arrivals
+        self._people = candidates.known
         self._arrived_at = np.array([calibration.place(arrival.camera_id) for arrival in arrivals], np.int64)
         vectors = np.stack([arrival.vector for arrival in arrivals]) if arrivals else np.zeros((0, 1), np.float32)
         looks = calibration.looks(vectors, self._arrived_at) if arrivals else vectors
@@ -136,7 +148,7 @@ class Board:
             similarities=similarities,
             looks=looks.clip(-LOOK_LIMIT, LOOK_LIMIT),
             gaps_s=gaps_s,
-            transits=transits.clip(-TIME_LIMIT, TIME_LIMIT),
+            transits=believed(transits, self._people),
         )
 
     def told(

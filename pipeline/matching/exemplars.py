@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class ExemplarBook:
         self._pool: F16 = np.zeros((1024, dimension), np.float16)
         self._free = list(range(1023, -1, -1))
         self._slots: dict[str, int] = {}  # tracklet → row of the pool
-        self._of: dict[GlobalId, list[Exemplar]] = {}  # the highest first
+        self._of: dict[GlobalId, list[Exemplar]] = {}  # the lowest first
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -75,21 +76,24 @@ class ExemplarBook:
 
     def of(self, global_id: GlobalId) -> list[Exemplar]:
         """The highest first."""
-        return self._of[global_id]
+        return self._of[global_id][::-1]
 
-    def add(self, global_id: GlobalId, exemplar: Exemplar, vector: F16) -> None:
-        """Keep one more, if it is high enough."""
-        own = self._of.get(global_id, [])
-        kept = chosen([*own, exemplar], self._per_camera, self._limit)
-        self._keep(global_id, own, kept)
-        if exemplar in kept:
-            self._store(exemplar, vector)
+    def add(self, global_id: GlobalId, exemplar: Exemplar, vector: F16) -> bool:
+        """Keep one more, if it is high enough; returns whether it is."""
+        own = self._of.setdefault(global_id, [])
+        if len(own) == self._limit and exemplar.rank < own[0].rank:
+            return False
+        insort(own, exemplar, key=_rank)
+        self._store(exemplar, vector)
+        if len(own) > self._limit or sum(each.track[0] == exemplar.track[0] for each in own) > self._per_camera:
+            self._keep(global_id, own, self._chosen(own))
+        return exemplar.tracklet_id in self._slots
 
     def join(self, into: GlobalId, other: GlobalId) -> None:
         """All exemplars of `other` become those of `into`, as far as they are high enough."""
         moved = self._of.pop(other)
         own = self._of.get(into, [])
-        self._keep(into, [*own, *moved], chosen([*own, *moved], self._per_camera, self._limit))
+        self._keep(into, [*own, *moved], self._chosen([*own, *moved]))
 
     def forget(self, global_id: GlobalId) -> None:
         self._keep(global_id, self._of.pop(global_id), [])
@@ -100,6 +104,9 @@ class ExemplarBook:
         slots = [self._slots[exemplar.tracklet_id] for exemplar in exemplars]
         found: F32 = self._pool[slots].astype(np.float32)
         return found
+
+    def _chosen(self, exemplars: Sequence[Exemplar]) -> list[Exemplar]:
+        return chosen(exemplars, self._per_camera, self._limit)[::-1]
 
     def _keep(self, global_id: GlobalId, before: Sequence[Exemplar], after: list[Exemplar]) -> None:
         stay = {exemplar.tracklet_id for exemplar in after}
@@ -116,6 +123,10 @@ class ExemplarBook:
         slot = self._free.pop()
         self._slots[exemplar.tracklet_id] = slot
         self._pool[slot] = vector
+
+
+def _rank(exemplar: Exemplar) -> tuple[float, str]:
+    return exemplar.rank
 
 
 def counts_by_place(places: I64, size: int) -> I64:

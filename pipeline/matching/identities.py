@@ -66,11 +66,13 @@ class IdentityBook:
         return float(self._seen_at[column]), self._camera_ids[column]
 
     def newest(self, count: int) -> I64:
-        """Up to `count` identities, those seen last."""
+        """Up to `count` identities, those seen last; of equals the greater numbers."""
         if len(self) <= count:
             return np.array(list(self._columns), np.int64)
-        columns = np.argpartition(-self._seen_at, count - 1)[:count]
-        return self._global_ids[columns]
+        oldest = np.partition(self._seen_at, -count)[-count]
+        newer = self._global_ids[self._seen_at > oldest]
+        equals = np.sort(self._global_ids[self._seen_at == oldest])
+        return np.concatenate([newer, equals[len(newer) - count :]])
 
     def beyond(self, limit: int) -> I64:
         """The identities seen the longest ago, so many as there are beyond `limit`."""
@@ -91,6 +93,7 @@ class IdentityBook:
             seen_at=self._seen_at[columns],
             exemplars=self._exemplars[columns],
             similarities=similarities,
+            known=len(self),
         )
 
     def _at(self, global_ids: I64) -> I64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +53,7 @@ class People:
         self.tracks = TrackBook(config.tracks_per_camera)
         self.tracklets = 0  # that were ever remembered
         self._gallery = gallery
+        self._changed: dict[GlobalId, None] = {}  # whose looks are not up to date
 
     def __len__(self) -> int:
         """Identities that are remembered."""
@@ -64,7 +65,9 @@ class People:
         return self.calibration.least_probability or least_for(self.config.false_match_budget, np.zeros(0))
 
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
-        """Identities for one micro-batch of unknown tracklets, in time order. Changes nothing: `remember` does."""
+        """Identities for one micro-batch of unknown tracklets, in time order. Decides nothing for good: see `remember`.
+        """
+        self.describe()
         arrivals = arrivals_of(batch)
         standings = [
             Standing(
@@ -119,11 +122,24 @@ class People:
                 self.tracks.give(track, global_id)
         self._keep(rows, tracks, whose)
 
+    def merge(self, into: GlobalId, other: GlobalId) -> None:
+        """Follow a committed merge of two remembered identities: as `revise`, without asking the database."""
+        seen_at, camera_id = self.identities.last_seen(other)
+        self.identities.see(into, camera_id, seen_at)
+        self.exemplars.join(into, other)
+        for track in self.tracks.tracks(other):
+            self.tracks.give(track, into)
+        self.identities.forget(other)
+        self._gallery.remove(np.array([other], np.int64))
+        self._changed.pop(other, None)
+        self._changed[into] = None
+        self.describe()
+
     def calibrate(self, calibration: Calibration) -> None:
         """See everybody with other eyes."""
         self.calibration = calibration
         self.identities.widen(len(calibration.cameras) + 1)
-        self._describe(self.exemplars.identities())
+        self._changed = dict.fromkeys(self.exemplars.identities())
 
     def nearest(self, looks: F32) -> I64:
         """Identities that some of `looks` (N, D) resemble most, and those seen last; ascending."""
@@ -143,13 +159,14 @@ class People:
         for place, (name, track, global_id) in enumerate(zip(rows.tracklet_ids, tracks, whose, strict=True)):
             started_at = float(rows.started_at[place])
             self.identities.see(global_id, track[0], float(rows.ended_at[place]))
-            self.exemplars.add(global_id, Exemplar(draw(name, started_at), name, track, started_at), halves[place])
-        self._describe(dict.fromkeys(whose))
+            if self.exemplars.add(global_id, Exemplar(draw(name, started_at), name, track, started_at), halves[place]):
+                self._changed[global_id] = None
         self._forget([GlobalId(number) for number in self.identities.beyond(self.config.identities).tolist()])
 
-    def _describe(self, global_ids: Iterable[GlobalId]) -> None:
-        """The looks of identities whose exemplars have changed."""
-        numbers = np.array(list(global_ids), np.int64)
+    def describe(self) -> None:
+        """Bring the looks of identities up to date whose exemplars have changed."""
+        numbers = np.array(list(self._changed), np.int64)
+        self._changed = {}
         size = len(self.calibration.cameras) + 1
         for begin in range(0, len(numbers), _BLOCK):
             block = numbers[begin : begin + _BLOCK]
@@ -160,8 +177,8 @@ class People:
             looks = self.calibration.looks(self.exemplars.vectors(exemplars), places)
             starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
             means = (np.add.reduceat(looks, starts, axis=0) / counts[:, None]).astype(np.float32)
-            held = np.zeros((len(block), size), np.int64)
-            np.add.at(held, (np.repeat(np.arange(len(block)), counts), places), 1)
+            cells = np.repeat(np.arange(len(block)), counts) * size + places
+            held = np.bincount(cells, minlength=len(block) * size).reshape(len(block), size)
             self.identities.describe(block, means, held)
             self._gallery.add(block, means)
 
@@ -171,6 +188,7 @@ class People:
         for global_id in global_ids:
             self.exemplars.forget(global_id)
             self.identities.forget(global_id)
+            self._changed.pop(global_id, None)
 
     def _candidates(self, arrivals: Sequence[Arrival], standings: Sequence[Standing]) -> Candidates:
         """Whoever is among the nearest of any arrival or was seen last, and whoever an arrival is bound to."""

@@ -10,12 +10,12 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
 from pipeline.matching.assignment import Bools
-from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, probabilities, rounded
+from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, believed, probabilities, rounded
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 
 _NO_RIVAL = 6.0  # log-odds behind the best
-_MOST = 16  # identities that are weighed against one
+_MOST_LOOKED_AT, _MOST = 64, 16  # identities whose looks, and whose ways, are weighed against one
 
 
 def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
@@ -23,6 +23,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
 
     An identity is in one merge at most; what follows from a merge comes with the next round. The older number stays.
     """
+    people.describe()
     own = np.array([number for number in sorted(set(touched)) if number in people.identities], np.int64)
     if not len(own) or len(people) < 2:
         return []
@@ -58,13 +59,15 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     mine = people.tracks.spans(global_id)
     if not len(mine):
         return None
+    near = np.sort(np.argsort(-similarities, kind="stable")[:_MOST_LOOKED_AT])
+    numbers, similarities = numbers[near], similarities[near]
     looks = _look_odds(people, numbers, similarities, global_id)
     odds = np.full(len(numbers), -np.inf)
     ways: dict[int, _Way] = {}
     least_odds = float(np.log(least / (1.0 - least)))
     forbidden = people.laws.forbidden(global_id)
     best_way = min(float(people.calibration.transit.log_odds.max()), TIME_LIMIT)
-    alike = np.flatnonzero((looks >= least_odds - best_way) & (numbers != global_id))
+    alike = np.flatnonzero((looks >= max(least_odds - best_way, 0.0)) & (numbers != global_id))
     for column in alike[np.argsort(-looks[alike], kind="stable")][:_MOST].tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
         if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
@@ -73,8 +76,11 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     if not ways:
         return None
     best = int(odds.argmax())
-    shares, new = probabilities(np.where(_rivals(people, numbers, best, odds), odds, -np.inf))
-    if shares[best] < least:
+    weighed = np.array(sorted(ways), np.int64)
+    rivals = _rivals(people, numbers[weighed], int(np.flatnonzero(weighed == best)[0]), odds[weighed])
+    shares, new = probabilities(np.where(rivals, odds[weighed], -np.inf))
+    share = float(shares[weighed == best][0])
+    if share < least:
         return None
     to_id, from_id = sorted((global_id, GlobalId(int(numbers[best]))))
     seen = CandidateEvidence(
@@ -84,7 +90,7 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
         appearance_log_odds=float(looks[best]),
         gap_s=ways[best].gap_s,
         transit_log_odds=ways[best].odds,
-        probability=float(shares[best]),
+        probability=share,
     )
     return Revision(
         kind=IdentityEventKind.MERGED,
@@ -133,4 +139,4 @@ def _way(people: People, mine: Spans, theirs: Spans) -> _Way:
     gap_s = float(max(forth[row, column], back[row, column]))
     before, after = (here, there) if is_forth else (there, here)
     odds = people.calibration.transit.evidence(np.array([before], np.int64), after, np.array([gap_s]))
-    return _Way(float(odds[0].clip(-TIME_LIMIT, TIME_LIMIT)), gap_s)
+    return _Way(float(believed(odds, len(people))[0]), gap_s)

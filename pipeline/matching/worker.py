@@ -272,7 +272,8 @@ class MatcherWorker:
         """Merge identities that were one person all the time, now that more has been seen of them."""
         while found := merges(people, touched):
             people.laws.follow(self._store.commit_decisions((), self._clock.now(), found))
-            self._revise(people, found)
+            for revision in found:
+                people.merge(revision.to_id, revision.from_id)
             touched = [revision.to_id for revision in found]
 
     def _remembered(self, seen: TrackletEmbedding) -> People:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision
-from pipeline.interfaces import GalleryRows
 from pipeline.matching.learning import is_due, learn
-from pipeline.matching.people import MemoryConfig, People, rows_of, rows_with
+from pipeline.matching.people import MemoryConfig, People, rows_of
 from pipeline.matching.revision import merges
 from services.evaluation.identity_answers import Statement
 
@@ -21,7 +20,6 @@ class OfflineMatcher:
         self._config = config
         self._people: People | None = None
         self._next_id = GlobalId(1)
-        self._pieces: dict[GlobalId, list[TrackletEmbedding]] = {}
 
     def take(self, batch: Sequence[TrackletEmbedding], now: float) -> list[Statement]:
         if not batch:
@@ -39,19 +37,11 @@ class OfflineMatcher:
 
     def _merged(self, people: People, decisions: Sequence[Decision], now: float) -> Iterator[Statement]:
         touched = [made.global_id for made in decisions]
-        for made in decisions:
-            self._pieces.setdefault(made.global_id, []).append(made.embedding)
         while found := merges(people, touched):
             for merge in found:
-                self._pieces[merge.to_id] += self._pieces.pop(merge.from_id)
+                people.merge(merge.to_id, merge.from_id)
                 yield Statement(now, IdentityEventKind.MERGED, merge.to_id, from_id=merge.from_id)
             touched = [merge.to_id for merge in found]
-            people.revise(found, self._rows(touched))
-
-    def _rows(self, global_ids: Sequence[GlobalId]) -> GalleryRows:
-        pieces = [(piece, global_id) for global_id in global_ids for piece in self._pieces[global_id]]
-        known = [(0.0, 0.0)] * len(pieces)  # what was thought of their tracks stays where it is
-        return rows_with([piece for piece, _ in pieces], [global_id for _, global_id in pieces], known)
 
 
 def _assigned(made: Decision, now: float) -> Statement:
