@@ -24,6 +24,7 @@ from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, GlobalId, StreamName, TrackletEmbedding, pack_vector
 from pipeline.decisions import Decision
 from pipeline.interfaces import Bus, Gallery, Store
+from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import SetModels
 
@@ -34,7 +35,7 @@ CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.1,
 )
-MODELS = SetModels(DIGEST)
+MODELS = SetModels(DIGEST, looks=LookPrior(0.0, 1.0 / DIMENSION**0.5, straight_curves(slope=2.5, midpoint=3.5)))
 
 
 def main(out: Path) -> None:
@@ -129,8 +130,8 @@ def _tracklet(camera_id: str, boot_id: str, track_id: int, started_at: float, ve
 
 
 def _near(looks: F32, rng: np.random.Generator) -> F32:
-    """Vectors with a similarity of about 0.8 to those of the same person."""
-    noise = rng.standard_normal(looks.shape).astype(np.float32) * np.float32(0.5 / np.sqrt(DIMENSION))
+    """Vectors with a similarity of about 0.3 to others of the same person: 7 deviations above strangers."""
+    noise = rng.standard_normal(looks.shape).astype(np.float32) * np.float32(1.5 / np.sqrt(DIMENSION))
     return _unit(looks + noise)
 
 
