@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,14 @@ class Database:
         self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
         self._fence = fence
+
+    @classmethod
+    def in_memory(cls) -> Database:
+        """An empty one with its schema, for tests: the migrations run once in a process."""
+        database = cls("sqlite://")
+        with closing(database._engine.raw_connection()) as connection:
+            connection.driver_connection.deserialize(_empty_database())  # type: ignore[union-attr]  # SQLite's own
+        return database
 
     @property
     def dialect(self) -> str:
@@ -149,6 +158,16 @@ class Database:
                     "copy, or name another file with SIGHTLINE_DATABASE_URL"
                 ) from error
             raise
+
+
+@cache
+def _empty_database() -> bytes:
+    database = Database("sqlite://")
+    database.upgrade()
+    with closing(database._engine.raw_connection()) as connection:
+        content: bytes = connection.driver_connection.serialize()  # type: ignore[union-attr]  # SQLite's own
+    database.close()
+    return content
 
 
 def in_parts(values: Sequence[Value]) -> list[Sequence[Value]]:

@@ -73,8 +73,7 @@ class SqlStore(CalibrationStore):
     def in_memory(cls) -> SqlStore:
         """An empty one for tests; it is gone when the process ends."""
         store = cls.__new__(cls)
-        ModelStore.__init__(store, Database("sqlite://"))
-        store._database.upgrade()
+        ModelStore.__init__(store, Database.in_memory())
         return store
 
     def close(self) -> None:

@@ -21,9 +21,9 @@ from pipeline.adapters.process_mark import process_mark
 from pipeline.adapters.redis_bus import BusConfig, RedisBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent
+from pipeline.decisions import Applied, Decision, Revision
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig
-from pipeline.decisions import Applied, Decision, Revision
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
 from services import embedder, matcher

@@ -22,6 +22,7 @@ from pipeline.matching import corrector
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
+from tests.pipeline.matching.one_matcher import CLEAR_LOOKS, Deadly, Interrupted, Killed
 
 LOOKS = unit_vectors(np.random.default_rng(4), 3)
 NOW = 1_700_000_000.0
@@ -37,7 +38,7 @@ class Site:
         self.matcher = self.started()
 
     def started(self, store: Any = None, bus: Any = None) -> MatcherWorker:
-        models = SetModels()
+        models = SetModels(looks=CLEAR_LOOKS)
         config = MatcherConfig(block_s=0.0, memory=MemoryConfig(exemplars=3))
         return MatcherWorker(bus or self.bus, store or self.store, ExactGallery, self.clock, config, models)
 
@@ -151,29 +152,6 @@ def test_corrections_that_wait_are_applied_in_order(site: Site) -> None:
     assert all(each.applied_at is not None for each in site.store.corrections(9))
 
 
-class Dies(BaseException):
-    """The process ends here."""
-
-
-class Deadly:
-    """Dies at the first call of one method: before it has an effect, or as soon as it has had it."""
-
-    def __init__(self, inner: object, method: str, *, is_late: bool) -> None:
-        self._inner, self._method, self._is_late = inner, method, is_late
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        if name != self._method:
-            return method
-
-        def deadly(*arguments: object) -> object:
-            if self._is_late:
-                method(*arguments)
-            raise Dies
-
-        return deadly
-
-
 @pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("call", ["commit_decisions", "publish", "mark_published"])
 def test_a_matcher_that_dies_over_a_correction_applies_it_once_and_tells_of_it(
@@ -186,7 +164,7 @@ def test_a_matcher_that_dies_over_a_correction_applies_it_once_and_tells_of_it(
     site.correct(CorrectionKind.MERGE, 1, 2)
     deadly_bus = Deadly(site.bus, call, is_late=is_late) if call == "publish" else site.bus
     deadly_store = site.store if call == "publish" else Deadly(site.store, call, is_late=is_late)
-    with pytest.raises(Dies):
+    with pytest.raises(Killed):
         site.started(deadly_store, deadly_bus).run_once()
     site.matcher = site.started()
     site.round()
@@ -234,26 +212,6 @@ def test_a_correction_that_the_matcher_stumbles_over_stops_nobody(site: Site, mo
 
 
 # --- whatever dies, whenever ------------------------------------------------------------------------------------------
-
-
-class DiesAfter:
-    """A store or bus that works for so many calls, and whose process then ends: before or right after a call."""
-
-    def __init__(self, inner: object, calls: int, *, is_late: bool) -> None:
-        self._inner, self._left, self._is_late = inner, calls, is_late
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-
-        def called(*arguments: object) -> object:
-            self._left -= 1
-            if self._left == -1:
-                if self._is_late:
-                    method(*arguments)
-                raise Dies
-            return method(*arguments)
-
-        return called
 
 
 def somebody(rng: np.random.Generator, number: int) -> TrackletEmbedding:
@@ -309,8 +267,8 @@ def test_killed_anywhere_it_corrects_and_decides_as_if_nothing_had_happened(plan
         calm.round()
         if death is not None:
             is_bus, calls, is_late = death
-            dying = DiesAfter(killed.bus if is_bus else killed.store, calls, is_late=is_late)
-            with contextlib.suppress(Dies):
+            dying = Interrupted(killed.bus if is_bus else killed.store, Killed(), calls, is_late=is_late)
+            with contextlib.suppress(Killed):
                 killed.started(None if is_bus else dying, dying if is_bus else None).run_once()
             killed.bus = killed.bus.restarted()
         killed.matcher = killed.started()

@@ -15,8 +15,8 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
-from pipeline.errors import Unavailable
 from pipeline.decisions import Applied, Decision, Revision
+from pipeline.errors import Unavailable
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIMENSION, HandClock, SetModels, crop, embedding, tracklet, unit_vectors
 

@@ -1,79 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from pipeline.adapters.bus_rules import BusConfig
-from pipeline.adapters.exact_gallery import ExactGallery
-from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
+from pipeline.contracts import StreamName, TrackletEmbedding
 from pipeline.errors import Unavailable
-from pipeline.interfaces import Bus, Store
 from pipeline.matching import worker as worker_module
-from pipeline.matching.models import Models
-from pipeline.matching.people import MemoryConfig
-from pipeline.matching.worker import GROUP, MatcherConfig, MatcherWorker
-from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
-
-BATCH = 8
-CONFIG = MatcherConfig(
-    batch_tracklets=BATCH,
-    block_s=0.0,
-    memory=MemoryConfig(exemplars=3),
-)
-WHOLE_BATCHES = BusConfig(redelivery_count=BATCH, max_deliveries=100)
-
-
-def bus() -> MemoryBus:
-    return MemoryBus(WHOLE_BATCHES, monotonic=HandClock().monotonic)
+from pipeline.matching.worker import GROUP
+from tests.fakes import DIGEST, SetModels, embedding, unit_vectors
+from tests.pipeline.matching.one_matcher import CONFIG, Interrupted, bus, outcome, published, site, worker
 
 
 @pytest.fixture
 def store() -> SqlStore:
     return SqlStore.in_memory()
-
-
-def worker(
-    bus: Bus, store: Store, models: Models | None = None, config: MatcherConfig = CONFIG, clock: HandClock | None = None
-) -> MatcherWorker:
-    chosen = models or SetModels()
-    return MatcherWorker(bus, store, ExactGallery, clock or HandClock(), config, chosen)
-
-
-def site(count: int, seed: int = 3) -> list[TrackletEmbedding]:
-    """Tracklets of six people walking through two cameras, some at once, with noisy looks; several pieces per track."""
-    rng = np.random.default_rng(seed)
-    looks = unit_vectors(rng, 6)
-    found: list[TrackletEmbedding] = []
-    while len(found) < count:
-        person, camera_id = int(rng.integers(6)), ("gate", "hall")[int(rng.integers(2))]
-        started_at = float(len(found) + rng.integers(5))
-        for sequence in range(int(rng.integers(1, 4))):
-            look = looks[person] + 0.15 * rng.standard_normal(16)
-            vector = (look / np.linalg.norm(look)).astype(np.float32)
-            span = {"started_at": started_at + 4 * sequence, "ended_at": started_at + 4 * sequence + 3.5}
-            found.append(embedding(camera_id, 1000 + len(found) - sequence, sequence, vector=vector, **span))
-    return found[:count]
-
-
-def outcome(store: SqlStore) -> list[IdentityEvent]:
-    return [event.model_copy(update={"decided_at": 0.0}) for event in store.events_after(0, 10_000)]
-
-
-def published(bus: Bus) -> list[IdentityEvent]:
-    found: dict[int, IdentityEvent] = {}
-    while deliveries := bus.consume(StreamName.IDENTITIES, "reader", "reader-1", 100, 0.0):
-        for delivery in deliveries:
-            assert isinstance(delivery.message, IdentityEvent)
-            assert found.setdefault(delivery.message.event_id, delivery.message) == delivery.message
-        bus.acknowledge(deliveries, "reader")
-    return [found[number].model_copy(update={"decided_at": 0.0}) for number in sorted(found)]
 
 
 def test_a_batch_is_committed_published_and_acknowledged(store: SqlStore) -> None:
@@ -204,73 +148,3 @@ def test_two_matchers_by_mistake_give_no_number_to_two_people(store: SqlStore) -
         slow.run_once()
     assert slow.run_once() == 1
     assert sorted(event.global_id for event in outcome(store)) == [1, 2]
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Interrupted:
-    """A bus or a store that lets `after` calls through, fails once, and works again."""
-
-    def __init__(self, inner: object, failure: BaseException, after: int, *, is_late: bool = False) -> None:
-        self._inner = inner
-        self._failure = failure
-        self._left = after
-        self._is_late = is_late  # the call has its effect, but its answer is lost
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._inner, name)
-
-        def called(*arguments: object) -> object:
-            self._left -= 1
-            if self._left == -1:
-                if self._is_late:
-                    method(*arguments)
-                raise self._failure
-            return method(*arguments)
-
-        return called
-
-
-plans = st.lists(
-    st.tuples(
-        st.integers(1, 12),  # tracklets published before the round
-        st.none() | st.tuples(st.sampled_from(["bus", "store"]), st.integers(0, 5), st.booleans()),  # killed where
-    ),
-    min_size=1,
-    max_size=8,
-)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(plans, st.integers(0, 5))
-def test_killed_anywhere_and_started_again_it_decides_as_if_nothing_had_happened(
-    plan: list[tuple[int, tuple[str, int, bool] | None]], seed: int
-) -> None:
-    tracklets = site(sum(count for count, _ in plan), seed)
-    undisturbed, calm_store, killed, store = bus(), SqlStore.in_memory(), bus(), SqlStore.in_memory()
-    calm = worker(undisturbed, calm_store)
-    for count, kill in plan:
-        due, tracklets = tracklets[:count], tracklets[count:]
-        undisturbed.publish(StreamName.EMBEDDINGS, due)
-        killed.publish(StreamName.EMBEDDINGS, due)
-        while calm.run_once():
-            pass
-        if kill is not None:
-            where, after, is_late = kill
-            dying = Interrupted(killed if where == "bus" else store, Killed(), after, is_late=is_late)
-            try:
-                worker(dying if where == "bus" else killed, dying if where == "store" else store).run_once()
-            except Killed:
-                killed = killed.restarted()
-        fresh = worker(killed, store)
-        while fresh.run_once():
-            pass
-        killed = killed.restarted()
-    assert outcome(store) == outcome(calm_store)
-    assert published(killed) == published(undisturbed) == outcome(store)
-    assert killed.backlog(StreamName.EMBEDDINGS, GROUP).pending == 0
-    assert killed.dead_letters(5) == []
-    calm_store.close()
-    store.close()
