@@ -23,7 +23,6 @@ SIMILARITY_DECIMALS = 4
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
 LOOK_LIMIT, TIME_LIMIT = 14.0, 5.0
 _ANYBODY = 3.0  # log-odds against somebody who comes at a time that speaks against him, beside that he is one of many
-_NEW_CAMERA = "a new camera"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ class Candidates:
     """
 
     global_ids: I64  # (C,) ascending
-    places: I64  # (C,) the camera where each was seen last, as a place in the calibration
+    camera_ids: list[str]  # (C,) where each was seen last
+    places: I64  # (C,) the same as places in the calibration
     seen_at: F64  # (C,) when
     exemplars: I64  # (C, A + 1) of each camera
     similarities: F64  # (N, C) of arrivals and identities
@@ -59,7 +59,7 @@ class Candidates:
     @classmethod
     def nobody(cls, arrivals: int, cameras: int) -> Candidates:
         nothing, nowhere = np.zeros(0, np.int64), np.zeros((0, cameras + 1), np.int64)
-        return cls(nothing, nothing, np.zeros(0), nowhere, np.zeros((arrivals, 0)), 0)
+        return cls(nothing, [], nothing, np.zeros(0), nowhere, np.zeros((arrivals, 0)), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ class Board:
         known, room = len(candidates.global_ids), len(candidates.global_ids) + len(arrivals)
         self._known = known
         self._global_ids = _widened(candidates.global_ids, room)
+        self._camera_ids = [*candidates.camera_ids, *[""] * len(arrivals)]
         self._places, self._seen_at = _widened(candidates.places, room), _widened(candidates.seen_at, room)
         self._exemplars = _widened(candidates.exemplars, room)
         self._sums = np.zeros((len(arrivals), room))
@@ -135,6 +136,7 @@ class Board:
         self._exemplars[column, self._arrived_at[index]] += len(arrival.pieces)
         if arrival.ended_at >= self._seen_at[column]:
             self._seen_at[column], self._places[column] = arrival.ended_at, self._arrived_at[index]
+            self._camera_ids[column] = arrival.camera_id
 
     def weigh(self, index: int) -> Weights:
         """What speaks for each identity so far to be an arrival."""
@@ -155,11 +157,10 @@ class Board:
         self, weights: Weights, shares: F64, columns: Sequence[int], constraints: Mapping[int, str]
     ) -> tuple[CandidateEvidence, ...]:
         """Some columns in words and numbers."""
-        cameras = (*self._calibration.cameras, _NEW_CAMERA)
         return tuple(
             CandidateEvidence.model_construct(
                 global_id=int(self._global_ids[column]),
-                camera_id=cameras[self._places[column]],
+                camera_id=self._camera_ids[column],
                 similarity=float(weights.similarities[column]),
                 appearance_log_odds=float(weights.looks[column]),
                 gap_s=float(weights.gaps_s[column]),

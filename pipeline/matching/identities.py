@@ -86,10 +86,11 @@ class IdentityBook:
     def candidates(self, global_ids: I64, similarities: F64, calibration: Calibration) -> Candidates:
         """Identities as columns of a decision."""
         columns = self._at(global_ids)
-        places = [calibration.place(self._camera_ids[column]) for column in columns.tolist()]
+        camera_ids = [self._camera_ids[column] for column in columns.tolist()]
         return Candidates(
             global_ids=global_ids,
-            places=np.array(places, np.int64),
+            camera_ids=camera_ids,
+            places=np.array([calibration.place(camera_id) for camera_id in camera_ids], np.int64),
             seen_at=self._seen_at[columns],
             exemplars=self._exemplars[columns],
             similarities=similarities,
