@@ -12,13 +12,14 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import F32, GlobalId, TrackletEmbedding
 from pipeline.interfaces import GalleryRows
 from pipeline.matching.calibration import Calibration
-from pipeline.matching.looks import LookPrior
+from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.people import MemoryConfig, People, rows_with
 from pipeline.matching.transit import TransitTimes
 from tests.fakes import DIMENSION, embedding, unit_vectors
 
 CAMERAS = ("gate", "hall", "yard")
-PRIOR = LookPrior(mean=0.0, deviation=0.25)  # of random directions in `DIMENSION` numbers
+# Of random directions in `DIMENSION` numbers, where one person is some 0.9 alike.
+PRIOR = LookPrior(mean=0.0, deviation=0.25, curves=straight_curves(slope=5.0, midpoint=2.0))
 MEMORY = MemoryConfig(prior=PRIOR)
 
 Seen = tuple[TrackletEmbedding, GlobalId]
@@ -51,12 +52,8 @@ def people_with(
 
 
 def rows(seen: Sequence[Seen]) -> GalleryRows:
-    """As the database would give them; the first of a person was new."""
-    first: dict[GlobalId, TrackletEmbedding] = {}
-    odds = []
-    for piece, whose in seen:
-        is_new = first.setdefault(whose, piece) is piece
-        odds.append((0.9, 0.1) if is_new else (0.1, 0.85))
+    """As the database would give them, with odds that differ from track to track."""
+    odds = [(piece.track_id % 7 / 8, 1.0 - piece.track_id % 5 / 8) for piece, _ in seen]
     return rows_with([piece for piece, _ in seen], [whose for _, whose in seen], odds)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,7 +52,7 @@ def test_every_track_is_counted_after_the_one_before_it_of_its_person(
     expected: F64 = np.zeros((3, 3, BINS))
     for person in {row[1] for row in rows}:
         own = sorted((row for row in rows if row[1] == person), key=lambda row: (row[2], row[0]))
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             if (before[2], before[0]) != (after[2], after[0]):
                 expected[before[0], after[0], int(bin_of(np.array(after[2] - (before[2] + before[3]))))] += 1
     times = counted(rows)
