@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 from pipeline.adapters.redis_bus import RedisBus
 from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
-from pipeline.contracts import IdentityEvent, Message, StreamName, TrackletEmbedding, TrackletId
+from pipeline.contracts import IdentityEvent, IdentityEventKind, Message, StreamName, TrackletEmbedding, TrackletId
+from pipeline.matching.calibration import Calibration
 from tests.chaos import children
 from tests.chaos.children import Site, processes
-from tests.fakes import crop, embedding, jpeg, painted, tracklet, unit_vectors
+from tests.fakes import DIGEST, crop, embedding, jpeg, painted, tracklet, unit_vectors
 from tests.postgresql_server import PostgresqlServer
 
 DEATHS = 20
@@ -53,13 +55,13 @@ def site(redis_url: str, tmp_path: Path) -> Site:
 def walkers() -> list[TrackletEmbedding]:
     """Noisy tracklets of people who walk between cameras, several at once, in the order of their ends."""
     rng = np.random.default_rng(11)
-    looks = unit_vectors(rng, PEOPLE)
+    looks = unit_vectors(rng, PEOPLE, 64)
     found = []
     for number in range(TRACKLETS // 2):
         person, camera = int(rng.integers(PEOPLE)), int(rng.integers(CAMERAS))
         started_at = number * 0.8 + float(rng.uniform(0.0, 3.0))
         for sequence in range(2):
-            look = looks[person] + 0.12 * rng.standard_normal(looks.shape[1])
+            look = looks[person] + 0.08 * rng.standard_normal(looks.shape[1])
             found.append(
                 embedding(
                     f"camera-{camera}",
@@ -115,11 +117,12 @@ def read_all(bus: RedisBus, stream: StreamName) -> list[Message]:
     return found
 
 
-def decided(site: Site) -> list[IdentityEvent]:
-    store = SqlStore(site.database_url)
-    events = store.events_after(0, 10 * TRACKLETS)
-    store.close()
-    return events
+def decided(site: Site) -> tuple[list[IdentityEvent], Calibration]:
+    """All events, and the calibration that they led to."""
+    with closing(SqlStore(site.database_url)) as store:
+        kept = store.newest_calibration(DIGEST)
+        assert kept is not None
+        return store.events_after(0, 10 * TRACKLETS), Calibration.unpacked(kept.content)
 
 
 def apart_from_time(events: list[IdentityEvent]) -> list[IdentityEvent]:
@@ -136,11 +139,14 @@ def test_a_matcher_killed_twenty_times_gives_the_identities_of_an_undisturbed_ru
         died = run_to_the_end(children.match, site, StreamName.EMBEDDINGS, "matcher", deaths, random.Random(5))
         assert died == deaths
 
-    events = decided(disturbed)
-    assert apart_from_time(events) == apart_from_time(decided(undisturbed))
-    assert [event.event_id for event in events] == list(range(1, TRACKLETS + 1))
-    assert sorted(name for event in events for name in event.tracklet_ids) == sorted(t.tracklet_id for t in tracklets)
-    assert PEOPLE <= len({event.global_id for event in events}) < TRACKLETS // 2
+    (events, learnt), (expected, undisturbed_learnt) = decided(disturbed), decided(undisturbed)
+    assert apart_from_time(events) == apart_from_time(expected)
+    assert learnt.packed() == undisturbed_learnt.packed() and learnt.number >= 3
+    assert [event.event_id for event in events] == list(range(1, len(events) + 1))
+    given = [event for event in events if event.kind is IdentityEventKind.ASSIGNED]
+    assert sorted(name for event in given for name in event.tracklet_ids) == sorted(t.tracklet_id for t in tracklets)
+    assert PEOPLE <= len({event.global_id for event in given}) < TRACKLETS // 2
+    assert {event.kind for event in events} == {IdentityEventKind.ASSIGNED, IdentityEventKind.MERGED}
 
     bus = disturbed.bus()
     sent = [message for message in read_all(bus, StreamName.IDENTITIES) if isinstance(message, IdentityEvent)]

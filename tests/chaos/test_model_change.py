@@ -22,7 +22,7 @@ import torch
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import IdentityEvent, StreamName, TrackletCrops, TrackletId
+from pipeline.contracts import IdentityEvent, IdentityEventKind, StreamName, TrackletCrops, TrackletId
 from pipeline.interfaces import ModelSwitch
 from pipeline.matching.worker import MatcherConfig
 from pipeline.runtimes.machine import CACHE_VARIABLE
@@ -183,13 +183,17 @@ class Asker:
 
 @dataclass
 class Watch:
-    """What cameras sent and what was decided, read beside everybody else; a decision that changes is an error."""
+    """What cameras sent and what was decided, read beside everybody else.
+
+    A decision that changes is an error, unless an event says that one person has become another with all tracklets.
+    """
 
     system: RunningSystem
     store: SqlStore
     sent: set[TrackletId] = field(default_factory=set)
     decided: dict[str, int] = field(default_factory=dict)
     events: list[IdentityEvent] = field(default_factory=list)
+    published: dict[int, IdentityEvent] = field(default_factory=dict)
     last_event: int = 0
 
     def __post_init__(self) -> None:
@@ -200,13 +204,25 @@ class Watch:
         while deliveries := self._bus.consume(StreamName.CROPS, "witness", "witness-1", 256, 0.0):
             self.sent |= {each.message.tracklet_id for each in deliveries if isinstance(each.message, TrackletCrops)}
             self._bus.acknowledge(deliveries, "witness")
+        while deliveries := self._bus.consume(StreamName.IDENTITIES, "witness", "witness-1", 256, 0.0):
+            said = [each.message for each in deliveries if isinstance(each.message, IdentityEvent)]
+            self.published |= {event.event_id: event for event in said}
+            self._bus.acknowledge(deliveries, "witness")
         while events := self.store.events_after(self.last_event, 500):
             self.last_event = events[-1].event_id
             self.events += events
             for event in events:
-                (name,) = event.tracklet_ids
-                assert name not in self.decided, f"{name} was decided twice"
-                self.decided[name] = event.global_id
+                self._follow(event)
+
+    def _follow(self, event: IdentityEvent) -> None:
+        if event.kind is IdentityEventKind.MERGED:
+            own = {name for name, person in self.decided.items() if person == event.from_global_id}
+            assert own == set(event.tracklet_ids), f"not all of {event.from_global_id} became {event.global_id}"
+        else:
+            (name,) = event.tracklet_ids
+            assert event.kind is IdentityEventKind.ASSIGNED, f"nobody asked for {event.kind}"
+            assert name not in self.decided, f"{name} was decided twice"
+        self.decided |= dict.fromkeys(event.tracklet_ids, event.global_id)
 
     def rest(self, duration_s: float) -> None:
         until_s = time.monotonic() + duration_s
@@ -339,12 +355,14 @@ def test_a_model_changes_under_traffic_and_kills_and_nobody_notices(
                 print(told)  # noqa: T201  shown with -s and where the test fails
         failed = logs(system)
         assert open_bus(system.settings).dead_letters(9) == [], failed
+        watch.look()
         held = watch.store.tracklets(sorted(watch.sent))
         watch.store.close()
 
     assert asker.failures == [], failed
     assert len(asker.latencies_s) > 100
     assert len(watch.sent) > 20 and watch.decided.keys() == watch.sent
+    assert watch.published == {event.event_id: event for event in watch.events}
     assert {name: tracklet.global_id for name, tracklet in held.items()} == watch.decided
     assert all(tracklet.crops for tracklet in held.values())
     assert [switch.model_digest for switch in reversed(watch_switches(tmp_path))] == [old, new, old, new, old]
@@ -376,7 +394,7 @@ def knows_again(events: Sequence[IdentityEvent], switch: ModelSwitch) -> bool:
     return any(
         event.global_id in people and event.tracklet_ids[0].rpartition("/")[0] not in tracks
         for event in events
-        if event.decided_at > switch.switched_at
+        if event.kind is IdentityEventKind.ASSIGNED and event.decided_at > switch.switched_at
     )
 
 

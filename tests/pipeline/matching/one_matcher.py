@@ -14,7 +14,6 @@ from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
 from pipeline.interfaces import Bus, KeptCalibration, Store
-from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
@@ -26,8 +25,6 @@ CONFIG = MatcherConfig(
     block_s=0.0,
     memory=MemoryConfig(exemplars=3),
 )
-# Two tracklets of one person are some 0.7 alike here, and those of two people hardly ever 0.4.
-CLEAR_LOOKS = LookPrior(mean=0.0, deviation=0.2, curves=straight_curves(slope=5.0, midpoint=2.0))
 WHOLE_BATCHES = BusConfig(redelivery_count=BATCH, max_deliveries=100)
 
 
@@ -38,7 +35,7 @@ def bus() -> MemoryBus:
 def worker(
     bus: Bus, store: Store, models: Models | None = None, config: MatcherConfig = CONFIG, clock: HandClock | None = None
 ) -> MatcherWorker:
-    chosen = models or SetModels(looks=CLEAR_LOOKS)
+    chosen = models or SetModels()
     return MatcherWorker(bus, store, ExactGallery, clock or HandClock(), config, chosen)
 
 

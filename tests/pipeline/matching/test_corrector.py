@@ -22,7 +22,7 @@ from pipeline.matching import corrector
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
-from tests.pipeline.matching.one_matcher import CLEAR_LOOKS, Deadly, Interrupted, Killed
+from tests.pipeline.matching.one_matcher import Deadly, Interrupted, Killed
 
 LOOKS = unit_vectors(np.random.default_rng(4), 3)
 NOW = 1_700_000_000.0
@@ -38,7 +38,7 @@ class Site:
         self.matcher = self.started()
 
     def started(self, store: Any = None, bus: Any = None) -> MatcherWorker:
-        models = SetModels(looks=CLEAR_LOOKS)
+        models = SetModels()
         config = MatcherConfig(block_s=0.0, memory=MemoryConfig(exemplars=3))
         return MatcherWorker(bus or self.bus, store or self.store, ExactGallery, self.clock, config, models)
 
