@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.adapters.explanations import Explanation, Reasoned
-from pipeline.contracts import IdentityEvent, TrackletId
+from pipeline.contracts import IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery
 
@@ -96,9 +96,11 @@ def _evidence(reasoned: Reasoned) -> list[str]:
     if evidence is None:
         return []
     told = [_candidate(candidate) for candidate in evidence.candidates]
+    is_late = reasoned.event.kind is not IdentityEventKind.ASSIGNED
+    otherwise, done = ("Two people", "Persons are merged") if is_late else ("Somebody new", "A known person is joined")
     told.append(
-        f"Somebody new: probability {evidence.new_probability:.3f}. A known person is joined from "
-        f"{evidence.threshold:.3f} on; by calibration {evidence.calibration}."
+        f"{otherwise}: probability {evidence.new_probability:.3f}. {done} from {evidence.threshold:.3f} on; by "
+        f"calibration {evidence.calibration}."
     )
     return told
 
@@ -106,7 +108,8 @@ def _evidence(reasoned: Reasoned) -> list[str]:
 def _candidate(candidate: CandidateEvidence) -> str:
     terms = f"similarity {candidate.similarity:.2f} (log-odds {candidate.appearance_log_odds:+.2f})"
     if candidate.gap_s is not None:
-        terms += f", {candidate.gap_s:.0f} s after the last sighting (log-odds {candidate.transit_log_odds:+.2f})"
+        way = "before the end of" if candidate.gap_s < 0 else "after"
+        terms += f", {abs(candidate.gap_s):.0f} s {way} the last sighting (log-odds {candidate.transit_log_odds:+.2f})"
     verdict = f"Not possible: {candidate.constraint}." if candidate.constraint else ""
     told = f"Candidate {candidate.global_id}, last seen at {candidate.camera_id}: {terms}"
     return f"{told}; probability {candidate.probability:.3f}. {verdict}".rstrip()

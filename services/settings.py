@@ -82,6 +82,13 @@ class WalkSettings(BaseModel):
     between: tuple[str, str]  # two cameras' ids
     seconds: Annotated[float, Field(gt=0)]
 
+    @field_validator("between")
+    @classmethod
+    def _cameras_are_two(cls, between: tuple[str, str]) -> tuple[str, str]:
+        if between[0] == between[1]:
+            raise ValueError(f"a walk between camera {between[0]!r} and itself; name two different cameras")
+        return between
+
 
 class MatchingSettings(BaseModel):
     """How tracklets become global identities."""
@@ -93,6 +100,17 @@ class MatchingSettings(BaseModel):
     top_k: Annotated[int, Field(ge=1)] = 32
     batch_tracklets: Annotated[int, Field(ge=1)] = 64
     gallery: Literal["auto", "faiss", "exact", "milvus"] = "auto"
+
+    @field_validator("walks")
+    @classmethod
+    def _walks_are_distinct(cls, walks: tuple[WalkSettings, ...]) -> tuple[WalkSettings, ...]:
+        seen: set[frozenset[str]] = set()
+        for walk in walks:
+            if frozenset(walk.between) in seen:
+                one, other = walk.between
+                raise ValueError(f"the walk between {one!r} and {other!r} stands twice; it counts either way, keep one")
+            seen.add(frozenset(walk.between))
+        return walks
 
 
 class NightlySettings(BaseModel):
@@ -179,6 +197,17 @@ class Settings(BaseModel):
                 raise ValueError(f"cameras {twin!r} and {camera.id!r} have the same address; remove one of them")
             seen[camera.id] = address
         return cameras
+
+    @model_validator(mode="after")
+    def _walks_join_cameras(self) -> Self:
+        known = {camera.id for camera in self.cameras}
+        named = {camera_id for walk in self.matching.walks for camera_id in walk.between}
+        if known and named - known:  # without any, the cameras stand in the files of other machines
+            raise ValueError(
+                f"matching.walks names camera {min(named - known)!r}; known are {', '.join(sorted(known))}: "
+                "correct the id, or add the camera"
+            )
+        return self
 
     @model_validator(mode="after")
     def _api_is_safe(self) -> Self:

@@ -9,9 +9,11 @@ import pytest
 from pipeline.adapters.model_board import MemoryModelBoard
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import Unavailable
+from pipeline.matching.looks import LookPrior
 from pipeline.matching.worker import MatcherConfig
-from services.matcher import MatcherModels, assignment, bus_config, have_loaded
-from services.settings import MatchingSettings, Settings
+from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
+from services.matcher import MatcherModels, bus_config, have_loaded, prior_of
+from services.settings import Settings
 from services.site_models import SiteModels
 from tests.fakes import HandClock
 
@@ -21,9 +23,28 @@ def test_the_matcher_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_set_threshold_counts_where_the_model_says_nothing() -> None:
-    assert assignment(MatchingSettings(threshold=0.7), None).threshold == 0.7
-    assert assignment(MatchingSettings(), None).threshold == assignment(MatchingSettings(), None).midpoint
+def test_looks_are_weighed_by_what_the_manifest_has_measured() -> None:
+    shipped = read_manifest(DEFAULT_BUNDLE)
+    assert shipped.calibration is not None and shipped.calibration.strangers is not None
+    measured = shipped.calibration.strangers
+    found = prior_of(shipped)
+    assert (found.mean, found.deviation, found.curves.tolist()) == (
+        measured.mean,
+        measured.deviation,
+        [list(curve) for curve in measured.curves],
+    )
+
+
+def test_a_model_of_which_only_its_curve_is_known_is_weighed_by_that() -> None:
+    shipped = read_manifest(DEFAULT_BUNDLE)
+    assert shipped.calibration is not None
+    curve = shipped.calibration.appearance
+    older = shipped.model_copy(update={"calibration": shipped.calibration.model_copy(update={"strangers": None})})
+    found, plain = prior_of(older), LookPrior()
+    even_at = found.mean + 2.0 * found.deviation
+    assert even_at == pytest.approx(-curve.intercept / curve.slope)
+    for unknown in (None, shipped.model_copy(update={"calibration": None})):
+        assert (prior_of(unknown).mean, prior_of(unknown).deviation) == (plain.mean, plain.deviation)
 
 
 NOW = 1_700_000_000.0
@@ -58,13 +79,13 @@ def test_with_registry_and_board_away_nothing_changes(tmp_path: Path) -> None:
             raise Unavailable("away")
 
     unknown = SiteModels(Settings.model_validate({"data_dir": tmp_path, "embedding": {"model": "ViT-B-16/openai"}}))
-    no_bundle = MatcherModels(unknown, Away(), HandClock(NOW), MatchingSettings())
+    no_bundle = MatcherModels(unknown, Away(), HandClock(NOW))
     assert no_bundle.wanted() is None  # only embedders know its digest
     no_bundle.announce(ServingModel(digest=OLD, since_at=NOW))
     site = SiteModels(Settings(data_dir=tmp_path))
-    models = MatcherModels(site, Away(), HandClock(NOW), MatchingSettings())
+    models = MatcherModels(site, Away(), HandClock(NOW))
     shipped = models.wanted()
-    assert shipped is not None and models.assignment(shipped) != models.assignment(OLD)
+    assert shipped is not None and models.prior(shipped).mean != models.prior(OLD).mean
     assert not models.is_ready(shipped)
     models.announce(ServingModel(digest=shipped, since_at=NOW))
     (tmp_path / "models").mkdir()

@@ -42,6 +42,42 @@ def test_the_same_camera_twice_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path, "cameras: [{id: a, address: a.mp4}, {id: b, address: a.mp4}]"))
 
 
+SITE = "cameras: [{id: gate, address: a.mp4}, {id: hall, address: b.mp4}]\n"
+
+
+def test_known_walks_are_taken_from_the_file_and_the_budget_with_them(tmp_path: Path) -> None:
+    walk = "matching: {false_match_budget: 0.05, walks: [{between: [gate, hall], seconds: 25}]}"
+    found = load(write(tmp_path, f"{SITE}{walk}")).matching
+    assert (found.false_match_budget, found.walks[0].between, found.walks[0].seconds) == (0.05, ("gate", "hall"), 25.0)
+
+
+@pytest.mark.parametrize(
+    ("matching", "told"),
+    [
+        (
+            "{walks: [{between: [gate, gate], seconds: 9}]}",
+            r"walks\.0\.between: a walk between camera 'gate' and itself",
+        ),
+        ("{walks: [{between: [gate, hal], seconds: 9}]}", "walks names camera 'hal'; known are gate, hall: correct"),
+        ("{walks: [{between: [gate, hall], seconds: 0}]}", r"walks\.0\.seconds: .*greater than 0"),
+        (
+            "{walks: [{between: [gate, hall], seconds: 9}, {between: [hall, gate], seconds: 8}]}",
+            "the walk between 'hall' and 'gate' stands twice",
+        ),
+        ("{false_match_budget: 0.6}", "false_match_budget: .*less than or equal to 0.5"),
+        ("{threshold: 0.6}", r"threshold: unknown key.*false_match_budget"),
+    ],
+)
+def test_a_matcher_that_cannot_be_meant_is_refused(tmp_path: Path, matching: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(write(tmp_path, f"{SITE}matching: {matching}\n"))
+
+
+def test_a_walk_may_name_cameras_that_stand_in_the_files_of_other_machines(tmp_path: Path) -> None:
+    file = write(tmp_path, "matching: {walks: [{between: [gate, hall], seconds: 9}]}")
+    assert load(file).matching.walks[0].between == ("gate", "hall")
+
+
 def test_a_file_that_is_not_yaml_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"cameras\.yaml:3: not YAML"):
         load(write(tmp_path, "cameras:\n  - {id: a,\n"))

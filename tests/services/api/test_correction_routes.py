@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.contracts import GlobalId
-from pipeline.decisions import CandidateEvidence, Decision, Evidence
+from pipeline.contracts import GlobalId, IdentityEventKind
+from pipeline.decisions import CandidateEvidence, Decision, Evidence, Revision
 from pipeline.matching.corrector import apply_corrections
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
@@ -194,6 +194,23 @@ def test_a_decision_is_explained_in_words_and_numbers(client: TestClient, site: 
         "Somebody new: probability 0.069. A known person is joined from 0.900 on; by calibration 3.",
         "It went from person 1 to 3 at 2026-05-28T20:26:41+00:00 (merged): correction 1 by anna: same walk.",
         "Law: correction 1 by anna says that persons 3 and 1 are one.",
+    ]
+
+
+def test_a_late_merge_is_explained_by_what_led_to_it(client: TestClient, site: SmallSite) -> None:
+    seen = embedding("gate", 900, started_at=NOW - 30.0, ended_at=NOW - 26.0)
+    site.store.commit_decisions([Decision(seen, GlobalId(9), True, 0.9, "new")], NOW)
+    candidate = EVIDENCE.candidates[0].model_copy(update={"gap_s": -2.4})
+    evidence = EVIDENCE.model_copy(update={"candidates": (candidate,)})
+    merge = Revision(IdentityEventKind.MERGED, GlobalId(9), GlobalId(1), 0.931, "they are one", evidence=evidence)
+    site.store.commit_decisions((), NOW, [merge])
+    reply = client.get(f"/api/v1/tracklets/{seen.tracklet_id}/explanation").json()
+    assert reply["changes"][0]["evidence"]["new_probability"] == 0.069
+    assert reply["summary"][2:] == [
+        "It went from person 9 to 1 at 2026-05-28T20:26:40+00:00 (merged): they are one.",
+        "Candidate 1, last seen at yard: similarity 0.81 (log-odds +3.25), 2 s before the end of the last sighting "
+        "(log-odds -0.50); probability 0.931.",
+        "Two people: probability 0.069. Persons are merged from 0.900 on; by calibration 3.",
     ]
 
 
