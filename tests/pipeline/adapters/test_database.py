@@ -149,6 +149,36 @@ def test_events_from_before_anything_was_tentative_are_certain_and_change_nobody
         assert [tuple(row) for row in found] == [(False, None, None)]
 
 
+def test_what_was_decided_before_anything_was_calibrated_survives_the_way_up_and_down(database: Database) -> None:
+    tracklet = "INSERT INTO tracklets (tracklet_id, camera_id, boot_id, track_id, sequence, started_at, ended_at,"
+    before = "SELECT tracklet_id, global_id, confidence, assigned_event FROM tracklets"
+    database.upgrade("0004")
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO identities (global_id, opened_at, first_seen_at, last_seen_at, tracklets)"
+            " VALUES (1, 5, 1, 2, 1)"
+        )
+        connection.exec_driver_sql(
+            f"{tracklet} detections, global_id, confidence, assigned_event)"
+            " VALUES ('gate/b/1/0', 'gate', 'b', 1, 0, 1, 2, 3, 1, 0.5, 1)"
+        )
+    database.upgrade("0005")
+    with database.writing() as connection:
+        found = connection.exec_driver_sql("SELECT newness, likeliest FROM tracklets")
+        assert [tuple(row) for row in found] == [(0.0, 0.0)]
+        connection.exec_driver_sql("UPDATE tracklets SET newness = 0.25, likeliest = 0.75")
+        connection.exec_driver_sql(
+            "INSERT INTO calibrations (model_digest, number, learnt_at, content) VALUES ('m', 1, 5, 'taught')"
+        )
+    for revision in ("0004", "0005"):
+        (database.downgrade if revision == "0004" else database.upgrade)(revision)
+        with database.reading() as connection:
+            assert [tuple(row) for row in connection.exec_driver_sql(before)] == [("gate/b/1/0", 1, 0.5, 1)]
+            assert inspect(connection).has_table("calibrations") == (revision == "0005")
+            names = {column["name"] for column in inspect(connection).get_columns("tracklets")}
+            assert names.issuperset({"newness", "likeliest"}) == (revision == "0005")
+
+
 def test_a_file_database_writes_ahead_and_syncs_each_commit(store: SqlStore) -> None:
     with store._database.reading() as connection:
         pragmas = {
