@@ -17,8 +17,12 @@ import numpy as np
 
 from pipeline.contracts import F64, I64
 
-# Edges of the gaps' bins: seconds, doubling up to 48 days; what lies outside counts to the outermost bins.
-EDGES_S: F64 = np.array([-1200, -600, -300, -120, -60, -30, -10, -3, 0, *(2.0**power for power in range(23))])
+# Edges of the gaps' bins, seconds. Fine around nothing, every 20 seconds up to seven minutes either way, so that times
+# stay as telling where clocks differ; then doubling up to 48 days. What lies outside counts to the outermost bins.
+_FINE_S = (-10, -3, 1, 2, 4, 8, 16, 32)
+_EVEN_S = range(-420, 421, 20)
+_LONG_S = (-1200, -600, *(2**power for power in range(9, 23)))
+EDGES_S: F64 = np.array(sorted({*_FINE_S, *_EVEN_S, *_LONG_S}), np.float64)
 BINS = len(EDGES_S) - 1
 
 # What is believed before anything was seen: half of the people come within a minute, half within hours, few before
