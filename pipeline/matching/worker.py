@@ -274,7 +274,8 @@ class MatcherWorker:
             people.laws.follow(self._store.commit_decisions((), self._clock.now(), found))
             for revision in found:
                 people.merge(revision.to_id, revision.from_id)
-            touched = [revision.to_id for revision in found]
+            # All of them once more, as after a restart, which cannot know who was weighed already.
+            touched = [*touched, *(revision.to_id for revision in found)]
 
     def _remembered(self, seen: TrackletEmbedding) -> People:
         """Everything the database knows for the serving model, in the order in which it was decided.

@@ -41,7 +41,7 @@ class OfflineMatcher:
             for merge in found:
                 people.merge(merge.to_id, merge.from_id)
                 yield Statement(now, IdentityEventKind.MERGED, merge.to_id, from_id=merge.from_id)
-            touched = [merge.to_id for merge in found]
+            touched += [merge.to_id for merge in found]
 
 
 def _assigned(made: Decision, now: float) -> Statement:

@@ -20,6 +20,7 @@ from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 
 BATCH = 8
+SEED = 27  # of a `site` with several merges, before its first calibration and on the grounds of it
 CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.0,
@@ -84,14 +85,19 @@ class Killed(BaseException):
 class Interrupted:
     """A bus or a store that lets `after` calls through, fails once, and works again."""
 
-    def __init__(self, inner: object, failure: BaseException, after: int, *, is_late: bool = False) -> None:
+    def __init__(
+        self, inner: object, failure: BaseException, after: int, *, is_late: bool = False, method: str | None = None
+    ) -> None:
         self._inner = inner
         self._failure = failure
         self._left = after
         self._is_late = is_late  # the call has its effect, but its answer is lost
+        self._method = method  # the only one that counts; None: all count
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._inner, name)
+        method: Callable[..., Any] = getattr(self._inner, name)
+        if self._method not in (None, name):
+            return method
 
         def called(*arguments: object) -> object:
             self._left -= 1

@@ -5,14 +5,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import StreamName, TrackletEmbedding
+from pipeline.contracts import IdentityEvent, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import Unavailable
 from pipeline.matching import worker as worker_module
+from pipeline.matching.revision import merges
 from pipeline.matching.worker import GROUP
 from tests.fakes import DIGEST, SetModels, embedding, unit_vectors
-from tests.pipeline.matching.one_matcher import CONFIG, Interrupted, bus, outcome, published, site, worker
+from tests.pipeline.matching.one_matcher import (
+    BATCH,
+    CONFIG,
+    SEED,
+    Deadly,
+    Interrupted,
+    Killed,
+    bus,
+    calibrated,
+    outcome,
+    published,
+    site,
+    worker,
+)
 
 
 @pytest.fixture
@@ -148,3 +163,169 @@ def test_two_matchers_by_mistake_give_no_number_to_two_people(store: SqlStore) -
         slow.run_once()
     assert slow.run_once() == 1
     assert sorted(event.global_id for event in outcome(store)) == [1, 2]
+
+
+# --- second thoughts and what the site teaches ------------------------------------------------------------------------
+
+
+def stream_with_merges() -> list[list[TrackletEmbedding]]:
+    tracklets = site(48, SEED)
+    return [tracklets[start : start + BATCH] for start in range(0, len(tracklets), BATCH)]
+
+
+def merges_in(events: Sequence[IdentityEvent]) -> list[IdentityEvent]:
+    return [event for event in events if event.kind is IdentityEventKind.MERGED]
+
+
+def revised(kind: str) -> float:
+    return REGISTRY.get_sample_value("sightline_identity_revisions_total", {"kind": kind}) or 0.0
+
+
+def test_late_merges_are_published_counted_and_explained(store: SqlStore) -> None:
+    stream, before = bus(), revised("merged")
+    matcher = worker(stream, store)
+    for batch in stream_with_merges():
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        matcher.run_once()
+    found = merges_in(outcome(store))
+    assert found and published(stream) == outcome(store)
+    assert revised("merged") - before == len(found)
+    now = store.assignments([each.tracklet_id for batch in stream_with_merges() for each in batch])
+    for event in found:
+        assert event.from_global_id is not None and event.from_global_id > event.global_id
+        assert event.from_global_id not in now.values()
+        told = store.explanation(TrackletId(event.tracklet_ids[0]))
+        assert told is not None
+        (reasoned,) = (change for change in told.changes if change.event.event_id == event.event_id)
+        assert reasoned.evidence is not None
+        assert reasoned.evidence.candidates[0].probability >= reasoned.evidence.threshold
+
+
+def test_a_redelivered_batch_repeats_merges_that_are_missing_and_learns_nothing(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = bus()
+    matcher = worker(stream, store)
+    last, calm = None, SqlStore.in_memory()
+    for batch in stream_with_merges():
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        with monkeypatch.context() as patch:
+            patch.setattr(worker_module, "merges", lambda *_: [])  # died before them, each time
+            matcher.run_once()
+        taught = calibrated(store)
+        monkeypatch.setattr(worker_module, "is_due", lambda *_: True)
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        matcher = worker(stream, store)
+        matcher.run_once()
+        monkeypatch.undo()
+        assert calibrated(store) == taught
+        if merges_in(outcome(store)):
+            last = batch
+            break
+    assert last is not None
+    other = bus()
+    undisturbed = worker(other, calm)
+    for batch in stream_with_merges():
+        other.publish(StreamName.EMBEDDINGS, batch)
+        undisturbed.run_once()
+        if batch == last:
+            break
+    assert outcome(store) == outcome(calm)
+
+
+def test_one_that_died_between_two_rounds_of_merges_weighs_those_whom_an_undisturbed_one_weighs(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighed: list[list[int]] = []
+
+    def noted(people: Any, touched: Sequence[Any]) -> Any:
+        weighed.append(sorted({int(number) for number in touched if number in people.identities}))
+        return merges(people, touched)
+
+    monkeypatch.setattr(worker_module, "merges", noted)
+    calm_stream, stream = bus(), bus()
+    calm = worker(calm_stream, SqlStore.in_memory())
+    deaths = 0
+    for batch in stream_with_merges():
+        calm_stream.publish(StreamName.EMBEDDINGS, batch)
+        calm.run_once()
+        undisturbed, weighed[:] = list(weighed), []
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        deadly = Deadly(store, "commit_decisions", is_late=True, is_meant=lambda decisions, *_: not decisions)
+        try:
+            worker(stream, deadly).run_once()  # type: ignore[arg-type]  # a proxy
+        except Killed:
+            deaths += 1
+            stream, weighed[:] = stream.restarted(), weighed[:1]
+            worker(stream, store).run_once()
+        assert weighed == undisturbed
+        weighed.clear()
+    assert deaths
+
+
+def test_a_merge_that_does_not_fit_any_more_is_decided_again(store: SqlStore) -> None:
+    class Overtaken:
+        """The store of a matcher whose first merge somebody else has written before it."""
+
+        is_overtaken = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def commit_decisions(self, decisions: Any, decided_at: float, revisions: Any = (), applied: Any = None) -> Any:
+            if revisions and not self.is_overtaken:
+                self.is_overtaken = True
+                store.commit_decisions((), decided_at, revisions)
+            return store.commit_decisions(decisions, decided_at, revisions, applied)
+
+    stream, overtaken = bus(), Overtaken()
+    matcher = worker(stream, overtaken)  # type: ignore[arg-type]  # a proxy
+    refused = 0
+    for batch in stream_with_merges():
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        try:
+            matcher.run_once()
+        except Unavailable as error:
+            assert "must be decided again" in str(error)
+            refused += 1
+            assert matcher.run_once() == len(batch)
+    assert refused == 1
+    found = merges_in(outcome(store))
+    assert len({event.from_global_id for event in found}) == len(found)
+    assert published(stream) == outcome(store)
+
+
+def test_a_calibration_is_loaded_at_a_restart_and_named_by_the_next_decision(store: SqlStore) -> None:
+    stream = bus()
+    matcher = worker(stream, store)
+    for batch in stream_with_merges()[:-1]:  # after the last one it would learn again
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        matcher.run_once()
+    taught = calibrated(store)
+    assert taught is not None
+    somebody = embedding(
+        "yard", 9, started_at=500.0, ended_at=504.0, vector=unit_vectors(np.random.default_rng(0), 1, 64)[0]
+    )
+    stream.publish(StreamName.EMBEDDINGS, [somebody])
+    worker(stream, store).run_once()
+    told = store.explanation(somebody.tracklet_id)
+    assert told is not None and told.decision is not None and told.decision.evidence is not None
+    assert told.decision.evidence.calibration == taught.number
+    assert calibrated(store) == taught
+
+
+def test_nothing_is_decided_with_a_calibration_that_could_not_be_kept(store: SqlStore) -> None:
+    stream = bus()
+    full = Interrupted(store, Unavailable("the disk is full"), 0, method="keep_calibration")
+    matcher = worker(stream, full)  # type: ignore[arg-type]  # a proxy
+    refused = 0
+    for batch in stream_with_merges():
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        decided = len(outcome(store))
+        try:
+            matcher.run_once()
+        except Unavailable:
+            refused += 1
+            assert len(outcome(store)) == decided and calibrated(store) is None
+            assert matcher.run_once() == len(batch)
+    assert refused == 1 and calibrated(store) is not None

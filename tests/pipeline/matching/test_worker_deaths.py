@@ -18,6 +18,7 @@ from pipeline.interfaces import KeptCalibration
 from pipeline.matching.worker import GROUP, MatcherWorker
 from tests.pipeline.matching.one_matcher import (
     BATCH,
+    SEED,
     Deadly,
     Interrupted,
     Killed,
@@ -29,7 +30,6 @@ from tests.pipeline.matching.one_matcher import (
     worker,
 )
 
-SEED = 27  # of a stream with several merges, before the first calibration and on the grounds of it
 BEFORE = 28  # tracklets, so that soon after them the site is calibrated for the first time
 TRACKLETS = site(9 * BATCH, SEED)
 
@@ -159,7 +159,7 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans, st.integers(0, 5))
 def test_killed_anywhere_and_started_again_it_decides_as_if_nothing_had_happened(
     plan: list[tuple[int, tuple[str, int, bool] | None]], seed: int
