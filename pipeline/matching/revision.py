@@ -117,10 +117,11 @@ def _look_odds(people: People, numbers: I64, similarities: F64, global_id: Globa
 
 
 def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
-    """The best candidate, and those that cannot be one person with it, by their looks or because they met."""
+    """The best candidate, and those that cannot be one person with it: by law, by their looks or because they met."""
     chosen = GlobalId(int(numbers[best]))
     similar = rounded(people.identities.looks(numbers) @ people.identities.looks(numbers[best : best + 1])[0])
     rivals: Bools = _look_odds(people, numbers, similar, chosen) < 0
+    rivals |= np.isin(numbers, list(people.laws.forbidden(chosen)))
     theirs = people.tracks.spans(chosen)
     for column in np.flatnonzero((odds > odds[best] - _NO_RIVAL) & ~rivals).tolist():
         rivals[column] = theirs.meets(people.tracks.spans(GlobalId(int(numbers[column]))))

@@ -19,6 +19,7 @@ from pipeline.contracts import F32, GlobalId, IdentityEvent, StreamName, Trackle
 from pipeline.decisions import CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.matching import corrector
+from pipeline.matching.laws import Laws
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
@@ -113,6 +114,30 @@ def test_a_track_that_was_cut_goes_on_as_its_later_half(site: Site) -> None:
     site.correct(CorrectionKind.NOT_SAME, pieces[0], pieces[2])
     assert site.person(site.seen("gate", 1, LOOKS[0], 20.0, 3)) == 2
     assert [site.person(piece) for piece in pieces] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [CorrectionKind.NOT_SAME, CorrectionKind.SPLIT])
+def test_the_matcher_does_not_merge_again_whom_a_correction_has_parted(
+    site: Site, kind: CorrectionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = site.seen("gate", 1, LOOKS[0], 0.0), site.seen("hall", 2, LOOKS[0], 20.0)
+    assert site.person(first) == site.person(second) == 1
+    site.correct(kind, *((first, second) if kind is CorrectionKind.NOT_SAME else (1, second)))
+    for sequence in (1, 2):
+        assert site.person(site.seen("hall", 2, LOOKS[0], 20.0 + 5.0 * sequence, sequence)) == 2
+        site.matcher = site.started()  # a restart does not forget the law either
+    assert (site.person(first), site.person(second)) == (1, 2)
+    monkeypatch.setattr(Laws, "forbidden", lambda *_: frozenset())
+    site.seen("hall", 2, LOOKS[0], 35.0, 3)
+    assert site.person(first) == site.person(second) == 1, "only the law kept them apart"
+
+
+def test_a_third_who_looks_like_two_that_are_law_is_merged_with_neither(site: Site) -> None:
+    site.seen("gate", 1, LOOKS[0], 0.0)
+    second = site.seen("hall", 2, LOOKS[0], 0.0)
+    site.correct(CorrectionKind.SPLIT, 1, second)
+    pieces = [site.seen("yard", 3, LOOKS[0], 10.0 + 5.0 * sequence, sequence) for sequence in range(3)]
+    assert {site.person(piece) for piece in pieces} == {3}
 
 
 def test_a_redelivered_tracklet_does_not_bring_the_old_identity_back(site: Site) -> None:
