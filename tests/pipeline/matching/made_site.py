@@ -75,9 +75,9 @@ def walks(
         person = int(rng.choice([each for each in range(persons) if each != before]))
         before, camera_id, started_at = person, str(rng.choice(list(cameras))), 10.0 * track_id
         for sequence in range(int(rng.integers(1, 3))):
-            span = {"started_at": started_at + 6.1 * sequence, "ended_at": started_at + 6.1 * sequence + 6.0}
-            vector = near(looks[person], rng, noise)
-            found.append((embedding(camera_id, track_id, sequence, vector=vector, **span), GlobalId(person + 1)))
+            began, vector = started_at + 6.1 * sequence, near(looks[person], rng, noise)
+            piece = embedding(camera_id, track_id, sequence, started_at=began, ended_at=began + 6.0, vector=vector)
+            found.append((piece, GlobalId(person + 1)))
     return found
 
 

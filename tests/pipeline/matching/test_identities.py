@@ -27,7 +27,7 @@ def test_the_last_sighting_is_the_latest_in_whatever_order_they_came(seen: list[
     book = book_of(seen)
     assert len(book) == len({number for number, *_ in seen})
     for number in {number for number, *_ in seen}:
-        assert number in book
+        assert GlobalId(number) in book
         ended_at, camera_id = max((at, camera) for other, camera, at in seen if other == number)
         assert book.last_seen(GlobalId(number)) == (ended_at, camera_id)
 
@@ -57,7 +57,7 @@ def test_who_was_forgotten_leaves_nothing_to_whoever_comes_next() -> None:
     book.describe(np.array([1, 2]), np.eye(2, 4, dtype=np.float32), np.array([[3, 0, 0], [0, 2, 0]]))
     book.forget(GlobalId(1))
     book.see(GlobalId(3), "yard", 1.0)
-    assert 1 not in book and len(book) == 2
+    assert GlobalId(1) not in book and len(book) == 2
     assert book.last_seen(GlobalId(3)) == (1.0, "yard")
     assert sorted(book.newest(9).tolist()) == sorted(book.newest(2).tolist()) == [2, 3]
     np.testing.assert_array_equal(book.looks(np.array([2])), np.eye(2, 4, dtype=np.float32)[1:])

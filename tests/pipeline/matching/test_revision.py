@@ -22,8 +22,8 @@ LOOKS = unit_vectors(np.random.default_rng(11), 5)
 
 def at(camera_id: str, track_id: int, started_at: float, look: F32, whose: int) -> Seen:
     vector = near(look, np.random.default_rng(track_id), 0.05)
-    span = {"started_at": started_at, "ended_at": started_at + 5.0}
-    return embedding(camera_id, track_id, vector=vector, **span), GlobalId(whose)
+    piece = embedding(camera_id, track_id, started_at=started_at, ended_at=started_at + 5.0, vector=vector)
+    return piece, GlobalId(whose)
 
 
 def bystanders() -> list[Seen]:
