@@ -78,7 +78,7 @@ def _measure(kind: str, bus: RedisBus, store: SqlStore, looks: F32) -> dict[str,
         "share_of_time": shares | {"python": 1.0 - sum(shares.values())},
         "rebuild_rows_per_s": PEOPLE * EXEMPLARS / rebuild_s,
         "people": PEOPLE,
-        "gallery_rows": PEOPLE * EXEMPLARS,
+        "gallery_rows": PEOPLE,
         "dimension": DIMENSION,
         "batch": BATCH,
     }
