@@ -65,8 +65,7 @@ class People:
         return self.calibration.least_probability or least_for(self.config.false_match_budget, np.zeros(0))
 
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
-        """Identities for one micro-batch of unknown tracklets, in time order. Decides nothing for good: see `remember`.
-        """
+        """Identities for one micro-batch of unknown tracklets, in time order; final once `remember`ed."""
         self.describe()
         arrivals = arrivals_of(batch)
         standings = [

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -183,10 +183,7 @@ class Asker:
 
 @dataclass
 class Watch:
-    """What cameras sent and what was decided, read beside everybody else.
-
-    A decision that changes is an error, unless an event says that one person has become another with all tracklets.
-    """
+    """What cameras sent and what was decided; a decision changes only by an event that tells of a whole person."""
 
     system: RunningSystem
     store: SqlStore
@@ -205,8 +202,8 @@ class Watch:
             self.sent |= {each.message.tracklet_id for each in deliveries if isinstance(each.message, TrackletCrops)}
             self._bus.acknowledge(deliveries, "witness")
         while deliveries := self._bus.consume(StreamName.IDENTITIES, "witness", "witness-1", 256, 0.0):
-            said = [each.message for each in deliveries if isinstance(each.message, IdentityEvent)]
-            self.published |= {event.event_id: event for event in said}
+            said = (each.message for each in deliveries)
+            self.published |= {event.event_id: event for event in said if isinstance(event, IdentityEvent)}
             self._bus.acknowledge(deliveries, "witness")
         while events := self.store.events_after(self.last_event, 500):
             self.last_event = events[-1].event_id
@@ -219,9 +216,8 @@ class Watch:
             own = {name for name, person in self.decided.items() if person == event.from_global_id}
             assert own == set(event.tracklet_ids), f"not all of {event.from_global_id} became {event.global_id}"
         else:
-            (name,) = event.tracklet_ids
-            assert event.kind is IdentityEventKind.ASSIGNED, f"nobody asked for {event.kind}"
-            assert name not in self.decided, f"{name} was decided twice"
+            assert event.kind is IdentityEventKind.ASSIGNED and len(event.tracklet_ids) == 1, f"who wanted {event}?"
+            assert event.tracklet_ids[0] not in self.decided, f"{event.tracklet_ids} was decided twice"
         self.decided |= dict.fromkeys(event.tracklet_ids, event.global_id)
 
     def rest(self, duration_s: float) -> None:
@@ -252,8 +248,7 @@ class Watch:
         return wait_for(lambda: self.look() or self.serving() == digest, timeout_s, f"{digest} to serve")
 
     def serving(self) -> str:
-        switches = self.switches()
-        return switches[0].model_digest if switches else "none"
+        return next((switch.model_digest for switch in self.switches()), "none")
 
     def switches(self) -> list[ModelSwitch]:
         return self.store.model_switches(9)
@@ -371,18 +366,14 @@ def test_a_model_changes_under_traffic_and_kills_and_nobody_notices(
 
 
 def watch_switches(folder: Path) -> list[ModelSwitch]:
-    store = SqlStore(f"sqlite:///{folder / 'data' / 'sightline.db'}")
-    try:
+    with closing(SqlStore(f"sqlite:///{folder / 'data' / 'sightline.db'}")) as store:
         return store.model_switches(9)
-    finally:
-        store.close()
 
 
 def known_again(folder: Path) -> bool:
     """Whether after each change of the first three somebody was recognised who had been seen before it."""
-    store = SqlStore(f"sqlite:///{folder / 'data' / 'sightline.db'}")
-    events, switches = store.events_after(0, 10_000), list(reversed(store.model_switches(9)))
-    store.close()
+    with closing(SqlStore(f"sqlite:///{folder / 'data' / 'sightline.db'}")) as store:
+        events, switches = store.events_after(0, 10_000), list(reversed(store.model_switches(9)))
     return all(knows_again(events, switch) for switch in switches[1:4])
 
 
