@@ -158,6 +158,13 @@ def test_more_alike_is_never_less_likely(one: float, other: float, exemplars: in
     assert odds[0] <= odds[1] + 1e-9
 
 
+def test_a_similarity_to_many_tracklets_tells_as_much_as_one_of_many() -> None:
+    site = made_site.calibration()
+    alike, four, one = np.array([0.9]), np.array([[4, 0, 0, 0]]), np.array([[1, 0, 0, 0]])
+    assert site.look_odds(alike, one, place=1, others=4.0) == site.look_odds(alike, four, place=1)
+    assert site.look_odds(alike, four, place=1, others=4.0) > site.look_odds(alike, four, place=1)
+
+
 def test_a_similarity_counts_against_the_strangers_of_the_cameras_that_the_exemplars_are_of() -> None:
     curves = LookPrior().curves
     site = made_site.calibration(("gate", "hall"), curves=curves)

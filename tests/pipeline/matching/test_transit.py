@@ -119,6 +119,11 @@ def test_strangers_count_as_they_were_thought_of_and_not_as_decided() -> None:
     assert evidence(counted(rows), GATE, HALL, 30.0) > evidence(counted(doubted), GATE, HALL, 30.0)
 
 
+def test_a_gap_that_nobody_had_keeps_its_share_however_many_were_seen() -> None:
+    few, many = counted(walkers(gap_s=30.0, count=1_000)), counted(walkers(gap_s=30.0, count=4_000))
+    assert evidence(many, GATE, HALL, 7_000.0) > evidence(few, GATE, HALL, 7_000.0) - 0.5
+
+
 def test_a_map_makes_its_walks_likelier_either_way_and_passes_over_unknown_names() -> None:
     times = counted([(camera, 10 + camera, 0.0, 5.0, 1.0) for camera in range(3)])
     mapped = with_map(times, ["gate", "hall", "yard"], {("gate", "hall"): 900.0, ("gate", "cellar"): 5.0})
