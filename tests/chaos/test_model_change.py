@@ -255,8 +255,7 @@ class Watch:
 
     def see_people_again(self) -> None:
         """Go on until somebody is recognised in a track that began after the last change."""
-        (switch, *_) = self.switches()
-        wait_for(lambda: self.look() or knows_again(self.events, switch), 40.0, "somebody to be known again")
+        wait_for(lambda: self.look() or knows_again(self.events, self.switches()[0]), 40.0, "people to be known again")
 
     def is_settled(self) -> bool:
         self.look()
