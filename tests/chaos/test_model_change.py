@@ -63,8 +63,9 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return torch.tensor(rng.permutation(np.resize([1.0, -1.0], width)), dtype=torch.float32)
 
     with torch.no_grad():
-        encoder.neck.weight.mul_(signs(manifest.appearance_width))
-        language = signs(manifest.language_width)
+        appearance, language = signs(manifest.appearance_width), signs(manifest.language_width)
+        encoder.neck.weight.mul_(appearance)
+        encoder.neck.forgotten.mul_(appearance)
         encoder.clip.visual.head.proj.weight.mul_(language[:, None])
         encoder.clip.text.text_projection.mul_(language)
     digest = model_digest(stored_weights(encoder), manifest.architecture, manifest.input, manifest.vocabulary)
