@@ -53,8 +53,7 @@ SENTENCES = ("a woman in a red coat", "a man with a black backpack", "someone in
 def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model seen in a mirror: every value of its vectors has another sign at half of the places.
 
-    It finds the same people in the same order, and its vectors compared with the shipped one's say nothing: one
-    question that meets vectors of the other model gets another answer.
+    It finds the same people in the same order; a question that meets vectors of the other gets another answer.
     """
     bundle, rng = load_bundle(DEFAULT_BUNDLE), np.random.default_rng(5)
     encoder, manifest = bundle.encoder, bundle.manifest
