@@ -96,7 +96,7 @@ class People:
 
     def remember(self, rows: GalleryRows) -> None:
         """Take committed rows in, in the order of the database."""
-        tracks = _tracks_of(rows)
+        tracks = tracks_of(rows)
         whose = [GlobalId(number) for number in rows.global_ids.tolist()]
         for place, (track, global_id) in enumerate(zip(tracks, whose, strict=True)):
             began, ended = float(rows.started_at[place]), float(rows.ended_at[place])
@@ -112,7 +112,7 @@ class People:
         """
         touched = {global_id for each in revisions for global_id in (each.from_id, each.to_id)}
         self._forget([global_id for global_id in sorted(touched) if global_id in self.identities])
-        tracks, whose = _tracks_of(rows), [GlobalId(number) for number in rows.global_ids.tolist()]
+        tracks, whose = tracks_of(rows), [GlobalId(number) for number in rows.global_ids.tolist()]
         first: dict[TrackKey, GlobalId] = {}
         for track, global_id in zip(tracks, whose, strict=True):
             first.setdefault(track, global_id)
@@ -244,7 +244,8 @@ def some_of(rows: GalleryRows, tracklet_ids: Collection[TrackletId]) -> GalleryR
     )
 
 
-def _tracks_of(rows: GalleryRows) -> list[TrackKey]:
+def tracks_of(rows: GalleryRows) -> list[TrackKey]:
+    """Of each row."""
     cameras, boots, numbers = rows.camera_ids, rows.boot_ids, rows.track_ids.tolist()
     return [
         (str(camera_id), boot_id, number) for camera_id, boot_id, number in zip(cameras, boots, numbers, strict=True)

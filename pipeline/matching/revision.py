@@ -1,4 +1,4 @@
-"""Second thoughts: identities that turn out to be one person, now that more has been seen of them. Pure."""
+"""Second thoughts, pure: identities that turn out to be one person, or two, now that more has been seen of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
 from pipeline.matching.assignment import Bools
-from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, believed, probabilities, rounded
+from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, TrackKey, believed, probabilities, rounded
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 
@@ -44,6 +44,32 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
             done |= {revision.to_id, revision.from_id}
             chosen.append(revision)
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two tracks of one identity that were in one camera at the same moment."""
+
+    global_id: GlobalId
+    leaving: TrackKey  # the one that began later
+    staying: TrackKey
+
+
+def clashes(people: People, tracks: Sequence[TrackKey]) -> list[Clash]:
+    """Where the hard rule does not hold for some tracks, now that they have gone on.
+
+    A track that was cut into pieces meets a short one that came, and joined, between two of its pieces. A track leaves
+    once, whomever it clashes with.
+    """
+    found: dict[TrackKey, Clash] = {}
+    for track in tracks:
+        global_id = people.tracks.identity(track)
+        if global_id is None:
+            continue
+        for other in people.tracks.clashing(track):
+            leaving, staying = sorted((track, other), key=people.tracks.began, reverse=True)
+            found.setdefault(leaving, Clash(global_id, leaving, staying))
+    return [found[leaving] for leaving in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)

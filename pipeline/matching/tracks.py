@@ -82,8 +82,22 @@ class TrackBook:
         return camera.present(started_at, ended_at, but) if camera else frozenset()
 
     def tracks(self, global_id: GlobalId) -> list[TrackKey]:
-        """The remembered tracks of an identity."""
-        return list(self._of.get(global_id, ()))
+        """The remembered tracks of an identity, in an order that does not depend on how they came to it."""
+        return sorted(self._of.get(global_id, ()))
+
+    def began(self, track: TrackKey) -> tuple[float, TrackKey]:
+        """When a remembered track did; of equals the greater key counts as later."""
+        return self._cameras[track[0]].times(track)[0], track
+
+    def clashing(self, track: TrackKey) -> list[TrackKey]:
+        """Other tracks of the same identity that were in the camera at one moment with this one."""
+        global_id = self.identity(track)
+        if global_id is None:
+            return []
+        began, ended = self._cameras[track[0]].times(track)[:2]
+        beside = [other for other in self.tracks(global_id) if other[0] == track[0] and other != track]
+        spans = [(other, self._cameras[other[0]].times(other)) for other in beside]
+        return [other for other, times in spans if times[0] <= ended and times[1] >= began]
 
     def spans(self, global_id: GlobalId) -> Spans:
         """The same as columns."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import GlobalId, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
+from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, KeptCalibration, Store
@@ -16,7 +16,7 @@ from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
-from pipeline.matching.revision import merges
+from pipeline.matching.reviser import reconsider
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +242,6 @@ class MatcherWorker:
             whose = {assigned[tracklet.tracklet_id] for tracklet in added}
             rows = self._store.rows_of_identity(tracklets[0].model_digest, sorted(whose))
             people.remember(some_of(rows, {tracklet.tracklet_id for tracklet in added}))
-        touched = list(assigned.values())
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
         if fresh:
             # Only here, where a repeated batch does not come: it must meet the calibration that it was decided with.
@@ -253,11 +252,10 @@ class MatcherWorker:
                 self._people = None
                 return
             people.remember(rows_of(decisions))
-            touched += [decision.global_id for decision in decisions]
             opened = sum(event.is_new for event in events)
             metrics.IDENTITIES_OPENED.inc(opened)
             metrics.IDENTITIES_JOINED.inc(len(events) - opened)
-        self._reconsider(people, touched)
+        reconsider(people, self._store, self._clock, tracklets)
         metrics.GALLERY_ROWS.set(len(people))
 
     def _learn(self, people: People, digest: str) -> None:
@@ -267,15 +265,6 @@ class MatcherWorker:
             kept = KeptCalibration(calibration.number, self._clock.now(), calibration.packed())
             self._store.keep_calibration(digest, kept)
             people.calibrate(calibration)
-
-    def _reconsider(self, people: People, touched: Sequence[GlobalId]) -> None:
-        """Merge identities that were one person all the time, now that more has been seen of them."""
-        while found := merges(people, touched):
-            people.laws.follow(self._store.commit_decisions((), self._clock.now(), found))
-            for revision in found:
-                people.merge(revision.to_id, revision.from_id)
-            # All of them once more, as after a restart, which cannot know who was weighed already.
-            touched = [*touched, *(revision.to_id for revision in found)]
 
     def _remembered(self, seen: TrackletEmbedding) -> People:
         """Everything the database knows for the serving model, in the order in which it was decided.

@@ -72,7 +72,7 @@ class Site:
 
 
 class TwoMatchers(RuleBasedStateMachine):
-    """A track that is cut goes on where it was cut, and its next piece is not sent later than others who were there."""
+    """A track that is cut goes on where it was cut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,12 +98,17 @@ class TwoMatchers(RuleBasedStateMachine):
             self._take(self._goes_on() + self._comes(arrivals))
             self.window += 1
 
-    @rule(arrivals=st.lists(arrival, min_size=3, max_size=9), later=st.integers(0, 5), order=orders, repeated=choice)
-    def people_walk(self, arrivals: list[Comer], later: int, order: Random, repeated: int) -> None:
-        """Some of those who come are sent later than others who were there at the same time."""
+    @rule(
+        arrivals=st.lists(arrival, min_size=3, max_size=9),
+        later=st.tuples(st.integers(0, 3), st.integers(0, 5)),
+        order=orders,
+        repeated=choice,
+    )
+    def people_walk(self, arrivals: list[Comer], later: tuple[int, int], order: Random, repeated: int) -> None:
+        """Some of those who go on, and of those who come, are sent later than others who were there with them."""
         going, coming = self._goes_on(), self._comes(arrivals)
-        self._take(going + coming[later:], order, repeated)
-        self._take(coming[:later], order, repeated)
+        self._take(going[later[0] :] + coming[later[1] :], order, repeated)
+        self._take(going[: later[0]] + coming[: later[1]], order, repeated)
         self.window += 1
 
     @rule(is_delivered_again=st.booleans())

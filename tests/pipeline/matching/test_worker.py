@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId
 from pipeline.errors import Unavailable
+from pipeline.matching import reviser
 from pipeline.matching import worker as worker_module
 from pipeline.matching.revision import merges
 from pipeline.matching.worker import GROUP
@@ -210,7 +211,7 @@ def test_a_redelivered_batch_repeats_merges_that_are_missing_and_learns_nothing(
     for batch in stream_with_merges():
         stream.publish(StreamName.EMBEDDINGS, batch)
         with monkeypatch.context() as patch:
-            patch.setattr(worker_module, "merges", lambda *_: [])  # died before them, each time
+            patch.setattr(reviser, "merges", lambda *_: [])  # died before them, each time
             matcher.run_once()
         taught = calibrated(store)
         monkeypatch.setattr(worker_module, "is_due", lambda *_: True)
@@ -242,7 +243,7 @@ def test_one_that_died_between_two_rounds_of_merges_weighs_those_whom_an_undistu
         weighed.append(sorted({int(number) for number in touched if number in people.identities}))
         return merges(people, touched)
 
-    monkeypatch.setattr(worker_module, "merges", noted)
+    monkeypatch.setattr(reviser, "merges", noted)
     calm_stream, stream = bus(), bus()
     calm = worker(calm_stream, SqlStore.in_memory())
     deaths = 0
@@ -329,3 +330,24 @@ def test_nothing_is_decided_with_a_calibration_that_could_not_be_kept(store: Sql
             assert len(outcome(store)) == decided and calibrated(store) is None
             assert matcher.run_once() == len(batch)
     assert refused == 1 and calibrated(store) is not None
+
+
+def test_a_short_track_within_a_longer_one_that_it_was_taken_for_becomes_somebody_else(store: SqlStore) -> None:
+    (look,) = unit_vectors(np.random.default_rng(0), 1, 64)
+    stream = bus()
+    matcher = worker(stream, store)
+    pieces = [
+        embedding("gate", 1, 0, started_at=0.0, ended_at=4.0, vector=look),
+        embedding("gate", 2, 0, started_at=4.5, ended_at=5.5, vector=look),
+        embedding("gate", 1, 1, started_at=4.1, ended_at=8.0, vector=look),
+    ]
+    for piece in pieces:
+        stream.publish(StreamName.EMBEDDINGS, [piece])
+        matcher.run_once()
+    first, second, third = pieces
+    whose = store.assignments([piece.tracklet_id for piece in pieces])
+    assert whose == {first.tracklet_id: 1, second.tracklet_id: 2, third.tracklet_id: 1}
+    (split,) = (event for event in outcome(store) if event.kind is IdentityEventKind.SPLIT)
+    assert (split.from_global_id, split.global_id, split.is_new) == (1, 2, True)
+    assert split.reason == "track 2 of gate is not person 1, who was there in track 1 at the same time"
+    assert split in published(stream)
