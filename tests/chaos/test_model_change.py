@@ -183,7 +183,7 @@ class Asker:
 
 @dataclass
 class Watch:
-    """What cameras sent and what was decided; a decision changes only by an event that tells of a whole person."""
+    """What cameras sent and what was decided; a decision changes only by an event that names it."""
 
     system: RunningSystem
     store: SqlStore
@@ -212,12 +212,13 @@ class Watch:
                 self._follow(event)
 
     def _follow(self, event: IdentityEvent) -> None:
-        if event.kind is IdentityEventKind.MERGED:
-            own = {name for name, person in self.decided.items() if person == event.from_global_id}
-            assert own == set(event.tracklet_ids), f"not all of {event.from_global_id} became {event.global_id}"
+        named = set(event.tracklet_ids)
+        if event.kind is IdentityEventKind.ASSIGNED:
+            assert len(named) == 1 and not named & self.decided.keys(), f"{named} was decided twice"
         else:
-            assert event.kind is IdentityEventKind.ASSIGNED and len(event.tracklet_ids) == 1, f"who wanted {event}?"
-            assert event.tracklet_ids[0] not in self.decided, f"{event.tracklet_ids} was decided twice"
+            own = {name for name, person in self.decided.items() if person == event.from_global_id}
+            is_whole = event.kind is IdentityEventKind.MERGED
+            assert named == own if is_whole else named < own, f"{event} is not about what {own} was"
         self.decided |= dict.fromkeys(event.tracklet_ids, event.global_id)
 
     def rest(self, duration_s: float) -> None:
