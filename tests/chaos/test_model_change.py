@@ -217,8 +217,7 @@ class Watch:
             assert len(named) == 1 and not named & self.decided.keys(), f"{named} was decided twice"
         else:
             own = {name for name, person in self.decided.items() if person == event.from_global_id}
-            is_whole = event.kind is IdentityEventKind.MERGED
-            assert named == own if is_whole else named < own, f"{event} is not about what {own} was"
+            assert named == own if event.kind is IdentityEventKind.MERGED else named < own, f"{event}: it was {own}"
         self.decided |= dict.fromkeys(event.tracklet_ids, event.global_id)
 
     def rest(self, duration_s: float) -> None:
