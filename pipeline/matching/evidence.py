@@ -22,6 +22,7 @@ TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person foll
 SIMILARITY_DECIMALS = 4
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
 LOOK_LIMIT, TIME_LIMIT = 14.0, 5.0
+_WEIGHED = 128  # candidates for each arrival
 _ANYBODY = 3.0  # log-odds against somebody who comes at a time that speaks against him, beside that he is one of many
 
 
@@ -144,14 +145,14 @@ class Board:
         exemplars = self._exemplars[:known]
         similarities = rounded(self._sums[index, :known] / np.maximum(exemplars.sum(axis=1), 1))
         gaps_s = self._arrivals[index].started_at - self._seen_at[:known]
-        looks = self._calibration.look_odds(similarities, exemplars, place)
-        transits = self._calibration.transit.evidence(self._places[:known], place, gaps_s)
-        return Weights(
-            similarities=similarities,
-            looks=looks.clip(-LOOK_LIMIT, LOOK_LIMIT),
-            gaps_s=gaps_s,
-            transits=believed(transits, self._people),
-        )
+        looks, transits = np.full(known, -LOOK_LIMIT), np.zeros(known)
+        # Whoever is less alike than so many others counts for nothing beside them.
+        near = np.sort(np.argpartition(-similarities, _WEIGHED)[:_WEIGHED]) if known > _WEIGHED else slice(None)
+        alike = self._calibration.look_odds(similarities[near], exemplars[near], place)
+        looks[near] = alike.clip(-LOOK_LIMIT, LOOK_LIMIT)
+        ways = self._calibration.transit.evidence(self._places[:known][near], place, gaps_s[near])
+        transits[near] = believed(ways, self._people)
+        return Weights(similarities=similarities, looks=looks, gaps_s=gaps_s, transits=transits)
 
     def told(
         self, weights: Weights, shares: F64, columns: Sequence[int], constraints: Mapping[int, str]

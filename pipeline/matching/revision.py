@@ -15,7 +15,7 @@ from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 
 _NO_RIVAL = 6.0  # log-odds behind the best
-_MOST_LOOKED_AT, _MOST = 64, 16  # identities whose looks, and whose ways, are weighed against one
+_MOST_LOOKED_AT, _MOST = 64, 8  # identities whose looks, and whose ways, are weighed against one
 
 
 def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
