@@ -92,7 +92,7 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     ways: dict[int, _Way] = {}
     least_odds = float(np.log(least / (1.0 - least)))
     forbidden = people.laws.forbidden(global_id)
-    best_way = min(float(people.calibration.transit.log_odds.max()), TIME_LIMIT)
+    best_way = min(people.calibration.transit.best, TIME_LIMIT)
     alike = np.flatnonzero((looks >= max(least_odds - best_way, 0.0)) & (numbers != global_id))
     for column in alike[np.argsort(-looks[alike], kind="stable")][:_MOST].tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
