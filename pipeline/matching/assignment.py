@@ -29,6 +29,8 @@ HERE = "elsewhere in this camera at the same time"
 _FORBIDDEN = -1e6  # outweighs any sum of log-odds
 _LEAST = 0.3  # however much the budget allows
 _USUAL_JOINS = 1.0 - np.linspace(0.0, 1.0, 32) ** 3  # probabilities: few are open, most are clear
+# Below any join that the budget allows: one that was not made would be made as a merge at the next look.
+_OPENING = -20.0
 _TIE = 1e-9  # below any difference that counts: equals go to the smaller number
 
 
@@ -180,7 +182,7 @@ def _solve(
     odds = np.where(is_free, np.stack([each.odds for each in weights]).reshape(count, known), -np.inf)
     shares, _ = probabilities(odds)
     gain = np.full((count, known + count), _FORBIDDEN)
-    gain[np.arange(count), known + np.arange(count)] = 0.0
+    gain[np.arange(count), known + np.arange(count)] = _OPENING
     # Of equals the smaller number wins.
     preference = _TIE * np.arange(known, 0, -1)
     # Time alone makes nobody one: who looks rather like somebody else is not joined, however well he comes.
@@ -236,10 +238,9 @@ def _opened(candidates: Sequence[CandidateEvidence], least: float) -> str:
     best = candidates[0]
     if best.constraint is not None:
         return f"new: closest is {_alike(best)}, who is {best.constraint}"
-    lack = f"{least:.0%} needed" if best.probability < least else "rather somebody new"
     return (
         f"new: closest is {_alike(best)}, {best.gap_s:.0f} s later ({best.transit_log_odds:+.1f}): "
-        f"{best.probability:.0%} sure, {lack}"
+        f"{best.probability:.0%} sure, {least:.0%} needed"
     )
 
 

@@ -146,8 +146,7 @@ def test_only_the_least_probability_divides_joining_from_opening(first: float, s
     verdict = decide({7: first, 8: second}, least=least)
     assert verdict.evidence is not None
     likeliest = max(verdict.evidence.candidates, key=lambda seen: seen.probability)
-    # However little is asked for, somebody new is not less likely than whoever is joined.
-    assert verdict.is_new == (likeliest.probability < max(least, verdict.evidence.new_probability))
+    assert verdict.is_new == (likeliest.probability < least or likeliest.appearance_log_odds <= 0.0)
     if not verdict.is_new:
         assert verdict.global_id == (7 if first >= second else 8)
 
