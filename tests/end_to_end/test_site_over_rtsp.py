@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.adapters.simulation.site import SimulatedSite
 from pipeline.adapters.simulation.videos import write_videos
+from pipeline.contracts import IdentityEvent, TrackletId
 from services.demo import ask_all, drained, lost_frames, summarise
 from services.evaluation.simulated_run import SimulatedRun
 from services.runtime import open_store
@@ -106,7 +107,7 @@ def test_people_are_one_identity_across_rtsp_cameras_and_are_found_by_words(tmp_
 
 
 @pytest.mark.timeout(300)
-def test_services_that_are_killed_lose_no_tracklet_and_change_no_identity(tmp_path: Path) -> None:
+def test_services_that_are_killed_lose_no_tracklet_and_change_no_identity_but_by_an_event(tmp_path: Path) -> None:
     settings = load(
         None,
         {
@@ -123,25 +124,37 @@ def test_services_that_are_killed_lose_no_tracklet_and_change_no_identity(tmp_pa
     with running_system(settings) as system:
         assert system.supervisor.wait_until_ready(120, lambda _: None), logs(settings.data_dir)
         store = open_store(system.settings)
-        published: dict[str, int] = {}
+        told: list[IdentityEvent] = []
         for name in ("match", "embed", "archive", "api", "match"):
             until = time.monotonic() + 6
             while time.monotonic() < until:
                 system.supervisor.poll()
                 time.sleep(0.2)
-            for event in store.events_after(0, 10_000):
-                for tracklet in event.tracklet_ids:
-                    assert published.setdefault(tracklet, event.global_id) == event.global_id
+            before, told = told, store.events_after(0, 10_000)
+            assert told[: len(before)] == before
             process_id = system.supervisor.process_id(name)
             if process_id is not None:
                 os.kill(process_id, signal.SIGKILL)
         assert system.supervisor.wait_until_ready(120, lambda _: None), logs(settings.data_dir)
         system.supervisor.stop("camera")
         assert drained(system, 60), logs(settings.data_dir)
-        assert published
-        held = store.tracklets(list(published))
-        assert {name: tracklet.global_id for name, tracklet in held.items()} == published
+        before, told = told, store.events_after(0, 10_000)
+        assert before
+        assert told[: len(before)] == before
+        assert store.unpublished_events(1) == []
+        held = store.tracklets([TrackletId(name) for event in told for name in event.tracklet_ids])
+        assert {name: tracklet.global_id for name, tracklet in held.items()} == replayed(told)
         assert all(tracklet.crops for tracklet in held.values())
+
+
+def replayed(events: Sequence[IdentityEvent]) -> dict[str, int]:
+    """Whose each tracklet is, for somebody who knows the events alone."""
+    whose: dict[str, int] = {}
+    for event in events:
+        for name in event.tracklet_ids:
+            assert whose.get(name) == event.from_global_id, event  # None: it was nobody's
+            whose[name] = event.global_id
+    return whose
 
 
 def logs(data_dir: Path) -> str:

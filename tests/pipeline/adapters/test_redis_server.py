@@ -150,7 +150,7 @@ def test_a_server_that_does_not_get_ready_is_ended(tmp_path: Path) -> None:
 
 def test_at_its_memory_limit_it_refuses_and_drops_nothing(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path, EmbeddedRedisConfig(max_memory_bytes=8_000_000)) as server:
-        connection = RedisConnection(server.url, 1.0, 5.0)
+        connection = RedisConnection(server.url, "values", 1.0, 5.0)
         written = 0
         with pytest.raises(BusFull), connection.errors():
             while True:
