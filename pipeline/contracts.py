@@ -38,10 +38,6 @@ MAX_CROP_BYTES = 512 * 1024
 MAX_CROPS = 16
 MAX_DIMENSION = 4096
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-# What it means to look more alike than strangers is measured, model by model, for groups of so many tracklets and at
-# these scores: similarities in deviations from the mean of strangers.
-LOOK_SIZES = (1, 2, 4)
-LOOK_SCORES = tuple(score / 2 for score in range(-6, 19))
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from pipeline.contracts import LOOK_SCORES, LOOK_SIZES
+from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES, ordinary_strangers
 from reid_models.datasets.sample import F32, I64
 from reid_models.manifest import StrangerLooks
 
@@ -20,8 +20,8 @@ def stranger_looks(vectors: F32, identities: I64, cameras: I64, seed: int = 0) -
     """From unit vectors (N, D) of people who were seen by several cameras.
 
     Scores are similarities of two groups of `LOOK_SIZES` images each, before different cameras, in deviations from the
-    mean of strangers, each camera's mean look taken away. Where too few people have so many images, the curve of
-    smaller groups stands for larger ones.
+    mean of ordinary strangers (`pipeline.look_scores`), each camera's mean look taken away. Where too few people have
+    so many images, the curve of smaller groups stands for larger ones.
     """
     is_other_camera = np.triu(cameras[:, None] != cameras[None, :])
     is_stranger = identities[:, None] != identities[None, :]
@@ -29,7 +29,7 @@ def stranger_looks(vectors: F32, identities: I64, cameras: I64, seed: int = 0) -
     looks = _without_cameras(vectors, cameras)
     similar = looks @ looks.T
     strangers = similar[is_other_camera & is_stranger]
-    mean, deviation = float(strangers.mean()), float(strangers.std())
+    mean, deviation = ordinary_strangers(strangers)
     right = (similar[is_other_camera & ~is_stranger] - mean) / deviation
     curves = [log_odds_curve(right, (strangers - mean) / deviation)]
     rng = np.random.default_rng(seed)

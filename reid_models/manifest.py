@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pipeline.contracts import LOOK_SCORES, LOOK_SIZES
 from pipeline.errors import ConfigurationError
+from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
 
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64
+from pipeline.look_scores import ORDINARY, ordinary_strangers
 from pipeline.matching.looks import LookPrior, look_odds
 from pipeline.matching.transit import TransitTimes
 
@@ -160,8 +161,12 @@ def learnt(
     )
     sample = slice(None, None, -(-len(vectors) // _SAMPLE))
     looks = blank.looks(vectors[sample], places[sample])
+    similarities = (looks @ looks.T).astype(np.float64)
     is_stranger = people[sample, None] != people[None, sample]
-    mean, deviation = _by_pair((looks @ looks.T).astype(np.float64), is_stranger, places[sample], count + 1, prior)
+    if is_stranger.any():
+        centre, spread = ordinary_strangers(similarities[is_stranger])
+        is_stranger &= similarities <= centre + ORDINARY * spread
+    mean, deviation = _by_pair(similarities, is_stranger, places[sample], count + 1, prior)
     return replace(blank, strangers_mean=mean, strangers_deviation=deviation)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.contracts import F64, LOOK_SCORES, LOOK_SIZES
+from pipeline.contracts import F64
+from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
 
 _PAIRS = np.log2(np.array(LOOK_SIZES, np.float64) ** 2)  # of tracklets in two groups of one size
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.contracts import LOOK_SCORES, LOOK_SIZES
+from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
 from pipeline.matching.looks import LookPrior
 from reid_models.datasets.sample import F32, I64
 from reid_models.look_curves import log_odds_curve, stranger_looks

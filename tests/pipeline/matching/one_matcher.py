@@ -20,7 +20,7 @@ from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 
 BATCH = 8
-SEED = 27  # of a `site` with several merges, before its first calibration and on the grounds of it
+SEED = 47  # of a `site` with several merges, before its first calibration and on the grounds of it
 CONFIG = MatcherConfig(
     batch_tracklets=BATCH,
     block_s=0.0,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts import F64, LOOK_SCORES, LOOK_SIZES
+from pipeline.contracts import F64
+from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
 from pipeline.matching.looks import LookPrior, look_odds, straight_curves
 
 MEASURED: F64 = np.cumsum(np.random.default_rng(5).uniform(0.0, 0.9, (len(LOOK_SIZES), len(LOOK_SCORES))), axis=1) - 5.0
