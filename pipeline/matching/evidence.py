@@ -57,11 +57,6 @@ class Candidates:
     similarities: F64  # (N, C) of arrivals and identities
     known: int  # identities in all, these and others
 
-    @classmethod
-    def nobody(cls, arrivals: int, cameras: int) -> Candidates:
-        nothing, nowhere = np.zeros(0, np.int64), np.zeros((0, cameras + 1), np.int64)
-        return cls(nothing, [], nothing, np.zeros(0), nowhere, np.zeros((arrivals, 0)), 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts import F16, F32, I64, GlobalId
+from pipeline.contracts import F16, F32, GlobalId
 from pipeline.matching.evidence import TrackKey
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
@@ -127,8 +127,3 @@ class ExemplarBook:
 
 def _rank(exemplar: Exemplar) -> tuple[float, str]:
     return exemplar.rank
-
-
-def counts_by_place(places: I64, size: int) -> I64:
-    """(size,) how many exemplars each camera has."""
-    return np.bincount(places, minlength=size).astype(np.int64)

@@ -12,6 +12,7 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import F32, GlobalId, TrackletEmbedding
 from pipeline.interfaces import GalleryRows
 from pipeline.matching.calibration import Calibration
+from pipeline.matching.evidence import Candidates
 from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.people import MemoryConfig, People, rows_with
 from pipeline.matching.transit import TransitTimes
@@ -84,3 +85,9 @@ def walks(
 def batch_of(seen: Iterable[Seen]) -> list[TrackletEmbedding]:
     """Without the persons."""
     return [piece for piece, _ in seen]
+
+
+def nobody(arrivals: int, cameras: int) -> Candidates:
+    """What is known before anybody was seen."""
+    nothing, nowhere = np.zeros(0, np.int64), np.zeros((0, cameras + 1), np.int64)
+    return Candidates(nothing, [], nothing, np.zeros(0), nowhere, np.zeros((arrivals, 0)), 0)

@@ -28,7 +28,7 @@ from pipeline.matching.assignment import (
 from pipeline.matching.evidence import Candidates
 from pipeline.matching.looks import LookPrior, straight_curves
 from tests.fakes import embedding, unit_vectors
-from tests.pipeline.matching.made_site import calibration
+from tests.pipeline.matching.made_site import calibration, nobody
 
 LEAST, BUDGET = 0.7, 0.1
 # Even odds at a similarity of 0.6 for two single tracklets, with log-odds of 20 for each whole step in similarity.
@@ -90,9 +90,9 @@ def verdicts_on(
     least: float = LEAST,
 ) -> list[Verdict]:
     arrivals = arrivals_of(batch)
-    nobody = Candidates.nobody(len(arrivals), cameras=2)
+    unknown = nobody(len(arrivals), cameras=2)
     at = standings or [UNKNOWN] * len(arrivals)
-    return assign(arrivals, at, candidates or nobody, FIRST_NEW, SITE, least, BUDGET)
+    return assign(arrivals, at, candidates or unknown, FIRST_NEW, SITE, least, BUDGET)
 
 
 def identities(batch: Sequence[TrackletEmbedding]) -> dict[TrackletId, GlobalId]:

@@ -21,7 +21,7 @@ from pipeline.matching.evidence import (
     rounded,
 )
 from tests.fakes import embedding, unit_vectors
-from tests.pipeline.matching.made_site import calibration
+from tests.pipeline.matching.made_site import calibration, nobody
 
 LOOKS = unit_vectors(np.random.default_rng(1), 4)
 SITE = calibration(("gate", "hall"))
@@ -85,7 +85,7 @@ def test_a_similarity_is_the_mean_over_known_exemplars_and_those_of_this_batch()
 
 
 def test_who_was_opened_in_this_batch_is_known_to_the_rest_of_it() -> None:
-    board = Board(arrivals(), Candidates.nobody(4, cameras=2), SITE)
+    board = Board(arrivals(), nobody(4, cameras=2), SITE)
     assert len(board.global_ids) == 0 and len(board.weigh(0).odds) == 0
     board.join(0, GlobalId(3))
     board.join(1, GlobalId(9))
@@ -105,7 +105,7 @@ def test_gaps_count_from_the_last_sighting_and_an_earlier_one_does_not_set_them_
 
 
 def test_a_camera_that_the_calibration_does_not_know_is_told_by_its_name() -> None:
-    board = Board(arrivals(), Candidates.nobody(4, cameras=2), SITE)
+    board = Board(arrivals(), nobody(4, cameras=2), SITE)
     board.join(3, GlobalId(7))
     (told,) = board.told(board.weigh(0), np.array([0.5]), [0], {0: "a reason"})
     assert (told.camera_id, told.constraint) == ("roof", "a reason")
@@ -126,4 +126,4 @@ def test_a_bad_time_speaks_less_against_one_of_few(transits: list[float], one: i
 
 
 def test_an_empty_batch_has_a_board() -> None:
-    assert len(Board([], Candidates.nobody(0, cameras=2), SITE).global_ids) == 0
+    assert len(Board([], nobody(0, cameras=2), SITE).global_ids) == 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts import GlobalId
-from pipeline.matching.exemplars import Exemplar, ExemplarBook, chosen, counts_by_place, draw
+from pipeline.matching.exemplars import Exemplar, ExemplarBook, chosen, draw
 
 DAY_S = 86_400.0
 A, B = GlobalId(1), GlobalId(2)
@@ -109,7 +109,3 @@ def test_the_recent_are_more_likely_to_stay_and_the_old_are_not_all_gone() -> No
 def test_a_draw_is_made_once_and_for_all() -> None:
     assert draw("gate/b1/7/0", 5.0) == draw("gate/b1/7/0", 5.0) != draw("gate/b1/8/0", 5.0)
     assert draw("gate/b1/7/0", DAY_S) - draw("gate/b1/7/0", 0.0) == 1.0
-
-
-def test_exemplars_are_counted_by_camera() -> None:
-    assert counts_by_place(np.array([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
