@@ -175,7 +175,8 @@ def _exclusive_groups(arrivals: Sequence[Arrival], skip: Mapping[int, Verdict]) 
 def _solve(
     board: Board, group: Sequence[int], present: Sequence[frozenset[GlobalId]], next_id: GlobalId, rule: _Rule
 ) -> list[Verdict]:
-    """Verdicts for mutually exclusive arrivals, so that the product of their odds is greatest."""
+    """Verdicts for mutually exclusive arrivals: as many joins as are allowed, so that the product of their odds is
+    greatest."""
     weights = [board.weigh(index) for index in group]
     count, known = len(group), len(board.global_ids)
     is_free = np.stack([~np.isin(board.global_ids, list(here)) for here in present]).reshape(count, known)

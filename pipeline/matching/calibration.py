@@ -138,8 +138,8 @@ def learnt(
 ) -> Calibration:
     """The calibration that follows `before`, from exemplars: raw vectors (N, D), their cameras' places, persons.
 
-    Different identities count as different people. A person with two identities makes strangers seem more alike, which
-    errs on the careful side.
+    Different identities count as different people, unless they are far more alike than strangers are (see
+    `ordinary_strangers`).
     """
     count = len(cameras)
     held = np.bincount(places, minlength=count + 1)[:, None]

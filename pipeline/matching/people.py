@@ -19,6 +19,8 @@ from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
 
+_BLOCK = 4096  # identities described at once
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryConfig:
@@ -149,10 +151,6 @@ class People:
         numbers = np.unique(found)
         return numbers[numbers > 0]
 
-    def places_of(self, exemplars: Sequence[Exemplar]) -> I64:
-        """Of their cameras in the calibration."""
-        return np.array([self.calibration.place(exemplar.track[0]) for exemplar in exemplars], np.int64)
-
     def _keep(self, rows: GalleryRows, tracks: Sequence[TrackKey], whose: Sequence[GlobalId]) -> None:
         halves = _unit(rows.vectors).astype(np.float16)
         for place, (name, track, global_id) in enumerate(zip(rows.tracklet_ids, tracks, whose, strict=True)):
@@ -172,7 +170,7 @@ class People:
             own = [self.exemplars.of(GlobalId(number)) for number in block.tolist()]
             counts = np.array([len(each) for each in own])
             exemplars = [exemplar for each in own for exemplar in each]
-            places = self.places_of(exemplars)
+            places = np.array([self.calibration.place(exemplar.track[0]) for exemplar in exemplars], np.int64)
             looks = self.calibration.looks(self.exemplars.vectors(exemplars), places)
             starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
             means = (np.add.reduceat(looks, starts, axis=0) / counts[:, None]).astype(np.float32)
@@ -198,9 +196,6 @@ class People:
         numbers = np.unique(np.concatenate([self.nearest(looks[is_open]), np.array(bound, np.int64)]))
         similarities = rounded(looks @ self.identities.looks(numbers).T)
         return self.identities.candidates(numbers, similarities, self.calibration)
-
-
-_BLOCK = 4096  # identities described at once
 
 
 def rows_of(decisions: Sequence[Decision]) -> GalleryRows:

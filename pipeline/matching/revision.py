@@ -9,9 +9,10 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
-from pipeline.matching.assignment import Bools
+from pipeline.interfaces import GalleryRows
+from pipeline.matching.assignment import TRACK_CONFIDENCE, Bools
 from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, TrackKey, believed, probabilities, rounded
-from pipeline.matching.people import People
+from pipeline.matching.people import People, tracks_of
 from pipeline.matching.tracks import Spans
 
 _NO_RIVAL = 6.0  # log-odds behind the best
@@ -59,17 +60,41 @@ def clashes(people: People, tracks: Sequence[TrackKey]) -> list[Clash]:
     """Where the hard rule does not hold for some tracks, now that they have gone on.
 
     A track that was cut into pieces meets a short one that came, and joined, between two of its pieces. A track leaves
-    once, whomever it clashes with.
+    once, whomever it clashes with. Whoever began first leaves first: those who clash with him alone need not follow.
     """
     found: dict[TrackKey, Clash] = {}
     for track in tracks:
-        global_id = people.tracks.identity(track)
-        if global_id is None:
-            continue
         for other in people.tracks.clashing(track):
             leaving, staying = sorted((track, other), key=people.tracks.began, reverse=True)
-            found.setdefault(leaving, Clash(global_id, leaving, staying))
-    return [found[leaving] for leaving in sorted(found)]
+            global_id = people.tracks.identity(leaving)
+            if global_id is not None:
+                found.setdefault(leaving, Clash(global_id, leaving, staying))
+    return [found[leaving] for leaving in sorted(found, key=people.tracks.began)]
+
+
+def parting(people: People, clash: Clash, rows: GalleryRows, new_id: GlobalId) -> Revision | None:
+    """The track that came later becomes somebody new; None where a correction binds it, or nothing is left to part.
+
+    `rows` is what the person has.
+    """
+    names = dict(zip(rows.tracklet_ids, tracks_of(rows), strict=True))
+    leaving = frozenset(name for name, track in names.items() if track == clash.leaving)
+    staying = frozenset(names) - leaving
+    if not leaving or not staying or people.laws.inseparable(leaving) & staying:
+        return None
+    camera_id, _, number = clash.leaving
+    return Revision(
+        kind=IdentityEventKind.SPLIT,
+        from_id=clash.global_id,
+        to_id=new_id,
+        confidence=TRACK_CONFIDENCE,
+        reason=(
+            f"track {number} of {camera_id} is not person {clash.global_id}, who was there in track {clash.staying[2]} "
+            "at the same time"
+        ),
+        tracklet_ids=tuple(name for name in rows.tracklet_ids if name in leaving),
+        is_new=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +133,29 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     share = float(shares[weighed == best][0])
     if share < least:
         return None
-    to_id, from_id = sorted((global_id, GlobalId(int(numbers[best]))))
+    other = GlobalId(int(numbers[best]))
     seen = CandidateEvidence(
-        global_id=int(numbers[best]),
-        camera_id=people.identities.last_seen(GlobalId(int(numbers[best])))[1],
+        global_id=other,
+        camera_id=people.identities.last_seen(other)[1],
         similarity=float(similarities[best]),
         appearance_log_odds=float(looks[best]),
         gap_s=ways[best].gap_s,
         transit_log_odds=ways[best].odds,
         probability=share,
     )
-    return Revision(
-        kind=IdentityEventKind.MERGED,
-        from_id=from_id,
-        to_id=to_id,
-        confidence=seen.probability,
-        reason=(
-            f"persons {to_id} and {from_id} are one: {seen.similarity:.2f} alike (log-odds "
-            f"{seen.appearance_log_odds:+.1f}), {ways[best].gap_s:.0f} s apart ({ways[best].odds:+.1f}): "
-            f"{seen.probability:.0%} sure"
-        ),
-        evidence=Evidence(
-            calibration=people.calibration.number, candidates=(seen,), new_probability=float(new), threshold=least
-        ),
+    told = Evidence(
+        calibration=people.calibration.number, candidates=(seen,), new_probability=float(new), threshold=least
     )
+    return _merge(min(global_id, other), max(global_id, other), seen, told)
+
+
+def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Evidence) -> Revision:
+    reason = (
+        f"persons {to_id} and {from_id} are one: {seen.similarity:.2f} alike (log-odds "
+        f"{seen.appearance_log_odds:+.1f}), {seen.gap_s:.0f} s apart ({seen.transit_log_odds:+.1f}): "
+        f"{seen.probability:.0%} sure"
+    )
+    return Revision(IdentityEventKind.MERGED, from_id, to_id, seen.probability, reason, evidence=told)
 
 
 def _look_odds(people: People, numbers: I64, similarities: F64, global_id: GlobalId) -> F64:

@@ -255,7 +255,7 @@ class MatcherWorker:
             opened = sum(event.is_new for event in events)
             metrics.IDENTITIES_OPENED.inc(opened)
             metrics.IDENTITIES_JOINED.inc(len(events) - opened)
-        reconsider(people, self._store, self._clock, tracklets)
+        reconsider(people, self._store, tracklets, self._clock.now())
         metrics.GALLERY_ROWS.set(len(people))
 
     def _learn(self, people: People, digest: str) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.adapters.exact_gallery import ExactGallery
-from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding
+from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision, Revision
-from pipeline.matching.assignment import track_of
+from pipeline.interfaces import GalleryRows
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.people import MemoryConfig, People, rows_of
-from pipeline.matching.reviser import parting
-from pipeline.matching.revision import clashes, merges
+from pipeline.matching.reviser import reconsider
 from services.evaluation.identity_answers import Statement
 
 
@@ -22,8 +21,7 @@ class OfflineMatcher:
     def __init__(self, config: MemoryConfig) -> None:
         self._config = config
         self._people: People | None = None
-        self._next_id = GlobalId(1)
-        self._pieces: dict[GlobalId, list[Decision]] = {}
+        self._books = _Books()
 
     def take(self, batch: Sequence[TrackletEmbedding], now: float) -> list[Statement]:
         if not batch:
@@ -31,40 +29,53 @@ class OfflineMatcher:
         if self._people is None:
             dimension = len(batch[0].appearance) // 2
             self._people = People(ExactGallery(dimension), dimension, self._config)
-        people = self._people
+        people, books = self._people, self._books
         if is_due(people.tracklets, people.calibration.tracklets):
             people.calibrate(learn(people, {}))
-        decisions = people.decide(batch, self._next_id)
+        decisions = people.decide(batch, books.next_global_id())
+        books.commit_decisions(decisions, now)
         people.remember(rows_of(decisions))
-        self._next_id = GlobalId(self._next_id + sum(made.is_new for made in decisions))
+        reconsider(people, books, batch, now)
+        return books.said()
+
+
+class _Books:
+    """Everything decided, by person: what the `Store` is for the matcher at work."""
+
+    def __init__(self) -> None:
+        self._of: dict[GlobalId, list[Decision]] = {}
+        self._last_id = GlobalId(0)
+        self._said: list[Statement] = []
+
+    def commit_decisions(
+        self, decisions: Sequence[Decision], decided_at: float, revisions: Sequence[Revision] = ()
+    ) -> list[IdentityEvent]:
         for made in decisions:
-            self._pieces.setdefault(made.global_id, []).append(made)
-        said = [_assigned(made, now) for made in decisions]
-        said += [_revised(each, now) for each in self._parted(people, batch)]
-        return said + [_revised(each, now) for each in self._merged(people, batch)]
+            self._give(made.global_id, [made])
+            self._said.append(_assigned(made, decided_at))
+        for revision in revisions:
+            own = self._of.pop(revision.from_id)
+            named = set(revision.tracklet_ids)  # none: all of them go
+            self._give(revision.to_id, [made for made in own if not named or made.embedding.tracklet_id in named])
+            if named:
+                self._give(revision.from_id, [made for made in own if made.embedding.tracklet_id not in named])
+            self._said.append(_revised(revision, decided_at))
+        return []  # no corrections that would have to follow events
 
-    def _parted(self, people: People, batch: Sequence[TrackletEmbedding]) -> Iterator[Revision]:
-        for clash in clashes(people, list(dict.fromkeys(track_of(piece) for piece in batch))):
-            own = self._pieces[clash.global_id]
-            revision = parting(people, clash, rows_of(own), self._next_id)
-            if revision is not None:
-                self._next_id = GlobalId(self._next_id + 1)
-                left = [made for made in own if made.embedding.tracklet_id in revision.tracklet_ids]
-                self._pieces[clash.global_id] = [made for made in own if made not in left]
-                self._pieces[revision.to_id] = [replace(made, global_id=revision.to_id) for made in left]
-                people.revise([revision], rows_of([*self._pieces[clash.global_id], *self._pieces[revision.to_id]]))
-                yield revision
+    def next_global_id(self) -> GlobalId:
+        return GlobalId(self._last_id + 1)
 
-    def _merged(self, people: People, batch: Sequence[TrackletEmbedding]) -> Iterator[Revision]:
-        found_by = (people.tracks.identity(track_of(piece)) for piece in batch)
-        touched = [global_id for global_id in found_by if global_id is not None]
-        while found := merges(people, touched):
-            for merge in found:
-                people.merge(merge.to_id, merge.from_id)
-                moved = self._pieces.pop(merge.from_id)
-                self._pieces[merge.to_id] += [replace(made, global_id=merge.to_id) for made in moved]
-                yield merge
-            touched += [merge.to_id for merge in found]
+    def rows_of_identity(self, _model_digest: str, global_ids: Sequence[GlobalId], /) -> GalleryRows:
+        return rows_of([made for global_id in global_ids for made in self._of[global_id]])
+
+    def said(self) -> list[Statement]:
+        """What is new since the last time."""
+        said, self._said = self._said, []
+        return said
+
+    def _give(self, global_id: GlobalId, decisions: Sequence[Decision]) -> None:
+        self._last_id = max(self._last_id, global_id)
+        self._of.setdefault(global_id, []).extend(replace(made, global_id=global_id) for made in decisions)
 
 
 def _revised(revision: Revision, now: float) -> Statement:

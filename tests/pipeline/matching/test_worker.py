@@ -351,3 +351,35 @@ def test_a_short_track_within_a_longer_one_that_it_was_taken_for_becomes_somebod
     assert (split.from_global_id, split.global_id, split.is_new) == (1, 2, True)
     assert split.reason == "track 2 of gate is not person 1, who was there in track 1 at the same time"
     assert split in published(stream)
+
+
+def test_of_three_tracks_only_those_leave_who_clash_with_somebody_that_stays(store: SqlStore) -> None:
+    """The second leaves the first; the third was there with the second alone, and stays whoever was killed between."""
+    (look,) = unit_vectors(np.random.default_rng(0), 1, 64)
+    batches = [
+        [embedding("gate", 9, 0, started_at=0.0, ended_at=4.0, vector=look)],
+        [embedding("gate", 5, 0, started_at=4.5, ended_at=5.5, vector=look)],
+        [embedding("gate", 3, 0, started_at=20.0, ended_at=21.0, vector=look)],
+        [
+            embedding("gate", 9, 1, started_at=4.1, ended_at=8.0, vector=look),
+            embedding("gate", 5, 1, started_at=19.0, ended_at=22.0, vector=look),
+        ],
+    ]
+    stream = bus()
+    for batch in batches:
+        stream.publish(StreamName.EMBEDDINGS, batch)
+        dying = Deadly(store, "commit_decisions", is_late=True, is_meant=lambda decisions, *_: not decisions)
+        try:
+            worker(stream, dying).run_once()  # type: ignore[arg-type]  # a proxy
+        except Killed:
+            stream = stream.restarted()
+            worker(stream, store).run_once()
+    whose = store.assignments([piece.tracklet_id for batch in batches for piece in batch])
+    assert [whose[name] for name in sorted(whose)] == [1, 2, 2, 1, 1]
+    calm = SqlStore.in_memory()
+    undisturbed, quiet = bus(), None
+    for batch in batches:
+        undisturbed.publish(StreamName.EMBEDDINGS, batch)
+        quiet = quiet or worker(undisturbed, calm)
+        quiet.run_once()
+    assert outcome(calm) == outcome(store)
