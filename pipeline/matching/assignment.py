@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from pipeline.contracts import F64, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import MAX_CANDIDATES, CandidateEvidence, Evidence
 from pipeline.matching.calibration import Calibration
-from pipeline.matching.evidence import Arrival, Board, Candidates, TrackKey, Weights, probabilities
-
-Bools = npt.NDArray[np.bool_]
+from pipeline.matching.evidence import Arrival, Board, Bools, Candidates, TrackKey, Weights, highest, probabilities
 
 TRACK_CONFIDENCE = 0.97  # that the tracker did not swap two people within one track
 HERE = "elsewhere in this camera at the same time"
@@ -177,55 +174,64 @@ def _solve(
 ) -> list[Verdict]:
     """Verdicts for mutually exclusive arrivals: as many joins as are allowed, so that the product of their odds is
     greatest."""
-    weights = [board.weigh(index) for index in group]
-    count, known = len(group), len(board.global_ids)
-    is_free = np.stack([~np.isin(board.global_ids, list(here)) for here in present]).reshape(count, known)
-    odds = np.where(is_free, np.stack([each.odds for each in weights]).reshape(count, known), -np.inf)
-    shares, _ = probabilities(odds)
-    gain = np.full((count, known + count), _FORBIDDEN)
-    gain[np.arange(count), known + np.arange(count)] = _OPENING
-    # Of equals the smaller number wins.
-    preference = _TIE * np.arange(known, 0, -1)
+    weights = board.weigh(group)
+    odds = weights.odds
+    for row, here in enumerate(present):
+        odds[row, board.columns(here)] = -np.inf
+    shares, new = probabilities(odds)
     # Time alone makes nobody one: who looks rather like somebody else is not joined, however well he comes.
-    is_alike = np.stack([each.looks for each in weights]).reshape(count, known) > 0.0
-    gain[:, :known] = np.where(is_alike & (shares >= rule.least), odds + preference, _FORBIDDEN)
-    chosen = linear_sum_assignment(gain, maximize=True)[1].tolist()  # row numbers come in order
-    taken = {column for column in chosen if column < known}
+    chosen = _chosen(odds, (weights.looks > 0.0) & (shares >= rule.least))
+    taken = {column for column in chosen if column is not None}
     verdicts = []
     for row, column in enumerate(chosen):
         others = taken - {column}
-        verdict = _verdict(board, weights[row], odds[row], is_free[row], others, column, next_id, rule)
+        if others:
+            odds[row, list(others)] = -np.inf
+            shares[row], new[row] = probabilities(odds[row])
+        found = _Found(weights.of(row), shares[row], float(new[row]), board.columns(present[row]), others)
+        verdict = _verdict(board, found, column, next_id, rule)
         next_id = GlobalId(next_id + verdict.is_new)
         verdicts.append(verdict)
     return verdicts
 
 
-def _verdict(
-    board: Board,
-    weights: Weights,
-    odds: F64,
-    is_free: Bools,
-    others: set[int],
-    column: int,
-    next_id: GlobalId,
-    rule: _Rule,
-) -> Verdict:
-    """For one arrival that was given `column`, or somebody new; its competitors were given the columns `others`."""
-    left = odds.copy()
-    left[list(others)] = -np.inf
-    shares, new = probabilities(left)
-    is_new = column >= len(left)
-    confidence = float(new if is_new else shares[column])
-    best = np.argsort(-weights.odds, kind="stable")[:MAX_CANDIDATES].tolist()
-    constraints = {place: HERE for place in best if not is_free[place]}
-    constraints |= {place: f"someone else {HERE.removeprefix('elsewhere ')}" for place in best if place in others}
-    told = board.told(weights, shares, best, constraints)
+def _chosen(odds: F64, may_join: Bools) -> list[int | None]:
+    """For each row the column that it is given, None for somebody new; no column is given twice."""
+    columns = np.flatnonzero(may_join.any(axis=0))
+    count, known = len(odds), len(columns)
+    gain = np.full((count, known + count), _FORBIDDEN)
+    gain[np.arange(count), known + np.arange(count)] = _OPENING
+    # Of equals the smaller number wins.
+    preference = _TIE * np.arange(odds.shape[1], 0, -1)[columns]
+    gain[:, :known] = np.where(may_join[:, columns], odds[:, columns] + preference, _FORBIDDEN)
+    given = linear_sum_assignment(gain, maximize=True)[1].tolist()  # row numbers come in order
+    return [int(columns[place]) if place < known else None for place in given]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found about one arrival."""
+
+    weights: Weights
+    shares: F64  # (C,)
+    new: float
+    here: Sequence[int]  # columns of those who were elsewhere in the camera
+    others: set[int]  # columns that its competitors were given
+
+
+def _verdict(board: Board, found: _Found, column: int | None, next_id: GlobalId, rule: _Rule) -> Verdict:
+    """For one arrival that was given `column`, or somebody new."""
+    best = highest(found.weights.odds, MAX_CANDIDATES).tolist()
+    constraints = {place: HERE for place in best if place in found.here}
+    constraints |= {place: f"someone else {HERE.removeprefix('elsewhere ')}" for place in best if place in found.others}
+    told = board.told(found.weights, found.shares, best, constraints)
     evidence = Evidence.model_construct(
-        calibration=rule.calibration, candidates=told, new_probability=float(new), threshold=rule.least
+        calibration=rule.calibration, candidates=told, new_probability=found.new, threshold=rule.least
     )
-    if is_new:
-        return Verdict(next_id, True, confidence, _opened(told, rule.least), confidence < rule.sure, evidence)
-    (own,) = board.told(weights, shares, [column], {})
+    if column is None:
+        return Verdict(next_id, True, found.new, _opened(told, rule.least), found.new < rule.sure, evidence)
+    (own,) = board.told(found.weights, found.shares, [column], {})
+    confidence = own.probability
     return Verdict(GlobalId(own.global_id), False, confidence, _joined(own), confidence < rule.sure, evidence)
 
 

@@ -74,14 +74,16 @@ class Calibration:
         found: F32 = centred / np.maximum(length, np.float32(1e-6))
         return found
 
-    def look_odds(self, similarities: F64, exemplars: I64, place: int, others: float = 1.0) -> F64:
+    def look_odds(self, similarities: F64, exemplars: I64, place: int | I64, others: float | F64 = 1.0) -> F64:
         """(C,) log-odds of one person, from similarities (C,) that are means over pairs.
 
-        The one side are `exemplars` (C, A + 1) of each camera, the other so many tracklets of the camera at `place`.
+        The one side are `exemplars` (C, A + 1) of each camera, the other so many tracklets of the camera at `place`;
+        place and number are one for all, or (C,).
         """
         counts = np.maximum(exemplars.sum(axis=1), 1)
         held = exemplars / counts[:, None]
-        mean, deviation = held @ self.strangers_mean[:, place], held @ self.strangers_deviation[:, place]
+        mean = (held * self.strangers_mean.T[place]).sum(axis=1)
+        deviation = (held * self.strangers_deviation.T[place]).sum(axis=1)
         return look_odds(self.curves, (similarities - mean) / deviation, counts * others)
 
     def packed(self) -> bytes:

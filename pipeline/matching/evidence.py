@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from pipeline.decisions import CandidateEvidence
 from pipeline.matching.calibration import Calibration
 
 Number = TypeVar("Number", np.int64, np.float64)
+Bools = npt.NDArray[np.bool_]
 TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person followed by one camera
 
 # Similarities are compared after rounding: searching the same vectors in another order may change the last bits of a
@@ -60,7 +61,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What speaks for each candidate (C,) to be one arrival."""
+    """What speaks for each candidate to be each of some arrivals, (G, C), or one arrival, (C,)."""
 
     similarities: F64
     looks: F64  # log-odds
@@ -71,6 +72,10 @@ class Weights:
     def odds(self) -> F64:
         """Log-odds against somebody new."""
         return self.looks + self.transits
+
+    def of(self, row: int) -> Weights:
+        """Of one of the arrivals."""
+        return Weights(self.similarities[row], self.looks[row], self.gaps_s[row], self.transits[row])
 
 
 def rounded(similarities: F32 | F64) -> F64:
@@ -95,14 +100,28 @@ def probabilities(odds: F64) -> tuple[F64, F64]:
     return weights / total[..., None], new / total
 
 
+def highest(values: F64, count: int) -> I64:
+    """Where the `count` highest of (N,) values stand, the highest first; of equals the first."""
+    if count < len(values):
+        least = np.partition(values, -count)[-count]
+        places = np.flatnonzero(values >= least)
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(-values[places], kind="stable")[:count]]
+
+
 class Board:
-    """What is known of all arrivals and identities, kept up to date while a micro-batch is decided."""
+    """What is known of all arrivals and identities, kept up to date while a micro-batch is decided.
+
+    Everybody known is weighed once, for all arrivals together; then, for those who are next, whoever was joined since.
+    """
 
     def __init__(self, arrivals: Sequence[Arrival], candidates: Candidates, calibration: Calibration) -> None:
         self._calibration = calibration
         self._arrivals = arrivals
         self._people = candidates.known
         self._arrived_at = np.array([calibration.place(arrival.camera_id) for arrival in arrivals], np.int64)
+        self._started_at = np.array([arrival.started_at for arrival in arrivals])
         vectors = np.stack([arrival.vector for arrival in arrivals]) if arrivals else np.zeros((0, 1), np.float32)
         looks = calibration.looks(vectors, self._arrived_at) if arrivals else vectors
         self._among_arrivals = rounded(looks @ looks.T)
@@ -115,11 +134,20 @@ class Board:
         self._sums = np.zeros((len(arrivals), room))
         self._sums[:, :known] = candidates.similarities * candidates.exemplars.sum(axis=1)
         self._columns = {global_id: column for column, global_id in enumerate(candidates.global_ids.tolist())}
+        self._similarities = np.zeros_like(self._sums)
+        self._similarities[:, :known] = rounded(candidates.similarities)
+        self._looks, self._transits = np.zeros_like(self._sums), np.zeros_like(self._sums)
+        self._is_weighed = np.zeros(self._sums.shape, np.bool_)
+        self._weigh(*np.nonzero(_are_near(self._similarities[:, :known])))
 
     @property
     def global_ids(self) -> I64:
         """(C,) of all identities so far."""
         return self._global_ids[: self._known]
+
+    def columns(self, global_ids: Iterable[GlobalId]) -> list[int]:
+        """Of those who are here."""
+        return [self._columns[global_id] for global_id in global_ids if global_id in self._columns]
 
     def join(self, index: int, global_id: GlobalId) -> None:
         """The pieces of an arrival become exemplars of an identity, which may be a new one."""
@@ -130,24 +158,25 @@ class Board:
             self._global_ids[column], self._seen_at[column] = global_id, -np.inf
         self._sums[:, column] += len(arrival.pieces) * self._among_arrivals[:, index]
         self._exemplars[column, self._arrived_at[index]] += len(arrival.pieces)
+        self._similarities[:, column] = rounded(self._sums[:, column] / self._exemplars[column].sum())
+        self._is_weighed[:, column] = False
         if arrival.ended_at >= self._seen_at[column]:
             self._seen_at[column], self._places[column] = arrival.ended_at, self._arrived_at[index]
             self._camera_ids[column] = arrival.camera_id
 
-    def weigh(self, index: int) -> Weights:
-        """What speaks for each identity so far to be an arrival."""
-        known, place = self._known, int(self._arrived_at[index])
-        exemplars = self._exemplars[:known]
-        similarities = rounded(self._sums[index, :known] / np.maximum(exemplars.sum(axis=1), 1))
-        gaps_s = self._arrivals[index].started_at - self._seen_at[:known]
-        looks, transits = np.full(known, -LOOK_LIMIT), np.zeros(known)
-        # Whoever is less alike than so many others counts for nothing beside them.
-        near = np.sort(np.argpartition(-similarities, _WEIGHED)[:_WEIGHED]) if known > _WEIGHED else slice(None)
-        alike = self._calibration.look_odds(similarities[near], exemplars[near], place)
-        looks[near] = alike.clip(-LOOK_LIMIT, LOOK_LIMIT)
-        ways = self._calibration.transit.evidence(self._places[:known][near], place, gaps_s[near])
-        transits[near] = believed(ways, self._people)
-        return Weights(similarities=similarities, looks=looks, gaps_s=gaps_s, transits=transits)
+    def weigh(self, group: Sequence[int]) -> Weights:
+        """What speaks for each identity so far to be each of some arrivals."""
+        arrivals, known = np.array(group, np.int64), self._known
+        similarities = self._similarities[arrivals, :known]
+        is_near = _are_near(similarities)
+        rows, columns = np.nonzero(is_near & ~self._is_weighed[arrivals, :known])
+        self._weigh(arrivals[rows], columns)
+        return Weights(
+            similarities=similarities,
+            looks=np.where(is_near, self._looks[arrivals, :known], -LOOK_LIMIT),
+            gaps_s=self._started_at[arrivals, None] - self._seen_at[:known],
+            transits=np.where(is_near, self._transits[arrivals, :known], 0.0),
+        )
 
     def told(
         self, weights: Weights, shares: F64, columns: Sequence[int], constraints: Mapping[int, str]
@@ -166,6 +195,24 @@ class Board:
             )
             for column in columns
         )
+
+    def _weigh(self, arrivals: I64, columns: I64) -> None:
+        """Pairs (P,) of an arrival and an identity, whose similarities are known."""
+        places, similarities = self._arrived_at[arrivals], self._similarities[arrivals, columns]
+        alike = self._calibration.look_odds(similarities, self._exemplars[columns], places)
+        self._looks[arrivals, columns] = alike.clip(-LOOK_LIMIT, LOOK_LIMIT)
+        gaps_s = self._started_at[arrivals] - self._seen_at[columns]
+        ways = self._calibration.transit.evidence(self._places[columns], places, gaps_s)
+        self._transits[arrivals, columns] = believed(ways, self._people)
+        self._is_weighed[arrivals, columns] = True
+
+
+def _are_near(similarities: F64) -> Bools:
+    """(N, C) who is weighed: whoever is less alike than `_WEIGHED` others counts for nothing beside them."""
+    if similarities.shape[1] <= _WEIGHED:
+        return np.ones(similarities.shape, np.bool_)
+    least = np.partition(similarities, -_WEIGHED, axis=1)[:, -_WEIGHED]
+    return np.asarray(similarities >= least[:, None])
 
 
 def _widened(columns: npt.NDArray[Number], rows: int) -> npt.NDArray[Number]:

@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
 from pipeline.interfaces import GalleryRows
-from pipeline.matching.assignment import TRACK_CONFIDENCE, Bools
-from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, TrackKey, believed, probabilities, rounded
+from pipeline.matching.assignment import TRACK_CONFIDENCE
+from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, Bools, TrackKey, believed, probabilities, rounded
 from pipeline.matching.people import People, tracks_of
 from pipeline.matching.tracks import Spans
 

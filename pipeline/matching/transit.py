@@ -75,7 +75,7 @@ class TransitTimes:
         """The greatest log-odds that any way and time give."""
         return float(self.log_odds.max())
 
-    def evidence(self, from_cameras: I64, to_camera: int, gap_s: F64) -> F64:
+    def evidence(self, from_cameras: I64, to_camera: int | I64, gap_s: F64) -> F64:
         """(C,) log-odds for people last seen at `from_cameras`, who would be at `to_camera` after `gap_s`."""
         found: F64 = self.log_odds[from_cameras, to_camera, bin_of(gap_s)]
         return found
