@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +34,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     similarities = rounded(looks @ people.identities.looks(numbers).T)
     least = people.least_probability
     found = [
-        revision
-        for row, number in enumerate(own.tolist())
-        if (revision := _best(people, GlobalId(number), numbers, similarities[row], least)) is not None
+        revision for each in _alike(people, own, numbers, similarities) if (revision := _best(people, each, least))
     ]
     done: set[GlobalId] = set()
     chosen = []
@@ -98,6 +96,38 @@ def parting(people: People, clash: Clash, rows: GalleryRows, new_id: GlobalId) -
 
 
 @dataclass(frozen=True, slots=True)
+class _Alike:
+    """Identities (K,) that look rather like one identity than like strangers."""
+
+    global_id: GlobalId
+    numbers: I64
+    similarities: F64
+    looks: F64  # log-odds
+
+
+def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> Iterator[_Alike]:
+    """For each of the identities `own` those of `numbers` that resemble it; nothing for who resembles nobody."""
+    near = _most_alike(similarities)
+    rows = np.arange(len(own))[:, None]
+    looks = _look_odds(people, numbers[near], similarities[rows, near], own)
+    is_alike = (looks >= 0.0) & (numbers[near] != own[:, None])
+    for row in np.flatnonzero(is_alike.any(axis=1)).tolist():
+        kept = is_alike[row]
+        columns = near[row, kept]
+        yield _Alike(GlobalId(int(own[row])), numbers[columns], similarities[row, columns], looks[row, kept])
+
+
+def _most_alike(similarities: F64) -> I64:
+    """(M, K) the columns of the highest of each row, ascending; of equals the first."""
+    count = min(_MOST_LOOKED_AT, similarities.shape[1])
+    least = np.partition(similarities, -count, axis=1)[:, -count, None]
+    is_above, is_equal = similarities > least, similarities == least
+    room = count - is_above.sum(axis=1, keepdims=True)
+    columns = np.nonzero(is_above | (is_equal & (np.cumsum(is_equal, axis=1) <= room)))[1]
+    return columns.reshape(-1, count)
+
+
+@dataclass(frozen=True, slots=True)
 class _Way:
     """From one identity to another, between the two of their tracks that lie closest together in time."""
 
@@ -105,20 +135,18 @@ class _Way:
     gap_s: float
 
 
-def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, least: float) -> Revision | None:
-    """A merge with whoever is most probably the same person as `global_id`, if that is probable enough."""
+def _best(people: People, seen: _Alike, least: float) -> Revision | None:
+    """A merge with whoever is most probably the same person, if that is probable enough."""
+    global_id, numbers, similarities, looks = seen.global_id, seen.numbers, seen.similarities, seen.looks
     mine = people.tracks.spans(global_id)
     if not len(mine):
         return None
-    near = np.sort(np.argsort(-similarities, kind="stable")[:_MOST_LOOKED_AT])
-    numbers, similarities = numbers[near], similarities[near]
-    looks = _look_odds(people, numbers, similarities, global_id)
     odds = np.full(len(numbers), -np.inf)
     ways: dict[int, _Way] = {}
     least_odds = float(np.log(least / (1.0 - least)))
     forbidden = people.laws.forbidden(global_id)
     best_way = min(people.calibration.transit.best, TIME_LIMIT)
-    alike = np.flatnonzero((looks >= max(least_odds - best_way, 0.0)) & (numbers != global_id))
+    alike = np.flatnonzero(looks >= least_odds - best_way)
     for column in alike[np.argsort(-looks[alike], kind="stable")][:_MOST].tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
         if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
@@ -134,7 +162,7 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
     if share < least:
         return None
     other = GlobalId(int(numbers[best]))
-    seen = CandidateEvidence(
+    candidate = CandidateEvidence(
         global_id=other,
         camera_id=people.identities.last_seen(other)[1],
         similarity=float(similarities[best]),
@@ -144,9 +172,9 @@ def _best(people: People, global_id: GlobalId, numbers: I64, similarities: F64, 
         probability=share,
     )
     told = Evidence(
-        calibration=people.calibration.number, candidates=(seen,), new_probability=float(new), threshold=least
+        calibration=people.calibration.number, candidates=(candidate,), new_probability=float(new), threshold=least
     )
-    return _merge(min(global_id, other), max(global_id, other), seen, told)
+    return _merge(min(global_id, other), max(global_id, other), candidate, told)
 
 
 def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Evidence) -> Revision:
@@ -158,19 +186,25 @@ def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Ev
     return Revision(IdentityEventKind.MERGED, from_id, to_id, seen.probability, reason, evidence=told)
 
 
-def _look_odds(people: People, numbers: I64, similarities: F64, global_id: GlobalId) -> F64:
-    """Log-odds from looks alone, of identities and one of them."""
-    exemplars = people.identities.exemplars(numbers)
-    place = people.calibration.place(people.identities.last_seen(global_id)[1])
-    others = float(len(people.exemplars.of(global_id)))
-    return people.calibration.look_odds(similarities, exemplars, place, others).clip(-LOOK_LIMIT, LOOK_LIMIT)
+def _look_odds(people: People, numbers: I64, similarities: F64, own: I64) -> F64:
+    """Log-odds from looks alone, (M, K), that identities `own` (M,) are those of the `numbers` (M, K)."""
+    calibration, count = people.calibration, numbers.shape[1]
+    places = [calibration.place(people.identities.last_seen(GlobalId(number))[1]) for number in own.tolist()]
+    others = people.identities.exemplars(own).sum(axis=1)
+    odds = calibration.look_odds(
+        similarities.ravel(),
+        people.identities.exemplars(numbers.ravel()),
+        np.repeat(np.array(places, np.int64), count),
+        np.repeat(others, count).astype(np.float64),
+    )
+    return odds.clip(-LOOK_LIMIT, LOOK_LIMIT).reshape(numbers.shape)
 
 
 def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
     """The best candidate, and those that cannot be one person with it: by law, by their looks or because they met."""
     chosen = GlobalId(int(numbers[best]))
     similar = rounded(people.identities.looks(numbers) @ people.identities.looks(numbers[best : best + 1])[0])
-    rivals: Bools = _look_odds(people, numbers, similar, chosen) < 0
+    rivals: Bools = _look_odds(people, numbers[None], similar[None], numbers[best : best + 1])[0] < 0
     rivals |= np.isin(numbers, list(people.laws.forbidden(chosen)))
     theirs = people.tracks.spans(chosen)
     for column in np.flatnonzero((odds > odds[best] - _NO_RIVAL) & ~rivals).tolist():
