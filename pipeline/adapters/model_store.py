@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
@@ -101,10 +101,15 @@ class ModelStore(ModelChanges):
 
     def undecided(self, model_digest: str, limit: int) -> list[TrackletEmbedding]:
         """Archived tracklets that have a vector of this model but no identity, the earliest first."""
+        is_its_vector = (embeddings.c.tracklet_id == tracklets.c.tracklet_id) & (
+            embeddings.c.model_digest == model_digest
+        )
         query = (
             select(tracklets, embeddings.c.quality, embeddings.c.appearance, embeddings.c.language)
-            .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
-            .where(tracklets.c.global_id.is_(None), embeddings.c.model_digest == model_digest, IS_ARCHIVED)
+            # An outer join begins with the few that are undecided; an inner one would look at all vectors of the model,
+            # and SQLite makes one of it where it sees that rows without a vector do not count.
+            .outerjoin(embeddings, is_its_vector)
+            .where(tracklets.c.global_id.is_(None), func.coalesce(embeddings.c.row, 0) > 0, IS_ARCHIVED)
             .order_by(tracklets.c.started_at, tracklets.c.tracklet_id)
             .limit(limit)
         )
