@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.contracts import (
+    F16,
     F32,
     F64,
     I64,
@@ -229,7 +230,7 @@ class GalleryRows:
     ended_at: F64  # (N,)
     newness: F64  # (N,) how probably the person had never been seen before, when it was decided
     likeliest: F64  # (N,) how probably she was the likeliest of those seen before
-    vectors: F32  # (N, D): appearance or language, as asked for
+    vectors: F16 | F32  # (N, D): appearance or language, as asked for
 
 
 @dataclass(frozen=True, slots=True)

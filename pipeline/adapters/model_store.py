@@ -12,7 +12,7 @@ from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
-from pipeline.contracts import F32, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
+from pipeline.contracts import F16, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
 from pipeline.interfaces import GalleryRows
 
@@ -52,7 +52,7 @@ class ModelStore(ModelChanges):
         return _gallery_rows(found, model_digest), found[-1].row if found else after_row
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
-        """The same with appearance vectors in the order of decisions, whenever the vectors were made.
+        """The same with appearance vectors, float16, in the order of decisions, whenever the vectors were made.
 
         `after_event` is the number of the event that gave a tracklet its identity.
         """
@@ -70,10 +70,10 @@ class ModelStore(ModelChanges):
         while True:
             with self._database.reading() as connection:
                 page = connection.execute(query.where(tracklets.c.assigned_event > after_event)).all()
-            found = [row for row in page if row.appearance is not None]
+            found = [row for row in page if row[-1] is not None]
             after_event = page[-1].assigned_event if page else after_event
             if found or not page:
-                return _gallery_rows(found, model_digest), after_event
+                return _gallery_rows(found, model_digest, is_wide=False), after_event
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""
@@ -181,11 +181,12 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
         advance(connection, "row", last + len(earlier))
 
 
-def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
-    """Rows of a number, `_SEEN` and a vector, as columns."""
+def _gallery_rows(found: Sequence[Any], model_digest: str, is_wide: bool = True) -> GalleryRows:
+    """Rows of a number, `_SEEN` and a vector, as columns; `is_wide`: vectors in float32 and not as they are kept."""
     _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, vectors = (
         zip(*found, strict=True) if found else ((),) * 11
     )
+    matrix = _matrix(vectors, model_digest)
     return GalleryRows(
         tracklet_ids=list(names),
         global_ids=np.array(global_ids, np.int64),
@@ -196,7 +197,7 @@ def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
         ended_at=np.array(ended, np.float64),
         newness=np.array(newness, np.float64),
         likeliest=np.array(likeliest, np.float64),
-        vectors=_matrix(vectors, model_digest),
+        vectors=matrix.astype(np.float32) if is_wide else matrix,
     )
 
 
@@ -217,15 +218,15 @@ def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> Tr
     )
 
 
-def _matrix(vectors: Sequence[bytes], model_digest: str) -> F32:
-    """Little-endian float16 bytes of one length → (N, D) float32."""
+def _matrix(vectors: Sequence[bytes], model_digest: str) -> F16:
+    """Little-endian float16 bytes of one length → (N, D)."""
     lengths = sorted({len(vector) // 2 for vector in vectors})
     if len(lengths) > 1:
         raise ModelVersionMismatch(
             f"model {model_digest} has vectors of {' and '.join(map(str, lengths))} values in the database; "
             "expected one dimension per digest: import the model again, so that it gets a digest of its own"
         )
-    return np.frombuffer(b"".join(vectors), "<f2").reshape(len(vectors), -1 if vectors else 0).astype(np.float32)
+    return np.frombuffer(b"".join(vectors), "<f2").reshape(len(vectors), -1 if vectors else 0)
 
 
 def assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:

@@ -24,7 +24,7 @@ from pipeline.matching.transit import TransitTimes
 _OFFSET_WEIGHT = 20.0  # exemplars that a camera needs before its own mean counts as much as the site's
 _PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise; and the site against the model's validation
 _LEAST_DEVIATION = 0.02
-_SAMPLE = 2048  # exemplars that are compared with one another
+SAMPLE = 2048  # exemplars that are compared with one another
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +69,10 @@ class Calibration:
 
     def looks(self, vectors: F32, places: I64) -> F32:
         """(N, D) unit vectors without what their cameras add to everybody."""
-        centred = vectors - self.offsets[places]
-        length = np.linalg.norm(centred, axis=1, keepdims=True)
-        found: F32 = centred / np.maximum(length, np.float32(1e-6))
-        return found
+        centred: F32 = vectors - self.offsets[places]
+        length = np.sqrt(np.einsum("nd,nd->n", centred, centred))
+        centred /= np.maximum(length, np.float32(1e-6))[:, None]
+        return centred
 
     def look_odds(self, similarities: F64, exemplars: I64, place: int | I64, others: float | F64 = 1.0) -> F64:
         """(C,) log-odds of one person, from similarities (C,) that are means over pairs.
@@ -131,6 +131,8 @@ def learnt(
     before: Calibration,
     tracklets: int,
     cameras: Sequence[str],
+    sums: F64,
+    held: I64,
     vectors: F32,
     places: I64,
     people: I64,
@@ -138,17 +140,15 @@ def learnt(
     prior: LookPrior,
     least_probability: float,
 ) -> Calibration:
-    """The calibration that follows `before`, from exemplars: raw vectors (N, D), their cameras' places, persons.
+    """The calibration that follows `before`, from exemplars: the sums of their vectors (A + 1, D) and their number for
+    each camera, and of some of them the raw vectors (N, D), their cameras' places, and persons.
 
     Different identities count as different people, unless they are far more alike than strangers are (see
     `ordinary_strangers`).
     """
     count = len(cameras)
-    held = np.bincount(places, minlength=count + 1)[:, None]
-    member = np.zeros((count + 1, len(vectors)), np.float32)
-    member[places, np.arange(len(vectors))] = 1.0
-    sums = (member @ vectors).astype(np.float64)
-    offsets = (sums + _OFFSET_WEIGHT * vectors.mean(axis=0)) / (held + _OFFSET_WEIGHT)
+    mean = sums.sum(axis=0) / held.sum()
+    offsets = (sums + _OFFSET_WEIGHT * mean) / (held[:, None] + _OFFSET_WEIGHT)
     nobody = np.zeros((count + 1, count + 1))
     blank = Calibration(
         number=before.number + 1,
@@ -161,14 +161,13 @@ def learnt(
         curves=prior.curves,
         least_probability=least_probability,
     )
-    sample = slice(None, None, -(-len(vectors) // _SAMPLE))
-    looks = blank.looks(vectors[sample], places[sample])
+    looks = blank.looks(vectors, places)
     similarities = (looks @ looks.T).astype(np.float64)
-    is_stranger = people[sample, None] != people[None, sample]
+    is_stranger = people[:, None] != people
     if is_stranger.any():
         centre, spread = ordinary_strangers(similarities[is_stranger])
         is_stranger &= similarities <= centre + ORDINARY * spread
-    mean, deviation = _by_pair(similarities, is_stranger, places[sample], count + 1, prior)
+    mean, deviation = _by_pair(similarities, is_stranger, places, count + 1, prior)
     return replace(blank, strangers_mean=mean, strangers_deviation=deviation)
 
 

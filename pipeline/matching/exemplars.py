@@ -6,124 +6,203 @@ all: so the same tracklets leave the same exemplars in whatever order they came,
 
 from __future__ import annotations
 
-import math
 import zlib
-from bisect import insort
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.contracts import F16, F32, GlobalId
+from pipeline.contracts import F16, F32, F64, I64, GlobalId, TrackletId, tracklet_parts
+from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import TrackKey
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
+_BLOCK = 8192  # vectors that are made wider at once
 
 
-@dataclass(frozen=True, slots=True)
-class Exemplar:
+class Exemplar(NamedTuple):
     """One tracklet that stands for an identity. Of two, the greater stays."""
 
     draw: float
-    tracklet_id: str
-    track: TrackKey
-    started_at: float
+    tracklet_id: TrackletId
 
     @property
-    def rank(self) -> tuple[float, str]:
-        return self.draw, self.tracklet_id
+    def track(self) -> TrackKey:
+        """The track that it is a piece of."""
+        return tracklet_parts(self.tracklet_id)[:3]
 
 
-def draw(tracklet_id: str, started_at: float) -> float:
+def draws(tracklet_ids: Sequence[str], started_at: F64) -> F64:
     """Gumbel's trick: the highest of these are a random sample in which the weight grows by e in `_FADE_S`."""
-    uniform = (zlib.crc32(tracklet_id.encode()) + 0.5) / 2**32
-    return started_at / _FADE_S - math.log(-math.log(uniform))
-
-
-def chosen(exemplars: Iterable[Exemplar], per_camera: int, limit: int) -> list[Exemplar]:
-    """At most `per_camera` of each camera and `limit` in all, the highest first."""
-    held: dict[str, int] = {}
-    kept: list[Exemplar] = []
-    for exemplar in sorted(exemplars, key=lambda each: each.rank, reverse=True):
-        camera_id = exemplar.track[0]
-        if held.get(camera_id, 0) < per_camera:
-            held[camera_id] = held.get(camera_id, 0) + 1
-            kept.append(exemplar)
-            if len(kept) == limit:
-                break
-    return kept
+    uniform = (np.array([zlib.crc32(name.encode()) for name in tracklet_ids], np.float64) + 0.5) / 2**32
+    found: F64 = started_at / _FADE_S - np.log(-np.log(uniform))
+    return found
 
 
 class ExemplarBook:
-    """Exemplars of each identity with their vectors."""
+    """Exemplars of each identity with their vectors, as columns. A slot is the place of one in all columns."""
 
     def __init__(self, dimension: int, per_camera: int, limit: int) -> None:
+        self.dimension = dimension
         self._per_camera = per_camera
         self._limit = limit
-        self._pool: F16 = np.zeros((1024, dimension), np.float16)
-        self._free = list(range(1023, -1, -1))
-        self._slots: dict[str, int] = {}  # tracklet → row of the pool
-        self._of: dict[GlobalId, list[Exemplar]] = {}  # the lowest first
+        self._vectors: F16 = np.zeros((0, dimension), np.float16)
+        self._draws: F64 = np.zeros(0)
+        self._cameras: I64 = np.zeros(0, np.int64)
+        self._names: list[str] = []
+        self._free: list[int] = []
+        self._camera_numbers = CameraNumbers()
+        self._of: dict[GlobalId, list[int]] = {}  # slots, the highest first
+        self._sums: F64 | None = None  # (cameras, D) of all vectors, since somebody has asked
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._names) - len(self._free)
 
     def __contains__(self, global_id: GlobalId) -> bool:
         return global_id in self._of
+
+    @property
+    def camera_ids(self) -> list[str]:
+        """In the order of their numbers."""
+        return self._camera_numbers.names
 
     def identities(self) -> list[GlobalId]:
         return list(self._of)
 
     def of(self, global_id: GlobalId) -> list[Exemplar]:
         """The highest first."""
-        return self._of[global_id][::-1]
+        return [Exemplar(float(self._draws[slot]), TrackletId(self._names[slot])) for slot in self._of[global_id]]
 
-    def add(self, global_id: GlobalId, exemplar: Exemplar, vector: F16) -> bool:
-        """Keep one more, if it is high enough; returns whether it is."""
-        own = self._of.setdefault(global_id, [])
-        if len(own) == self._limit and exemplar.rank < own[0].rank:
-            return False
-        insort(own, exemplar, key=_rank)
-        self._store(exemplar, vector)
-        if len(own) > self._limit or sum(each.track[0] == exemplar.track[0] for each in own) > self._per_camera:
-            self._keep(global_id, own, self._chosen(own))
-        return exemplar.tracklet_id in self._slots
+    def slots(self, global_ids: Iterable[GlobalId]) -> tuple[I64, I64]:
+        """The slots of some identities, one after the other and of each the highest first; how many each has."""
+        own = [self._of[global_id] for global_id in global_ids]
+        counts = np.fromiter(map(len, own), np.int64, len(own))
+        return np.fromiter(chain.from_iterable(own), np.int64, int(counts.sum())), counts
+
+    def cameras(self, slots: I64) -> I64:
+        """Their numbers in this book."""
+        found: I64 = self._cameras[slots]
+        return found
+
+    def vectors(self, slots: I64) -> F32:
+        """(N, D) as they came: of unit length as far as half precision goes."""
+        found: F32 = self._vectors[slots].astype(np.float32)
+        return found
+
+    def sums(self) -> tuple[F64, I64]:
+        """(cameras, D) and (cameras,): of each camera the sum of all vectors as they came, and their number.
+
+        Every number of half precision is a multiple of 2^-24, so the sums are exact: they do not depend on the order.
+        """
+        used = np.array([slot for own in self._of.values() for slot in own], np.int64)
+        if self._sums is None:
+            self._sums = np.zeros((0, self._vectors.shape[1]))
+            for begin in range(0, len(used), _BLOCK):
+                self._count(used[begin : begin + _BLOCK], 1.0)
+        self._widen_sums()
+        return self._sums, np.bincount(self._cameras[used], minlength=len(self._sums))
+
+    def add(
+        self, global_ids: I64, tracklet_ids: Sequence[str], camera_ids: Sequence[str], drawn: F64, vectors: F16
+    ) -> list[GlobalId]:
+        """Keep what is high enough of these tracklets; returns the identities whose exemplars have changed."""
+        owners, whose = np.unique(global_ids, return_inverse=True)
+        numbers = [GlobalId(number) for number in owners.tolist()]
+        before = [self._of.get(number, []) for number in numbers]
+        counts = np.fromiter(map(len, before), np.int64, len(before))
+        old = np.fromiter(chain.from_iterable(before), np.int64, int(counts.sum()))
+        seen_by = self._camera_numbers.of(camera_ids)
+        # What the identities have, and what is new.
+        everyone = np.concatenate([np.repeat(np.arange(len(owners)), counts), whose])
+        kept = self._chosen(
+            everyone,
+            np.concatenate([self._cameras[old], seen_by]),
+            np.concatenate([self._draws[old], drawn]),
+            lambda: [*(self._names[slot] for slot in old.tolist()), *tracklet_ids],
+        )
+        is_kept = np.zeros(len(everyone), np.bool_)
+        is_kept[kept] = True
+        self._drop(old[~is_kept[: len(old)]])
+        fresh = np.flatnonzero(is_kept[len(old) :])
+        slots = np.concatenate([old, np.zeros(len(whose), np.int64)])
+        slots[len(old) + fresh] = self._store(fresh, tracklet_ids, seen_by, drawn, vectors)
+        own, ends = slots[kept].tolist(), np.cumsum(np.bincount(everyone[kept], minlength=len(owners))).tolist()
+        for number, begin, end in zip(numbers, [0, *ends[:-1]], ends, strict=True):
+            self._of[number] = own[begin:end]
+        return [numbers[place] for place in np.unique(whose[fresh]).tolist()]
 
     def join(self, into: GlobalId, other: GlobalId) -> None:
         """All exemplars of `other` become those of `into`, as far as they are high enough."""
-        moved = self._of.pop(other)
-        own = self._of.get(into, [])
-        self._keep(into, [*own, *moved], self._chosen([*own, *moved]))
+        slots = np.array([*self._of.get(into, []), *self._of.pop(other)], np.int64)
+        one = np.zeros_like(slots)
+        kept = self._chosen(
+            one, self._cameras[slots], self._draws[slots], lambda: [self._names[slot] for slot in slots.tolist()]
+        )
+        self._drop(np.delete(slots, kept))
+        self._of[into] = slots[kept].tolist()
 
     def forget(self, global_id: GlobalId) -> None:
-        self._keep(global_id, self._of.pop(global_id), [])
-        del self._of[global_id]
+        self._drop(np.array(self._of.pop(global_id), np.int64))
 
-    def vectors(self, exemplars: Sequence[Exemplar]) -> F32:
-        """(N, D) as they came."""
-        slots = [self._slots[exemplar.tracklet_id] for exemplar in exemplars]
-        found: F32 = self._pool[slots].astype(np.float32)
-        return found
+    def _chosen(self, owners: I64, cameras: I64, drawn: F64, ask_names: Callable[[], list[str]]) -> I64:
+        """The places of those who stay, by owner, of each the highest first."""
+        order = np.lexsort((-drawn, owners))
+        ranked = owners[order]
+        is_tie = (ranked[1:] == ranked[:-1]) & (drawn[order[1:]] == drawn[order[:-1]])
+        if is_tie.any():  # of equals the greater name is higher
+            by_name = np.argsort(np.array(ask_names()))[::-1]
+            order = by_name[np.lexsort((-drawn[by_name], owners[by_name]))]
+        cells = owners[order] * len(self._camera_numbers) + cameras[order]
+        by_cell = np.argsort(cells, kind="stable")
+        stays = np.sort(by_cell[_ranks(cells[by_cell]) < self._per_camera])
+        order = order[stays]
+        return order[_ranks(owners[order]) < self._limit]
 
-    def _chosen(self, exemplars: Sequence[Exemplar]) -> list[Exemplar]:
-        return chosen(exemplars, self._per_camera, self._limit)[::-1]
+    def _store(self, fresh: I64, tracklet_ids: Sequence[str], cameras: I64, drawn: F64, vectors: F16) -> I64:
+        """Put the tracklets at these places into free slots."""
+        self._reserve(len(fresh))
+        first = len(self._free) - len(fresh)
+        slots = np.array(self._free[first:], np.int64)
+        del self._free[first:]
+        self._vectors[slots], self._draws[slots], self._cameras[slots] = vectors[fresh], drawn[fresh], cameras[fresh]
+        for slot, place in zip(slots.tolist(), fresh.tolist(), strict=True):
+            self._names[slot] = tracklet_ids[place]
+        self._count(slots, 1.0)
+        return slots
 
-    def _keep(self, global_id: GlobalId, before: Sequence[Exemplar], after: list[Exemplar]) -> None:
-        stay = {exemplar.tracklet_id for exemplar in after}
-        for exemplar in before:
-            if exemplar.tracklet_id not in stay and exemplar.tracklet_id in self._slots:
-                self._free.append(self._slots.pop(exemplar.tracklet_id))
-        self._of[global_id] = after
+    def _drop(self, slots: I64) -> None:
+        self._count(slots, -1.0)
+        for slot in slots.tolist():
+            self._names[slot] = ""
+            self._free.append(slot)
 
-    def _store(self, exemplar: Exemplar, vector: F16) -> None:
-        if not self._free:
-            size = len(self._pool)
-            self._pool = np.concatenate([self._pool, np.zeros_like(self._pool)])
-            self._free = list(range(2 * size - 1, size - 1, -1))
-        slot = self._free.pop()
-        self._slots[exemplar.tracklet_id] = slot
-        self._pool[slot] = vector
+    def _count(self, slots: I64, sign: float) -> None:
+        if self._sums is not None and len(slots):
+            self._widen_sums()
+            cameras = self._cameras[slots]
+            member = np.zeros((len(self._sums), len(slots)))
+            member[cameras, np.arange(len(slots))] = sign
+            self._sums += member @ self._vectors[slots].astype(np.float64)
+
+    def _widen_sums(self) -> None:
+        if self._sums is not None and len(self._sums) < len(self._camera_numbers):
+            more = np.zeros((len(self._camera_numbers) - len(self._sums), self._vectors.shape[1]))
+            self._sums = np.concatenate([self._sums, more])
+
+    def _reserve(self, count: int) -> None:
+        if count <= len(self._free):
+            return
+        size = len(self._names)
+        extra = max(1024, size, count)
+        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
+        self._vectors = np.concatenate([self._vectors, np.zeros((extra, self._vectors.shape[1]), np.float16)])
+        self._draws = np.concatenate([self._draws, np.zeros(extra)])
+        self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
+        self._names.extend([""] * extra)
 
 
-def _rank(exemplar: Exemplar) -> tuple[float, str]:
-    return exemplar.rank
+def _ranks(groups: I64) -> I64:
+    """How many of the same group stand before each, in (N,) groups of which each stands together."""
+    begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))[: len(groups)]
+    return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId
 from pipeline.matching.calibration import Calibration
+from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import Candidates
 
 
@@ -19,7 +22,8 @@ class IdentityBook:
         self._looks: F32 = np.zeros((0, dimension), np.float32)
         self._seen_at: F64 = np.zeros(0)
         self._exemplars: I64 = np.zeros((0, cameras), np.int64)
-        self._camera_ids: list[str] = []  # of the last sighting
+        self._cameras: I64 = np.zeros(0, np.int64)  # of the last sighting
+        self._camera_numbers = CameraNumbers()
         self._global_ids: I64 = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -28,13 +32,20 @@ class IdentityBook:
     def __contains__(self, global_id: GlobalId | None) -> bool:
         return global_id in self._columns
 
-    def see(self, global_id: GlobalId, camera_id: str, ended_at: float) -> None:
-        """One more sighting of an identity, which may be new."""
-        column = self._columns.get(global_id)
-        if column is None:
-            column = self._open(global_id)
-        if (ended_at, camera_id) >= (self._seen_at[column], self._camera_ids[column]):
-            self._seen_at[column], self._camera_ids[column] = ended_at, camera_id
+    def see(self, global_ids: I64, camera_ids: Sequence[str], ended_at: F64) -> None:
+        """Sightings (N,) of identities, which may be new. The latest is the last; of equals the greater name's."""
+        numbers, whose = np.unique(global_ids, return_inverse=True)
+        for number in numbers.tolist():
+            if number not in self._columns:
+                self._open(number)
+        columns, cameras = self._at(numbers), self._camera_numbers.of(camera_ids)
+        ranks = self._camera_numbers.ranks()
+        order = np.lexsort((ranks[cameras], ended_at, whose))
+        last = order[np.cumsum(np.bincount(whose, minlength=len(numbers))) - 1]
+        before, after = self._seen_at[columns], ended_at[last]
+        is_tie = (after == before) & (ranks[cameras[last]] >= ranks[self._cameras[columns]])
+        moved = (after > before) | is_tie
+        self._seen_at[columns[moved]], self._cameras[columns[moved]] = after[moved], cameras[last[moved]]
 
     def describe(self, global_ids: I64, looks: F32, exemplars: I64) -> None:
         """Mean looks (N, D) over so many exemplars of each camera of the calibration (N, A + 1)."""
@@ -63,7 +74,7 @@ class IdentityBook:
     def last_seen(self, global_id: GlobalId) -> tuple[float, str]:
         """When and where."""
         column = self._columns[global_id]
-        return float(self._seen_at[column]), self._camera_ids[column]
+        return float(self._seen_at[column]), self._camera_numbers.names[self._cameras[column]]
 
     def newest(self, count: int) -> I64:
         """Up to `count` identities, those seen last; of equals the greater numbers."""
@@ -85,12 +96,13 @@ class IdentityBook:
 
     def candidates(self, global_ids: I64, similarities: F64, calibration: Calibration) -> Candidates:
         """Identities as columns of a decision."""
-        columns = self._at(global_ids)
-        camera_ids = [self._camera_ids[column] for column in columns.tolist()]
+        columns, names = self._at(global_ids), self._camera_numbers.names
+        places = np.array([calibration.place(camera_id) for camera_id in names], np.int64)
+        cameras = self._cameras[columns]
         return Candidates(
             global_ids=global_ids,
-            camera_ids=camera_ids,
-            places=np.array([calibration.place(camera_id) for camera_id in camera_ids], np.int64),
+            camera_ids=[names[camera] for camera in cameras.tolist()],
+            places=places[cameras],
             seen_at=self._seen_at[columns],
             exemplars=self._exemplars[columns],
             similarities=similarities,
@@ -98,9 +110,9 @@ class IdentityBook:
         )
 
     def _at(self, global_ids: I64) -> I64:
-        return np.array([self._columns[number] for number in global_ids.tolist()], np.int64)
+        return np.fromiter(map(self._columns.__getitem__, global_ids.tolist()), np.int64, len(global_ids))
 
-    def _open(self, global_id: GlobalId) -> int:
+    def _open(self, global_id: int) -> None:
         if not self._free:
             size, extra = len(self._looks), max(1024, len(self._looks))
             self._free = list(range(size + extra - 1, size - 1, -1))
@@ -109,9 +121,8 @@ class IdentityBook:
             more = np.zeros((extra, self._exemplars.shape[1]), np.int64)
             self._exemplars = np.concatenate([self._exemplars, more])
             self._global_ids = np.concatenate([self._global_ids, np.zeros(extra, np.int64)])
-            self._camera_ids.extend([""] * extra)
+            self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
         column = self._free.pop()
         self._columns[global_id] = column
         self._global_ids[column] = global_id
-        self._seen_at[column], self._camera_ids[column] = -np.inf, ""
-        return column
+        self._seen_at[column] = -np.inf

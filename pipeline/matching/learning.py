@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.matching.assignment import least_for
-from pipeline.matching.calibration import Calibration, learnt
+from pipeline.matching.calibration import SAMPLE, Calibration, learnt
 from pipeline.matching.people import People
 from pipeline.matching.transit import count_transits, with_map
 
@@ -27,18 +27,23 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
     places = {name: place for place, name in enumerate(cameras)}
     at = np.array([places[name] for name in people.tracks.camera_ids], np.int64)[spans.cameras]
     transit = count_transits(at, spans.global_ids, spans.started_at, spans.ended_at, spans.newness, len(cameras))
-    exemplars = [
-        (global_id, exemplar)
-        for global_id in sorted(people.exemplars.identities())
-        for exemplar in people.exemplars.of(global_id)
-    ]
+    place_of = np.array([places.get(name, len(cameras)) for name in people.exemplars.camera_ids], np.int64)
+    sums, held = np.zeros((len(cameras) + 1, people.exemplars.dimension)), np.zeros(len(cameras) + 1, np.int64)
+    own_sums, own_held = people.exemplars.sums()
+    np.add.at(sums, place_of, own_sums)
+    np.add.at(held, place_of, own_held)
+    identities = sorted(people.exemplars.identities())
+    slots, counts = people.exemplars.slots(identities)
+    sample = slice(None, None, -(-len(slots) // SAMPLE))
     return learnt(
         people.calibration,
         people.tracklets,
         cameras,
-        people.exemplars.vectors([exemplar for _, exemplar in exemplars]),
-        np.array([places.get(exemplar.track[0], len(cameras)) for _, exemplar in exemplars], np.int64),
-        np.array([global_id for global_id, _ in exemplars], np.int64),
+        sums,
+        held,
+        people.exemplars.vectors(slots[sample]),
+        place_of[people.exemplars.cameras(slots[sample])],
+        np.repeat(np.array(identities, np.int64), counts)[sample],
         with_map(transit, cameras, walks_s),
         people.config.prior,
         least_for(people.config.false_match_budget, spans.likeliest),

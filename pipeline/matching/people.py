@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.contracts import F32, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
+from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
-from pipeline.matching.exemplars import Exemplar, ExemplarBook, draw
+from pipeline.matching.exemplars import ExemplarBook, draws
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
+from pipeline.runtimes.machine import usable_cores
 
-_BLOCK = 4096  # identities described at once
+_BLOCK = 256  # identities described at once: their vectors stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +101,22 @@ class People:
 
     def remember(self, rows: GalleryRows) -> None:
         """Take committed rows in, in the order of the database."""
-        tracks = tracks_of(rows)
-        whose = [GlobalId(number) for number in rows.global_ids.tolist()]
-        for place, (track, global_id) in enumerate(zip(tracks, whose, strict=True)):
-            began, ended = float(rows.started_at[place]), float(rows.ended_at[place])
-            odds = Odds(float(rows.newness[place]), float(rows.likeliest[place]))
-            self.tracks.record(track, began, ended, global_id, odds)
-        self.tracklets += len(tracks)
-        self._keep(rows, tracks, whose)
+        self._record(tracks_of(rows), _numbers_of(rows))
+        self.tracklets += len(rows.tracklet_ids)
+        self._keep(rows)
+
+    def recall(self, pages: Iterable[GalleryRows]) -> None:
+        """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten."""
+        tracks: list[TrackKey] = []
+        numbers: list[F64] = []
+        for rows in pages:
+            tracks += tracks_of(rows)
+            numbers.append(_numbers_of(rows))
+            self.tracklets += len(rows.tracklet_ids)
+            self._keep(rows)
+        if tracks:
+            places = self.tracks.lasting(tracks)
+            self._record([tracks[place] for place in places], np.concatenate(numbers)[places])
 
     def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
         """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.
@@ -121,12 +132,12 @@ class People:
         for track, global_id in first.items():
             if self.tracks.identity(track) in touched:
                 self.tracks.give(track, global_id)
-        self._keep(rows, tracks, whose)
+        self._keep(rows)
 
     def merge(self, into: GlobalId, other: GlobalId) -> None:
         """Follow a committed merge of two remembered identities: as `revise`, without asking the database."""
         seen_at, camera_id = self.identities.last_seen(other)
-        self.identities.see(into, camera_id, seen_at)
+        self.identities.see(np.array([into]), [camera_id], np.array([seen_at]))
         self.exemplars.join(into, other)
         for track in self.tracks.tracks(other):
             self.tracks.give(track, into)
@@ -151,33 +162,39 @@ class People:
         numbers = np.unique(found)
         return numbers[numbers > 0]
 
-    def _keep(self, rows: GalleryRows, tracks: Sequence[TrackKey], whose: Sequence[GlobalId]) -> None:
-        halves = _unit(rows.vectors).astype(np.float16)
-        for place, (name, track, global_id) in enumerate(zip(rows.tracklet_ids, tracks, whose, strict=True)):
-            started_at = float(rows.started_at[place])
-            self.identities.see(global_id, track[0], float(rows.ended_at[place]))
-            if self.exemplars.add(global_id, Exemplar(draw(name, started_at), name, track, started_at), halves[place]):
-                self._changed[global_id] = None
+    def _record(self, tracks: Sequence[TrackKey], numbers: F64) -> None:
+        for track, (global_id, began, ended, newness, likeliest) in zip(tracks, numbers.tolist(), strict=True):
+            self.tracks.record(track, began, ended, GlobalId(int(global_id)), Odds(newness, likeliest))
+
+    def _keep(self, rows: GalleryRows) -> None:
+        if not len(rows.tracklet_ids):
+            return
+        names, cameras = rows.tracklet_ids, rows.camera_ids
+        self.identities.see(rows.global_ids, cameras, rows.ended_at)
+        drawn, halves = draws(names, rows.started_at), np.asarray(rows.vectors, np.float16)
+        self._changed |= dict.fromkeys(self.exemplars.add(rows.global_ids, names, cameras, drawn, halves))
         self._forget([GlobalId(number) for number in self.identities.beyond(self.config.identities).tolist()])
 
     def describe(self) -> None:
         """Bring the looks of identities up to date whose exemplars have changed."""
         numbers = np.array(list(self._changed), np.int64)
         self._changed = {}
-        size = len(self.calibration.cameras) + 1
-        for begin in range(0, len(numbers), _BLOCK):
-            block = numbers[begin : begin + _BLOCK]
-            own = [self.exemplars.of(GlobalId(number)) for number in block.tolist()]
-            counts = np.array([len(each) for each in own])
-            exemplars = [exemplar for each in own for exemplar in each]
-            places = np.array([self.calibration.place(exemplar.track[0]) for exemplar in exemplars], np.int64)
-            looks = self.calibration.looks(self.exemplars.vectors(exemplars), places)
-            starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-            means = (np.add.reduceat(looks, starts, axis=0) / counts[:, None]).astype(np.float32)
-            cells = np.repeat(np.arange(len(block)), counts) * size + places
-            held = np.bincount(cells, minlength=len(block) * size).reshape(len(block), size)
-            self.identities.describe(block, means, held)
-            self._gallery.add(block, means)
+        blocks = [numbers[begin : begin + _BLOCK] for begin in range(0, len(numbers), _BLOCK)]
+        # Threads help: nearly all of the work is done outside of Python's lock.
+        with ThreadPoolExecutor(usable_cores()) as threads:
+            described = threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks)
+            for block, (means, held) in zip(blocks, described, strict=True):
+                self.identities.describe(block, means, held)
+                self._gallery.add(block, means)
+
+    def _described(self, global_ids: I64) -> tuple[F32, I64]:
+        """(I, D) mean looks of identities, and (I, A + 1) over how many exemplars of each camera."""
+        places_of = np.array([self.calibration.place(name) for name in self.exemplars.camera_ids], np.int64)
+        slots, counts = self.exemplars.slots(map(GlobalId, global_ids.tolist()))
+        places, size = places_of[self.exemplars.cameras(slots)], len(self.calibration.cameras) + 1
+        cells = np.repeat(np.arange(len(global_ids)), counts) * size + places
+        held = np.bincount(cells, minlength=len(global_ids) * size).reshape(len(global_ids), size)
+        return _means(self.calibration.looks(self.exemplars.vectors(slots), places), counts), held
 
     def _forget(self, global_ids: Sequence[GlobalId]) -> None:
         if global_ids:
@@ -240,14 +257,22 @@ def some_of(rows: GalleryRows, tracklet_ids: Collection[TrackletId]) -> GalleryR
 
 
 def tracks_of(rows: GalleryRows) -> list[TrackKey]:
-    """Of each row."""
-    cameras, boots, numbers = rows.camera_ids, rows.boot_ids, rows.track_ids.tolist()
-    return [
-        (str(camera_id), boot_id, number) for camera_id, boot_id, number in zip(cameras, boots, numbers, strict=True)
-    ]
+    """Of each row. Their names are few, and kept once."""
+    cameras, boots = map(sys.intern, rows.camera_ids), map(sys.intern, rows.boot_ids)
+    return list(zip(cameras, boots, rows.track_ids.tolist(), strict=True))
 
 
-def _unit(vectors: F32) -> F32:
-    """(N, D) rows of unit length: half precision on the wire leaves them off by up to a thousandth."""
-    unit: F32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
+def _numbers_of(rows: GalleryRows) -> F64:
+    """(N, 5) what the book of tracks asks of each row: identity, beginning, end, and what was thought of it."""
+    return np.stack([rows.global_ids, rows.started_at, rows.ended_at, rows.newness, rows.likeliest], axis=1)
+
+
+def _means(vectors: F32, counts: I64) -> F32:
+    """(I, D) of vectors (N, D), of which the first counts[0] belong together, the next counts[1], and so on."""
+    ends = np.cumsum(counts)
+    means = np.zeros((len(counts), vectors.shape[1]), np.float32)
+    for count in np.unique(counts).tolist():
+        groups = np.flatnonzero(counts == count)
+        members = (ends[groups] - count)[:, None] + np.arange(count)
+        means[groups] = vectors[members].sum(axis=1) / np.float32(count)
+    return means

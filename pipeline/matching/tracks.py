@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,11 +67,30 @@ class TrackBook:
         camera = self._cameras.get(track[0])
         if camera is None:
             camera = self._cameras[track[0]] = _CameraTracks(self._capacity)
-        if camera.identity(track) is None:
-            if (lost := camera.make_room()) is not None:
-                self._drop(*lost)
-            self._of.setdefault(global_id, {})[track] = None
-        camera.record(track, started_at, ended_at, global_id, odds)
+        if camera.extend(track, started_at, ended_at):
+            return
+        if (lost := camera.make_room()) is not None:
+            self._drop(*lost)
+        self._of.setdefault(global_id, {})[track] = None
+        camera.begin(track, started_at, ended_at, global_id, odds)
+
+    def lasting(self, tracks: Sequence[TrackKey]) -> list[int]:
+        """Which of these pieces it takes to `record`, in their order, for an empty book to be as if all had been.
+
+        Only the newest tracks of each camera stay, so nothing before the first piece of any of them counts, but for the
+        very first of each camera, which gives the camera its number.
+        """
+        newest: dict[str, set[TrackKey]] = {track[0]: set() for track in tracks}
+        debut: dict[str, int] = {}
+        for track in reversed(tracks):
+            if len(own := newest[track[0]]) < self._capacity:
+                own.add(track)
+        first: dict[str, int] = {}
+        for place, track in enumerate(tracks):
+            debut.setdefault(track[0], place)
+            if track[0] not in first and track in newest[track[0]]:
+                first[track[0]] = place
+        return [place for place, track in enumerate(tracks) if place >= first[track[0]] or place == debut[track[0]]]
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         """The identity of the track's pieces so far, if it is remembered."""
@@ -139,7 +160,7 @@ class _CameraTracks:
     """Columns instead of objects: the overlap with thousands of tracks is one comparison."""
 
     def __init__(self, capacity: int) -> None:
-        self._slots: dict[TrackKey, int] = {}  # least recently extended first
+        self._slots: OrderedDict[TrackKey, int] = OrderedDict()  # least recently extended first
         self._free = list(range(capacity - 1, -1, -1))
         self._started_at = np.full(capacity, np.inf)
         self._ended_at = np.full(capacity, -np.inf)
@@ -150,21 +171,26 @@ class _CameraTracks:
         """Give up the least recently extended track if there is no room for another; returns it and its identity."""
         if self._free:
             return None
-        track = next(iter(self._slots))
-        slot = self._slots.pop(track)
+        track, slot = self._slots.popitem(last=False)
         self._free.append(slot)
         self._started_at[slot], self._ended_at[slot] = np.inf, -np.inf
         return track, GlobalId(int(self._global_ids[slot]))
 
-    def record(self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds) -> None:
-        slot = self._slots.pop(track, None)
+    def begin(self, track: TrackKey, started_at: float, ended_at: float, global_id: GlobalId, odds: Odds) -> None:
+        """There must be room."""
+        slot = self._slots[track] = self._free.pop()
+        self._started_at[slot], self._ended_at[slot] = started_at, ended_at
+        self._global_ids[slot], self._odds[slot] = global_id, odds
+
+    def extend(self, track: TrackKey, started_at: float, ended_at: float) -> bool:
+        """Returns whether the track is known."""
+        slot = self._slots.get(track)
         if slot is None:
-            slot = self._free.pop()
-            self._started_at[slot], self._ended_at[slot] = started_at, ended_at
-            self._global_ids[slot], self._odds[slot] = global_id, odds
-        self._slots[track] = slot
+            return False
+        self._slots.move_to_end(track)
         self._started_at[slot] = min(self._started_at[slot], started_at)
         self._ended_at[slot] = max(self._ended_at[slot], ended_at)
+        return True
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         slot = self._slots.get(track)

@@ -16,12 +16,12 @@ from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
+from pipeline.matching.recall import everything_decided
 from pipeline.matching.reviser import reconsider
 
 log = logging.getLogger(__name__)
 
 GROUP = "matcher"
-_PAGE_ROWS = 4096
 _PAGE_EVENTS = 512
 
 
@@ -278,14 +278,10 @@ class MatcherWorker:
         calibration = None if kept is None else Calibration.unpacked(kept.content)
         people = People(self._open_gallery(dimension), dimension, memory, calibration)
         people.laws = read_laws(self._store)
-        position = 0
-        while True:
-            rows, position = self._store.decided(digest, position, _PAGE_ROWS)
-            if not rows.tracklet_ids:
-                took_s = self._clock.monotonic() - started_s
-                log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
-                return people
-            people.remember(rows)
+        people.recall(everything_decided(self._store, digest))
+        took_s = self._clock.monotonic() - started_s
+        log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
+        return people
 
     def _publish_events(self) -> None:
         while events := self._store.unpublished_events(_PAGE_EVENTS):

@@ -22,7 +22,23 @@ DIMENSION = 32
 
 def taught(vectors: F32, places: I64, people: I64, cameras: tuple[str, ...] = ("gate", "hall")) -> Calibration:
     before = Calibration.first(vectors.shape[1], PRIOR)
-    return learnt(before, len(vectors), cameras, vectors, places, people, TransitTimes.unknown(), PRIOR, 0.8)
+    return learnt_after(before, len(vectors), cameras, vectors, places, people, 0.8)
+
+
+def learnt_after(
+    before: Calibration,
+    tracklets: int,
+    cameras: tuple[str, ...],
+    vectors: F32,
+    places: I64,
+    people: I64,
+    least: float,
+) -> Calibration:
+    """From vectors of which all are compared with one another."""
+    sums, held = np.zeros((len(cameras) + 1, vectors.shape[1])), np.bincount(places, minlength=len(cameras) + 1)
+    np.add.at(sums, places, vectors)
+    unknown = TransitTimes.unknown()
+    return learnt(before, tracklets, cameras, sums, held, vectors, places, people, unknown, PRIOR, least)
 
 
 def seen_by_cameras(
@@ -145,9 +161,7 @@ def test_the_order_of_the_exemplars_does_not_matter(seed: int) -> None:
 
 def test_calibrations_are_numbered_and_say_of_how_much_they_were_learnt() -> None:
     vectors, places, people = seen_by_cameras(persons=3)
-    second = learnt(
-        taught(vectors, places, people), 99, ("a", "b"), vectors, places, people, TransitTimes.unknown(), PRIOR, 0.7
-    )
+    second = learnt_after(taught(vectors, places, people), 99, ("a", "b"), vectors, places, people, 0.7)
     assert (second.number, second.tracklets, second.cameras, second.least_probability) == (2, 99, ("a", "b"), 0.7)
 
 

@@ -69,6 +69,23 @@ def test_the_same_rows_leave_the_same_memory_in_whatever_batches_they_came(cuts:
     assert_same_memory(batched, people_with(WALKS, SMALL, known))
 
 
+@settings(max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 16))
+def test_what_is_read_back_from_the_database_is_what_was_remembered(page: int, tracks_per_camera: int) -> None:
+    few = replace(SMALL, tracks_per_camera=tracks_per_camera)
+    recalled = people_with(config=few)
+    recalled.recall(rows(WALKS[begin : begin + page]) for begin in range(0, len(WALKS), page))
+    remembered = people_with(WALKS, few, page=7)
+    assert recalled.tracklets == remembered.tracklets == len(WALKS)
+    assert_same_memory(recalled, remembered)
+
+
+def test_there_may_be_nothing_to_read_back() -> None:
+    people = people_with()
+    people.recall([])
+    assert len(people) == people.tracklets == 0
+
+
 def test_a_calibration_in_between_leaves_the_memory_that_a_restart_would() -> None:
     people = people_with(WALKS[:40], SMALL)
     calibration = learn(people, {})

@@ -140,3 +140,27 @@ def test_two_people_meet_where_one_camera_sees_both_at_one_moment(seen: Pieces) 
 
 def test_an_empty_book_has_no_tracks() -> None:
     assert len(TrackBook(4).everything()) == 0 and TrackBook(4).camera_ids == []
+
+
+@given(pieces, st.integers(1, 4))
+def test_what_lasts_leaves_the_book_that_everything_would(seen: Pieces, capacity: int) -> None:
+    tracks = [(camera_id, "b1", track_id) for camera_id, track_id, *_ in seen]
+    whole, lasting = book_of(seen, capacity), TrackBook(capacity)
+    for place in lasting.lasting(tracks):
+        _, _, start, length, person = seen[place]
+        odds = Odds(place / 100, 1.0 - place / 100)
+        lasting.record(tracks[place], start, start + length, GlobalId(person), odds)
+    for person in (1, 2, 3):
+        assert whole.tracks(GlobalId(person)) == lasting.tracks(GlobalId(person))
+    assert rows_of(whole.everything()) == rows_of(lasting.everything())
+    fresh = [("gate", "b2", number) for number in range(capacity)]
+    for track in fresh:  # whoever was extended the longest ago makes room first
+        for book in (whole, lasting):
+            book.record(track, 0.0, 0.0, GlobalId(9), NONE)
+        for person in (1, 2, 3):
+            assert whole.tracks(GlobalId(person)) == lasting.tracks(GlobalId(person))
+
+
+def test_of_a_long_history_little_lasts() -> None:
+    tracks = [("gate", "b1", number // 2) for number in range(10_000)]
+    assert TrackBook(4).lasting(tracks) == [0, *range(9_992, 10_000)]
