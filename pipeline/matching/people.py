@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,6 @@ from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
-from pipeline.runtimes.machine import usable_cores
 
 _BLOCK = 256  # identities described at once: their vectors stay in the cache
 
@@ -181,7 +181,7 @@ class People:
         self._changed = {}
         blocks = [numbers[begin : begin + _BLOCK] for begin in range(0, len(numbers), _BLOCK)]
         # Threads help: nearly all of the work is done outside of Python's lock.
-        with ThreadPoolExecutor(usable_cores()) as threads:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
             described = threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks)
             for block, (means, held) in zip(blocks, described, strict=True):
                 self.identities.describe(block, means, held)

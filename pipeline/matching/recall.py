@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol
 
 from pipeline.interfaces import GalleryRows
+from pipeline.matching.people import People
 
 _PAGE_ROWS = 16_384
 
@@ -17,7 +20,13 @@ class Decided(Protocol):
     def decided(self, model_digest: str, after_event: int, limit: int, /) -> tuple[GalleryRows, int]: ...
 
 
-def everything_decided(store: Decided, model_digest: str) -> Iterator[GalleryRows]:
+def recall(people: People, store: Decided, model_digest: str) -> None:
+    """Fill an empty memory with everything that was decided."""
+    with _uncollected():
+        people.recall(_pages(store, model_digest))
+
+
+def _pages(store: Decided, model_digest: str) -> Iterator[GalleryRows]:
     """Pages with vectors of one model, in the order of decisions."""
     with ThreadPoolExecutor(1, thread_name_prefix="recall") as reader:
         coming = reader.submit(store.decided, model_digest, 0, _PAGE_ROWS)
@@ -27,3 +36,16 @@ def everything_decided(store: Decided, model_digest: str) -> Iterator[GalleryRow
                 return
             coming = reader.submit(store.decided, model_digest, position, _PAGE_ROWS)
             yield rows
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Millions of small objects come and stay; looking through all of them for cycles would take two fifths of the
+    time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -16,7 +16,7 @@ from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
-from pipeline.matching.recall import everything_decided
+from pipeline.matching.recall import recall
 from pipeline.matching.reviser import reconsider
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ class MatcherWorker:
         calibration = None if kept is None else Calibration.unpacked(kept.content)
         people = People(self._open_gallery(dimension), dimension, memory, calibration)
         people.laws = read_laws(self._store)
-        people.recall(everything_decided(self._store, digest))
+        recall(people, self._store, digest)
         took_s = self._clock.monotonic() - started_s
         log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
         return people

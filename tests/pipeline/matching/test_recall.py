@@ -1,0 +1,68 @@
+"""Reading the memory back from the database."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from pipeline.adapters.exact_gallery import ExactGallery
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import StreamName
+from pipeline.errors import Unavailable
+from pipeline.interfaces import GalleryRows
+from pipeline.matching import recall
+from pipeline.matching.people import MemoryConfig, People
+from tests.fakes import DIGEST
+from tests.pipeline.matching.one_matcher import bus, site, worker
+
+
+def decided_site() -> SqlStore:
+    """The database of a matcher that has seen a whole site."""
+    stream, store = bus(), SqlStore.in_memory()
+    stream.publish(StreamName.EMBEDDINGS, site(60))
+    matcher = worker(stream, store)
+    while matcher.run_once():
+        pass
+    return store
+
+
+def nobody() -> People:
+    return People(ExactGallery(64), 64, MemoryConfig())
+
+
+@pytest.mark.parametrize("page", [1, 7, 60, 100])
+def test_all_pages_are_taken_in_once_and_in_order(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    monkeypatch.setattr(recall, "_PAGE_ROWS", page)
+    store = decided_site()
+    people, expected = nobody(), nobody()
+    recall.recall(people, store, DIGEST)
+    everything, _ = store.decided(DIGEST, 0, 1000)
+    assert len(everything.tracklet_ids) == 60
+    expected.remember(everything)
+    assert people.tracklets == 60 and people.exemplars.identities() == expected.exemplars.identities()
+    for number in people.exemplars.identities():
+        assert people.exemplars.of(number) == expected.exemplars.of(number)
+        assert people.tracks.tracks(number) == expected.tracks.tracks(number)
+
+
+class Failing:
+    """A database that goes away after a page."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
+        assert not gc.isenabled(), "whatever is read stays: nothing is worth looking for"
+        self.asked.append(after_event)
+        if after_event:
+            raise Unavailable("the database does not answer")
+        return decided_site().decided(DIGEST, 0, 5)
+
+
+def test_a_database_that_goes_away_is_noticed_and_the_collector_goes_on() -> None:
+    store = Failing()
+    with pytest.raises(Unavailable):
+        recall.recall(nobody(), store, DIGEST)
+    assert len(store.asked) == 2 and store.asked[0] == 0
+    assert gc.isenabled()
