@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, func, null, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, func, null, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
@@ -15,6 +15,22 @@ from pipeline.decisions import Evidence, Revision
 from pipeline.errors import Unavailable
 
 _TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
+
+_IS_OWN = tracklets.c.global_id == identities.c.global_id
+_COUNT = select(func.count()).where(_IS_OWN).scalar_subquery()
+_FIRST = select(func.min(tracklets.c.started_at)).where(_IS_OWN).scalar_subquery()
+_LAST = select(func.max(tracklets.c.ended_at)).where(_IS_OWN).scalar_subquery()
+# Tracklets and span of an identity; one that has lost all keeps its span, and lives on as another.
+_COUNT_AGAIN = (
+    update(identities)
+    .where(identities.c.global_id == bindparam("which"))
+    .values(
+        tracklets=_COUNT,
+        first_seen_at=func.coalesce(_FIRST, identities.c.first_seen_at),
+        last_seen_at=func.coalesce(_LAST, identities.c.last_seen_at),
+        merged_into=case((_COUNT == 0, bindparam("lives_on_as", type_=BigInteger)), else_=null()),
+    )
+)
 
 
 def write_revisions(
@@ -32,8 +48,8 @@ def write_revisions(
         for part in in_parts(moved):
             query = update(tracklets).where(tracklets.c.tracklet_id.in_(part))
             connection.execute(query.values(global_id=revision.to_id))
-        for global_id in (revision.from_id, revision.to_id):
-            _count_again(connection, global_id, revision.to_id)
+        touched = (revision.from_id, revision.to_id)
+        connection.execute(_COUNT_AGAIN, [{"which": each, "lives_on_as": revision.to_id} for each in touched])
         said = _events(revision, moved, decided_at, after_event + len(events))
         rows += [event_row(event, revision.evidence) for event in said]
         events += said
@@ -78,23 +94,6 @@ def _open_or_check(connection: Connection, revision: Revision, decided_at: float
         advance(connection, "global_id", revision.to_id)
     elif connection.execute(select(identities.c.global_id).where(_is(revision.to_id))).first() is None:
         raise _outdated(revision, f"there is no person {revision.to_id}")
-
-
-def _count_again(connection: Connection, global_id: GlobalId, lives_on_as: GlobalId) -> None:
-    """Tracklets and span of an identity; one that has lost all keeps its span, and lives on as another."""
-    own = tracklets.c.global_id == global_id
-    count = select(func.count()).where(own).scalar_subquery()
-    values: dict[str, Any] = {
-        "tracklets": count,
-        "first_seen_at": func.coalesce(
-            select(func.min(tracklets.c.started_at)).where(own).scalar_subquery(), identities.c.first_seen_at
-        ),
-        "last_seen_at": func.coalesce(
-            select(func.max(tracklets.c.ended_at)).where(own).scalar_subquery(), identities.c.last_seen_at
-        ),
-        "merged_into": case((count == 0, lives_on_as), else_=null()),
-    }
-    connection.execute(update(identities).where(_is(global_id)).values(values))
 
 
 def _events(

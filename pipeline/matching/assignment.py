@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -109,10 +109,10 @@ def assign(
             verdicts[index] = _continued(arrivals[index], standing.bound_to, standing.present)
             board.join(index, standing.bound_to)
     next_id = first_new_id
-    for group in _exclusive_groups(arrivals, skip=verdicts):
+    exclusive = _exclusive_of_each(arrivals)
+    for group in _exclusive_groups(exclusive, skip=verdicts):
         present = [
-            standings[index].present
-            | {said.global_id for other, said in verdicts.items() if are_exclusive(arrivals[index], arrivals[other])}
+            standings[index].present | {verdicts[other].global_id for other in exclusive[index] if other in verdicts}
             for index in group
         ]
         for index, verdict in zip(group, _solve(board, group, present, next_id, rule), strict=True):
@@ -156,15 +156,28 @@ def _continued(arrival: Arrival, global_id: GlobalId, present: frozenset[GlobalI
     return Verdict(global_id, False, TRACK_CONFIDENCE, reason)
 
 
-def _exclusive_groups(arrivals: Sequence[Arrival], skip: Mapping[int, Verdict]) -> Iterator[list[int]]:
+def _exclusive_of_each(arrivals: Sequence[Arrival]) -> list[set[int]]:
+    """For each arrival the indices of those that are exclusive of it."""
+    found: list[set[int]] = [set() for _ in arrivals]
+    by_camera: dict[str, list[int]] = {}
+    for index, arrival in enumerate(arrivals):
+        by_camera.setdefault(arrival.track[0], []).append(index)
+    for own in by_camera.values():
+        for one, other in combinations(own, 2):
+            if are_exclusive(arrivals[one], arrivals[other]):
+                found[one].add(other)
+                found[other].add(one)
+    return found
+
+
+def _exclusive_groups(exclusive: Sequence[set[int]], skip: Mapping[int, Verdict]) -> Iterator[list[int]]:
     """Indices in time order, in groups whose members are exclusive of each other."""
-    waiting = [index for index in range(len(arrivals)) if index not in skip]
+    waiting = [index for index in range(len(exclusive)) if index not in skip]
     while waiting:
         group: list[int] = []
         rest: list[int] = []
         for index in waiting:
-            fits = all(are_exclusive(arrivals[index], arrivals[other]) for other in group)
-            (group if fits else rest).append(index)
+            (group if exclusive[index].issuperset(group) else rest).append(index)
         waiting = rest
         yield group
 

@@ -131,7 +131,8 @@ class MatcherWorker:
         self._store.add_vectors(others)
         self._publish_events()
         # Ack last: whatever happens before it only repeats the batch, and a repeat changes nothing.
-        self._bus.acknowledge([delivery for delivery in deliveries if delivery in self._in_hand], GROUP)
+        in_hand = {delivery.entry_id for delivery in self._in_hand}
+        self._bus.acknowledge([delivery for delivery in deliveries if delivery.entry_id in in_hand], GROUP)
         metrics.MATCH_BATCH.observe(len(deliveries))
         metrics.MATCH_SECONDS.observe(self._clock.monotonic() - started_s)
 
