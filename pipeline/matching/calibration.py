@@ -74,6 +74,12 @@ class Calibration:
         centred /= np.maximum(length, np.float32(1e-6))[:, None]
         return centred
 
+    def scores(self, similarities: F64, one: I64, other: I64) -> F64:
+        """(N, M) similarities of tracklets at places (N,) and (M,) as scores; see `look_scores`."""
+        pairs = one[:, None], other[None, :]
+        found: F64 = (similarities - self.strangers_mean[pairs]) / self.strangers_deviation[pairs]
+        return found
+
     def look_odds(self, similarities: F64, exemplars: I64, place: int | I64, others: float | F64 = 1.0) -> F64:
         """(C,) log-odds of one person, from similarities (C,) that are means over pairs.
 

@@ -9,8 +9,10 @@ from pipeline.contracts import GlobalId, IdentityEvent, TrackletEmbedding
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import GalleryRows
 from pipeline.matching.assignment import track_of
+from pipeline.matching.evidence import TrackKey
+from pipeline.matching.parting import Clash, clashes, divided, division, parting
 from pipeline.matching.people import People
-from pipeline.matching.revision import Clash, clashes, merges, parting
+from pipeline.matching.revision import merges
 
 
 class Books(Protocol):
@@ -32,22 +34,32 @@ def reconsider(people: People, books: Books, seen: Sequence[TrackletEmbedding], 
     comes again, does the rest and nothing else. Raises `Unavailable` where a revision does not fit any more.
     """
     tracks = list(dict.fromkeys(track_of(piece) for piece in seen))
+    digest = seen[0].model_digest
     bound: set[Clash] = set()
     while left := [clash for clash in clashes(people, tracks) if clash not in bound]:
-        if not _part(people, books, left[0], seen[0].model_digest, decided_at):
+        rows = books.rows_of_identity(digest, [left[0].global_id])
+        if not _part(people, books, parting(people, left[0], rows, books.next_global_id()), digest, decided_at):
             bound.add(left[0])
-    touched = [global_id for track in tracks if (global_id := people.tracks.identity(track)) is not None]
-    while found := merges(people, touched):
-        people.laws.follow(books.commit_decisions((), decided_at, found))
-        for revision in found:
+    for global_id in _identities(people, tracks):
+        if (found := division(people, global_id)) is not None:
+            rows = books.rows_of_identity(digest, [global_id])
+            _part(people, books, divided(people, found, rows, books.next_global_id()), digest, decided_at)
+    touched = _identities(people, tracks)
+    while joined := merges(people, touched):
+        people.laws.follow(books.commit_decisions((), decided_at, joined))
+        for revision in joined:
             people.merge(revision.to_id, revision.from_id)
-        touched = [*touched, *(revision.to_id for revision in found)]
+        touched = [*touched, *(revision.to_id for revision in joined)]
 
 
-def _part(people: People, books: Books, clash: Clash, model_digest: str, decided_at: float) -> bool:
-    """Returns whether the two could be parted."""
-    rows = books.rows_of_identity(model_digest, [clash.global_id])
-    revision = parting(people, clash, rows, books.next_global_id())
+def _identities(people: People, tracks: Sequence[TrackKey]) -> list[GlobalId]:
+    """Of tracks, as far as they are remembered; ascending."""
+    found = {people.tracks.identity(track) for track in tracks}
+    return sorted(global_id for global_id in found if global_id is not None and global_id in people.identities)
+
+
+def _part(people: People, books: Books, revision: Revision | None, model_digest: str, decided_at: float) -> bool:
+    """Returns whether there was anything to part."""
     if revision is None:
         return False
     people.laws.follow(books.commit_decisions((), decided_at, [revision]))

@@ -1,4 +1,4 @@
-"""Second thoughts, pure: identities that turn out to be one person, or two, now that more has been seen of them."""
+"""Second thoughts, pure: identities that turn out to be one person, now that more has been seen of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
-from pipeline.interfaces import GalleryRows
-from pipeline.matching.assignment import TRACK_CONFIDENCE
-from pipeline.matching.evidence import LOOK_LIMIT, TIME_LIMIT, Bools, TrackKey, believed, probabilities, rounded
-from pipeline.matching.people import People, tracks_of
-from pipeline.matching.tracks import Spans
+from pipeline.matching.evidence import LOOK_LIMIT, Bools, probabilities, rounded
+from pipeline.matching.people import People
+from pipeline.matching.walks import Walk, walk
 
+# So many times the budget may be wrong of the merges: one is thought of again with every piece that comes, until it
+# is made for good, and among many thoughts is a mistaken one.
+_MORE_WRONG = 2.0
 _NO_RIVAL = 6.0  # log-odds behind the best
 _MOST_LOOKED_AT, _MOST = 64, 8  # identities whose looks, and whose ways, are weighed against one
 
@@ -32,7 +33,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
     numbers = people.nearest(unit)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
-    least = people.least_probability
+    least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
     found = [
         revision for each in _alike(people, own, numbers, similarities) if (revision := _best(people, each, least))
     ]
@@ -43,56 +44,6 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
             done |= {revision.to_id, revision.from_id}
             chosen.append(revision)
     return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """Two tracks of one identity that were in one camera at the same moment."""
-
-    global_id: GlobalId
-    leaving: TrackKey  # the one that began later
-    staying: TrackKey
-
-
-def clashes(people: People, tracks: Sequence[TrackKey]) -> list[Clash]:
-    """Where the hard rule does not hold for some tracks, now that they have gone on.
-
-    A track that was cut into pieces meets a short one that came, and joined, between two of its pieces. A track leaves
-    once, whomever it clashes with. Whoever began first leaves first: those who clash with him alone need not follow.
-    """
-    found: dict[TrackKey, Clash] = {}
-    for track in tracks:
-        for other in people.tracks.clashing(track):
-            leaving, staying = sorted((track, other), key=people.tracks.began, reverse=True)
-            global_id = people.tracks.identity(leaving)
-            if global_id is not None:
-                found.setdefault(leaving, Clash(global_id, leaving, staying))
-    return [found[leaving] for leaving in sorted(found, key=people.tracks.began)]
-
-
-def parting(people: People, clash: Clash, rows: GalleryRows, new_id: GlobalId) -> Revision | None:
-    """The track that came later becomes somebody new; None where a correction binds it, or nothing is left to part.
-
-    `rows` is what the person has.
-    """
-    names = dict(zip(rows.tracklet_ids, tracks_of(rows), strict=True))
-    leaving = frozenset(name for name, track in names.items() if track == clash.leaving)
-    staying = frozenset(names) - leaving
-    if not leaving or not staying or people.laws.inseparable(leaving) & staying:
-        return None
-    camera_id, _, number = clash.leaving
-    return Revision(
-        kind=IdentityEventKind.SPLIT,
-        from_id=clash.global_id,
-        to_id=new_id,
-        confidence=TRACK_CONFIDENCE,
-        reason=(
-            f"track {number} of {camera_id} is not person {clash.global_id}, who was there in track {clash.staying[2]} "
-            "at the same time"
-        ),
-        tracklet_ids=tuple(name for name in rows.tracklet_ids if name in leaving),
-        is_new=True,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +78,6 @@ def _most_alike(similarities: F64) -> I64:
     return columns.reshape(-1, count)
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """From one identity to another, between the two of their tracks that lie closest together in time."""
-
-    odds: float
-    gap_s: float
-
-
 def _best(people: People, seen: _Alike, least: float) -> Revision | None:
     """A merge with whoever is most probably the same person, if that is probable enough."""
     global_id, numbers, similarities, looks = seen.global_id, seen.numbers, seen.similarities, seen.looks
@@ -142,15 +85,12 @@ def _best(people: People, seen: _Alike, least: float) -> Revision | None:
     if not len(mine):
         return None
     odds = np.full(len(numbers), -np.inf)
-    ways: dict[int, _Way] = {}
-    least_odds = float(np.log(least / (1.0 - least)))
+    ways: dict[int, Walk] = {}
     forbidden = people.laws.forbidden(global_id)
-    best_way = min(people.calibration.transit.best, TIME_LIMIT)
-    alike = np.flatnonzero(looks >= least_odds - best_way)
-    for column in alike[np.argsort(-looks[alike], kind="stable")][:_MOST].tolist():
+    for column in np.argsort(-looks, kind="stable")[:_MOST].tolist():
         theirs = people.tracks.spans(GlobalId(int(numbers[column])))
         if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
-            ways[column] = _way(people, mine, theirs)
+            ways[column] = walk(people, mine, theirs)
             odds[column] = looks[column] + ways[column].odds
     if not ways:
         return None
@@ -211,17 +151,3 @@ def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
         rivals[column] = theirs.meets(people.tracks.spans(GlobalId(int(numbers[column]))))
     rivals[best] = True
     return rivals
-
-
-def _way(people: People, mine: Spans, theirs: Spans) -> _Way:
-    forth = theirs.started_at[None] - mine.ended_at[:, None]
-    back = mine.started_at[:, None] - theirs.ended_at[None]
-    row, column = np.unravel_index(np.abs(np.maximum(forth, back)).argmin(), forth.shape)
-    cameras = people.tracks.camera_ids
-    here = people.calibration.place(cameras[mine.cameras[row]])
-    there = people.calibration.place(cameras[theirs.cameras[column]])
-    is_forth = forth[row, column] >= back[row, column]
-    gap_s = float(max(forth[row, column], back[row, column]))
-    before, after = (here, there) if is_forth else (there, here)
-    odds = people.calibration.transit.evidence(np.array([before], np.int64), after, np.array([gap_s]))
-    return _Way(float(believed(odds, len(people))[0]), gap_s)

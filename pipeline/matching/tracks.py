@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import F64, I64, CameraId, GlobalId
 from pipeline.matching.evidence import TrackKey
@@ -33,6 +34,17 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    def some(self, chosen: npt.NDArray[np.bool_]) -> Spans:
+        """Those that are chosen (N,)."""
+        return Spans(
+            self.cameras[chosen],
+            self.started_at[chosen],
+            self.ended_at[chosen],
+            self.global_ids[chosen],
+            self.newness[chosen],
+            self.likeliest[chosen],
+        )
 
     def meets(self, other: Spans) -> bool:
         """Whether one of these tracks was at one moment in one camera with one of the others."""

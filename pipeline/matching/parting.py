@@ -1,0 +1,172 @@
+"""Second thoughts, pure: one identity that turns out to be two people, by where they were or by how they look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from pipeline.contracts import F32, F64, GlobalId, IdentityEventKind
+from pipeline.decisions import Revision
+from pipeline.interfaces import GalleryRows
+from pipeline.matching.assignment import TRACK_CONFIDENCE
+from pipeline.matching.evidence import LOOK_LIMIT, Bools, TrackKey
+from pipeline.matching.looks import look_odds
+from pipeline.matching.people import People, tracks_of
+from pipeline.matching.walks import WALK_LIMIT, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two tracks of one identity that were in one camera at the same moment."""
+
+    global_id: GlobalId
+    leaving: TrackKey  # the one that began later
+    staying: TrackKey
+
+
+def clashes(people: People, tracks: Sequence[TrackKey]) -> list[Clash]:
+    """Where the hard rule does not hold for some tracks, now that they have gone on.
+
+    A track that was cut into pieces meets a short one that came, and joined, between two of its pieces. A track leaves
+    once, whomever it clashes with. Whoever began first leaves first: those who clash with him alone need not follow.
+    """
+    found: dict[TrackKey, Clash] = {}
+    for track in tracks:
+        for other in people.tracks.clashing(track):
+            leaving, staying = sorted((track, other), key=people.tracks.began, reverse=True)
+            global_id = people.tracks.identity(leaving)
+            if global_id is not None:
+                found.setdefault(leaving, Clash(global_id, leaving, staying))
+    return [found[leaving] for leaving in sorted(found, key=people.tracks.began)]
+
+
+def parting(people: People, clash: Clash, rows: GalleryRows, new_id: GlobalId) -> Revision | None:
+    """The track that came later becomes somebody new; None where a correction binds it, or nothing is left to part.
+
+    `rows` is what the person has.
+    """
+    camera_id, _, number = clash.leaving
+    reason = (
+        f"track {number} of {camera_id} is not person {clash.global_id}, who was there in track {clash.staying[2]} "
+        "at the same time"
+    )
+    return _split(people, rows, frozenset({clash.leaving}), clash.global_id, new_id, TRACK_CONFIDENCE, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """The exemplars of one identity, as the two groups that look least alike."""
+
+    global_id: GlobalId
+    sides: Mapping[TrackKey, bool]  # of each track that has an exemplar, whether it is in the first group
+    lean: F32  # (D,) from the second group to the first
+    score: float  # mean of the pairs between the groups; see `look_scores`
+    look_odds: float  # log-odds of one person
+
+
+def division(people: People, global_id: GlobalId) -> Division | None:
+    """Where an identity would part, if its looks leave room for two people; None where they do not."""
+    own = people.exemplars.of(global_id)
+    tracks = sorted({exemplar.track for exemplar in own})
+    if len(tracks) < 2:
+        return None
+    calibration = people.calibration
+    places = np.array([calibration.place(exemplar.track[0]) for exemplar in own], np.int64)
+    looks = calibration.looks(people.exemplars.vectors(own), places)
+    scores = calibration.scores((looks @ looks.T).astype(np.float64), places, places)
+    numbers = {track: number for number, track in enumerate(tracks)}
+    member = np.zeros((len(tracks), len(own)))
+    member[[numbers[exemplar.track] for exemplar in own], np.arange(len(own))] = 1.0
+    held = member.sum(axis=1)
+    alike = member @ scores @ member.T / np.outer(held, held)
+    if not _leaves_room(people, alike.min(), len(own)):
+        return None
+    is_first = _two_groups(alike)
+    first = member[is_first].sum(axis=0) > 0
+    score = float(scores[np.ix_(first, ~first)].mean())
+    if not _leaves_room(people, score, len(own)):
+        return None
+    odds = float(look_odds(calibration.curves, np.array([score]), np.array([float(first.sum() * (~first).sum())]))[0])
+    return Division(
+        global_id,
+        dict(zip(tracks, is_first.tolist(), strict=True)),
+        looks[first].mean(axis=0) - looks[~first].mean(axis=0),
+        score,
+        max(odds, -LOOK_LIMIT),
+    )
+
+
+def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId) -> Revision | None:
+    """The smaller group becomes somebody new; None where they may well be one person, or a correction binds them.
+
+    One person they are no more where that is less probable than `false_match_budget`. `rows` is what the person has;
+    tracks without exemplars go with the group that they resemble.
+    """
+    tracks = tracks_of(rows)
+    places = np.array([people.calibration.place(track[0]) for track in tracks], np.int64)
+    leans: defaultdict[TrackKey, list[float]] = defaultdict(list)
+    for track, lean in zip(tracks, (people.calibration.looks(rows.vectors, places) @ found.lean).tolist(), strict=True):
+        leans[track].append(lean)
+    is_first = {track: found.sides.get(track, float(np.mean(own)) > 0) for track, own in leans.items()}
+    spans = people.tracks.spans(found.global_id)
+    mask = np.array([is_first.get(track, True) for track in people.tracks.tracks(found.global_id)], np.bool_)
+    if mask.all() or not mask.any():
+        return None
+    way = walk(people, spans.some(mask), spans.some(~mask))
+    one = float(1.0 / (1.0 + np.exp(-found.look_odds - way.odds)))
+    if one >= people.config.false_match_budget:
+        return None
+    is_smaller = sum(map(is_first.__getitem__, tracks)) * 2 <= len(tracks)
+    leaving = frozenset(track for track, first in is_first.items() if first == is_smaller)
+    reason = (
+        f"person {found.global_id} is two, who look alike with log-odds {found.look_odds:+.1f} and would have walked "
+        f"so with {way.odds:+.1f}: {1.0 - one:.0%} sure"
+    )
+    return _split(people, rows, leaving, found.global_id, new_id, 1.0 - one, reason)
+
+
+def _leaves_room(people: People, score: float, exemplars: int) -> bool:
+    """Whether two groups with such a mean score could be two people, however they were divided and walked."""
+    budget = people.config.false_match_budget
+    pairs = np.array([1.0, exemplars**2 / 4.0])
+    odds = look_odds(people.calibration.curves, np.full(2, score), pairs)
+    return bool(odds.min() - WALK_LIMIT < np.log(budget / (1.0 - budget)))
+
+
+def _two_groups(alike: F64) -> Bools:
+    """(N,) whether each of N items is in the first of the two groups that are least alike on average."""
+    far = alike.max() - (alike + alike.T) / 2.0
+    np.fill_diagonal(far, 0.0)
+    found: Bools = fcluster(linkage(squareform(far, checks=False), "average"), 2, "maxclust") == 1
+    return found
+
+
+def _split(
+    people: People,
+    rows: GalleryRows,
+    leaving: frozenset[TrackKey],
+    global_id: GlobalId,
+    new_id: GlobalId,
+    confidence: float,
+    reason: str,
+) -> Revision | None:
+    """Some tracks become somebody new; None where a correction binds them, or where nobody would leave or stay."""
+    named = dict(zip(rows.tracklet_ids, tracks_of(rows), strict=True))
+    going = frozenset(name for name, track in named.items() if track in leaving)
+    staying = frozenset(named) - going
+    if not going or not staying or people.laws.inseparable(going) & staying:
+        return None
+    return Revision(
+        kind=IdentityEventKind.SPLIT,
+        from_id=global_id,
+        to_id=new_id,
+        confidence=confidence,
+        reason=reason,
+        tracklet_ids=tuple(name for name in rows.tracklet_ids if name in going),
+        is_new=True,
+    )
