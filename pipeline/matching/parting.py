@@ -77,7 +77,7 @@ def division(people: People, global_id: GlobalId) -> Division | None:
         return None
     calibration = people.calibration
     places = np.array([calibration.place(exemplar.track[0]) for exemplar in own], np.int64)
-    looks = calibration.looks(people.exemplars.vectors(own), places)
+    looks = calibration.looks(people.exemplars.vectors(people.exemplars.slots([global_id])[0]), places)
     scores = calibration.scores((looks @ looks.T).astype(np.float64), places, places)
     numbers = {track: number for number, track in enumerate(tracks)}
     member = np.zeros((len(tracks), len(own)))
@@ -110,7 +110,8 @@ def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId
     tracks = tracks_of(rows)
     places = np.array([people.calibration.place(track[0]) for track in tracks], np.int64)
     leans: defaultdict[TrackKey, list[float]] = defaultdict(list)
-    for track, lean in zip(tracks, (people.calibration.looks(rows.vectors, places) @ found.lean).tolist(), strict=True):
+    looks = people.calibration.looks(rows.vectors.astype(np.float32), places)
+    for track, lean in zip(tracks, (looks @ found.lean).tolist(), strict=True):
         leans[track].append(lean)
     is_first = {track: found.sides.get(track, float(np.mean(own)) > 0) for track, own in leans.items()}
     spans = people.tracks.spans(found.global_id)
