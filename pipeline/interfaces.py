@@ -230,6 +230,7 @@ class GalleryRows:
     ended_at: F64  # (N,)
     newness: F64  # (N,) how probably the person had never been seen before, when it was decided
     likeliest: F64  # (N,) how probably she was the likeliest of those seen before
+    decided_at: F64  # (N,) by the matcher's clock; NaN where nobody noted it
     vectors: F16 | F32  # (N, D): appearance or language, as asked for
 
 

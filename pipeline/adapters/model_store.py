@@ -27,6 +27,7 @@ _SEEN = (
     tracklets.c.ended_at,
     tracklets.c.newness,
     tracklets.c.likeliest,
+    tracklets.c.decided_at,
 )
 
 
@@ -183,8 +184,8 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
 
 def _gallery_rows(found: Sequence[Any], model_digest: str, is_wide: bool = True) -> GalleryRows:
     """Rows of a number, `_SEEN` and a vector, as columns; `is_wide`: vectors in float32 and not as they are kept."""
-    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, vectors = (
-        zip(*found, strict=True) if found else ((),) * 11
+    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, decided, vectors = (
+        zip(*found, strict=True) if found else ((),) * 12
     )
     matrix = _matrix(vectors, model_digest)
     return GalleryRows(
@@ -197,6 +198,7 @@ def _gallery_rows(found: Sequence[Any], model_digest: str, is_wide: bool = True)
         ended_at=np.array(ended, np.float64),
         newness=np.array(newness, np.float64),
         likeliest=np.array(likeliest, np.float64),
+        decided_at=np.array(decided, np.float64),
         vectors=matrix.astype(np.float32) if is_wide else matrix,
     )
 

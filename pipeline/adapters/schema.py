@@ -87,6 +87,7 @@ tracklets = Table(
     # What was thought when it was decided: that nobody had seen her before, and of the likeliest of the known
     Column("newness", Double, nullable=False, server_default="0"),
     Column("likeliest", Double, nullable=False, server_default="0"),
+    Column("decided_at", Double),  # by the matcher's clock
     Column("assigned_event", BigInteger),  # the event that gave the identity: the order of decisions
     Index(None, "global_id", "started_at"),
     Index(None, "camera_id", "started_at"),

@@ -34,6 +34,7 @@ _ASSIGN = (
         confidence=bindparam("confidence"),
         newness=bindparam("newness"),
         likeliest=bindparam("likeliest"),
+        decided_at=bindparam("decided_at"),
         assigned_event=bindparam("assigned_event"),
     )
 )
@@ -220,6 +221,7 @@ def _assignment(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
         "confidence": decision.confidence,
         "newness": decision.newness,
         "likeliest": decision.likeliest,
+        "decided_at": event.decided_at,
         "assigned_event": event.event_id,
     }
 

@@ -9,7 +9,7 @@ jointly: people at the same moment in one camera compete for the known identitie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 
@@ -69,11 +69,14 @@ def track_of(piece: TrackletEmbedding) -> TrackKey:
     return piece.camera_id, piece.boot_id, piece.track_id
 
 
-def arrivals_of(batch: Sequence[TrackletEmbedding]) -> list[Arrival]:
-    """Pieces grouped by track, earliest first and equals by name, whatever order they came in."""
+def arrivals_of(batch: Sequence[TrackletEmbedding], clock_s: Callable[[str], float] = lambda _: 0.0) -> list[Arrival]:
+    """Pieces grouped by track, earliest first and equals by name, whatever order they came in.
+
+    `clock_s` tells how much the clock of a camera is fast; arrivals have the time of one clock.
+    """
     pieces = sorted(batch, key=lambda piece: (track_of(piece), _by_time(piece)))
-    arrivals = [_arrival(tuple(group)) for _, group in groupby(pieces, key=track_of)]
-    return sorted(arrivals, key=lambda arrival: _by_time(arrival.pieces[0]))
+    arrivals = [_arrival(tuple(group), clock_s(track[0])) for track, group in groupby(pieces, key=track_of)]
+    return sorted(arrivals, key=lambda arrival: (arrival.started_at, arrival.pieces[0].tracklet_id))
 
 
 def are_exclusive(a: Arrival, b: Arrival) -> bool:
@@ -133,7 +136,7 @@ def _by_time(piece: TrackletEmbedding) -> tuple[float, TrackletId]:
     return piece.started_at, piece.tracklet_id
 
 
-def _arrival(pieces: tuple[TrackletEmbedding, ...]) -> Arrival:
+def _arrival(pieces: tuple[TrackletEmbedding, ...], fast_s: float) -> Arrival:
     vectors = np.stack([unpack_vector(piece.appearance) for piece in pieces])
     weights = np.array([piece.quality for piece in pieces], np.float32) + np.float32(1e-3)
     mean = weights @ vectors
@@ -144,8 +147,8 @@ def _arrival(pieces: tuple[TrackletEmbedding, ...]) -> Arrival:
         pieces=pieces,
         vector=(mean / np.float32(length)).astype(np.float32),
         track=track_of(pieces[0]),
-        started_at=pieces[0].started_at,
-        ended_at=max(piece.ended_at for piece in pieces),
+        started_at=pieces[0].started_at - fast_s,
+        ended_at=max(piece.ended_at for piece in pieces) - fast_s,
     )
 
 

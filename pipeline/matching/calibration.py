@@ -43,6 +43,7 @@ class Calibration:
     strangers_deviation: F64  # (A + 1, A + 1)
     transit: TransitTimes
     curves: F64  # see `LookPrior`
+    clocks_s: F64  # (A + 1,) how much each camera's clock is fast; 0 for a camera not known yet
     least_probability: float = 0.0  # of a join; 0: nothing is known yet
 
     @classmethod
@@ -57,6 +58,7 @@ class Calibration:
             strangers_deviation=np.full((1, 1), prior.deviation),
             transit=TransitTimes.unknown(),
             curves=prior.curves,
+            clocks_s=np.zeros(1),
         )
 
     @cached_property
@@ -66,6 +68,16 @@ class Calibration:
     def place(self, camera_id: str) -> int:
         """Of a camera; the last one for a camera not known yet."""
         return self._places.get(camera_id, len(self.cameras))
+
+    def clock_s(self, camera_id: str) -> float:
+        """How much the camera's clock is fast."""
+        return float(self.clocks_s[self.place(camera_id)])
+
+    def told_clocks(self) -> str:
+        """Whose clocks are wrong, for people."""
+        wrong = [(name, self.clock_s(name)) for name in self.cameras if self.clock_s(name)]
+        told = [f"{name} {abs(fast_s):.0f} s {'fast' if fast_s > 0 else 'slow'}" for name, fast_s in wrong]
+        return ", ".join(told) or "none any more"
 
     def looks(self, vectors: F32, places: I64) -> F32:
         """(N, D) unit vectors without what their cameras add to everybody."""
@@ -106,6 +118,7 @@ class Calibration:
             content,
             plain=np.frombuffer(json.dumps(plain).encode(), np.uint8),
             curves=self.curves,
+            clocks_s=self.clocks_s,
             offsets=self.offsets,
             strangers_mean=self.strangers_mean,
             strangers_deviation=self.strangers_deviation,
@@ -129,6 +142,7 @@ class Calibration:
                 strangers_deviation=arrays["strangers_deviation"],
                 transit=TransitTimes(arrays["gaps"], arrays["tracks"], arrays["strangers"], plain["span_s"]),
                 curves=arrays["curves"],
+                clocks_s=arrays["clocks_s"] if "clocks_s" in arrays else np.zeros(len(plain["cameras"]) + 1),
                 least_probability=plain["least_probability"],
             )
 
@@ -144,6 +158,7 @@ def learnt(
     people: I64,
     transit: TransitTimes,
     prior: LookPrior,
+    clocks_s: F64,
     least_probability: float,
 ) -> Calibration:
     """The calibration that follows `before`, from exemplars: the sums of their vectors (A + 1, D) and their number for
@@ -165,6 +180,7 @@ def learnt(
         strangers_deviation=nobody,
         transit=transit,
         curves=prior.curves,
+        clocks_s=clocks_s,
         least_probability=least_probability,
     )
     looks = blank.looks(vectors, places)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class People:
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order; final once `remember`ed."""
         self.describe()
-        arrivals = arrivals_of(batch)
+        arrivals = arrivals_of(batch, self.calibration.clock_s)
         standings = [
             Standing(
                 bound_to=self.laws.bound(arrival.pieces[0].tracklet_id) or self.tracks.identity(arrival.track),
@@ -101,6 +101,7 @@ class People:
 
     def remember(self, rows: GalleryRows) -> None:
         """Take committed rows in, in the order of the database."""
+        rows = self._in_one_time(rows)
         self._record(tracks_of(rows), _numbers_of(rows))
         self.tracklets += len(rows.tracklet_ids)
         self._keep(rows)
@@ -109,7 +110,7 @@ class People:
         """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten."""
         tracks: list[TrackKey] = []
         numbers: list[F64] = []
-        for rows in pages:
+        for rows in map(self._in_one_time, pages):
             tracks += tracks_of(rows)
             numbers.append(_numbers_of(rows))
             self.tracklets += len(rows.tracklet_ids)
@@ -123,6 +124,7 @@ class People:
 
         It leaves the memory that a rebuild from the database would give.
         """
+        rows = self._in_one_time(rows)
         touched = {global_id for each in revisions for global_id in (each.from_id, each.to_id)}
         self._forget([global_id for global_id in sorted(touched) if global_id in self.identities])
         tracks, whose = tracks_of(rows), [GlobalId(number) for number in rows.global_ids.tolist()]
@@ -148,10 +150,15 @@ class People:
         self.describe()
 
     def calibrate(self, calibration: Calibration) -> None:
-        """See everybody with other eyes."""
+        """See everybody with other eyes, but by the `same_clocks`."""
         self.calibration = calibration
         self.identities.widen(len(calibration.cameras) + 1)
         self._changed = dict.fromkeys(self.exemplars.identities())
+
+    def same_clocks(self, calibration: Calibration) -> bool:
+        """Whether times are the same under another calibration; otherwise everything must be remembered anew."""
+        cameras = {*calibration.cameras, *self.tracks.camera_ids}
+        return all(calibration.clock_s(name) == self.calibration.clock_s(name) for name in cameras)
 
     def nearest(self, looks: F32) -> I64:
         """Identities that some of `looks` (N, D) resemble most, and those seen last; ascending."""
@@ -163,8 +170,15 @@ class People:
         return numbers[numbers > 0]
 
     def _record(self, tracks: Sequence[TrackKey], numbers: F64) -> None:
-        for track, (global_id, began, ended, newness, likeliest) in zip(tracks, numbers.tolist(), strict=True):
-            self.tracks.record(track, began, ended, GlobalId(int(global_id)), Odds(newness, likeliest))
+        for track, (global_id, began, ended, *noted) in zip(tracks, numbers.tolist(), strict=True):
+            self.tracks.record(track, began, ended, GlobalId(int(global_id)), Odds(*noted))
+
+    def _in_one_time(self, rows: GalleryRows) -> GalleryRows:
+        """The same by one clock for all cameras."""
+        if not self.calibration.clocks_s.any():
+            return rows
+        fast_s = np.array([self.calibration.clock_s(camera_id) for camera_id in rows.camera_ids])
+        return replace(rows, started_at=rows.started_at - fast_s, ended_at=rows.ended_at - fast_s)
 
     def _keep(self, rows: GalleryRows) -> None:
         if not len(rows.tracklet_ids):
@@ -215,14 +229,17 @@ class People:
         return self.identities.candidates(numbers, similarities, self.calibration)
 
 
-def rows_of(decisions: Sequence[Decision]) -> GalleryRows:
+def rows_of(decisions: Sequence[Decision], decided_at: Sequence[float]) -> GalleryRows:
     """Decisions as the database will give them back."""
     odds = [(made.newness, made.likeliest) for made in decisions]
-    return rows_with([made.embedding for made in decisions], [made.global_id for made in decisions], odds)
+    return rows_with([made.embedding for made in decisions], [made.global_id for made in decisions], odds, decided_at)
 
 
 def rows_with(
-    pieces: Sequence[TrackletEmbedding], global_ids: Sequence[GlobalId], odds: Sequence[tuple[float, float]]
+    pieces: Sequence[TrackletEmbedding],
+    global_ids: Sequence[GlobalId],
+    odds: Sequence[tuple[float, float]],
+    decided_at: Sequence[float],
 ) -> GalleryRows:
     """Tracklets beside their identities as the database will give them back."""
     return GalleryRows(
@@ -235,6 +252,7 @@ def rows_with(
         ended_at=np.array([piece.ended_at for piece in pieces]),
         newness=np.array([new for new, _ in odds]),
         likeliest=np.array([likeliest for _, likeliest in odds]),
+        decided_at=np.array(decided_at, np.float64),
         vectors=np.stack([unpack_vector(piece.appearance) for piece in pieces]),
     )
 
@@ -252,6 +270,7 @@ def some_of(rows: GalleryRows, tracklet_ids: Collection[TrackletId]) -> GalleryR
         ended_at=rows.ended_at[places],
         newness=rows.newness[places],
         likeliest=rows.likeliest[places],
+        decided_at=rows.decided_at[places],
         vectors=rows.vectors[places],
     )
 
@@ -263,8 +282,9 @@ def tracks_of(rows: GalleryRows) -> list[TrackKey]:
 
 
 def _numbers_of(rows: GalleryRows) -> F64:
-    """(N, 5) what the book of tracks asks of each row: identity, beginning, end, and what was thought of it."""
-    return np.stack([rows.global_ids, rows.started_at, rows.ended_at, rows.newness, rows.likeliest], axis=1)
+    """(N, 6) what the book of tracks asks of each row: identity, beginning, end, and what was thought of it."""
+    delays_s = rows.decided_at - rows.ended_at
+    return np.stack([rows.global_ids, rows.started_at, rows.ended_at, rows.newness, rows.likeliest, delays_s], axis=1)
 
 
 def _means(vectors: F32, counts: I64) -> F32:

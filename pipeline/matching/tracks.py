@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ class Odds(NamedTuple):
 
     newness: float = 0.0  # how probably the person had never been seen before
     likeliest: float = 0.0  # how probably she was the likeliest of those seen before
+    delay_s: float = math.nan  # from its end to the decision, by two clocks; NaN: nobody noted it
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class Spans:
     global_ids: I64
     newness: F64  # how probably the person had never been seen before
     likeliest: F64  # how probably she was the likeliest of those seen before
+    delays_s: F64  # from the end of the first piece to its decision, by two clocks; NaN where nobody noted it
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -44,6 +47,7 @@ class Spans:
             self.global_ids[chosen],
             self.newness[chosen],
             self.likeliest[chosen],
+            self.delays_s[chosen],
         )
 
     def meets(self, other: Spans) -> bool:
@@ -137,9 +141,9 @@ class TrackBook:
         numbers = {camera_id: number for number, camera_id in enumerate(self._cameras)}
         tracks = self.tracks(global_id)
         rows = [(numbers[track[0]], *self._cameras[track[0]].times(track)) for track in tracks]
-        columns = np.array(rows, np.float64).reshape(-1, 5).T
+        columns = np.array(rows, np.float64).reshape(-1, 6).T
         whose = np.full(len(tracks), global_id, np.int64)
-        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, columns[3], columns[4])
+        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, *columns[3:])
 
     def everything(self) -> Spans:
         """All remembered tracks."""
@@ -147,11 +151,9 @@ class TrackBook:
         cameras = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         if not parts:
             none = np.zeros(0)
-            return Spans(cameras, none, none, np.zeros(0, np.int64), none, none)
-        started_at, ended_at, global_ids, newness, likeliest = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), newness, likeliest)
+            return Spans(cameras, none, none, np.zeros(0, np.int64), none, none, none)
+        started_at, ended_at, global_ids, *noted = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Spans(cameras, started_at, ended_at, global_ids.astype(np.int64), *noted)
 
     def give(self, track: TrackKey, global_id: GlobalId) -> None:
         """A track becomes one of another identity."""
@@ -177,7 +179,7 @@ class _CameraTracks:
         self._started_at = np.full(capacity, np.inf)
         self._ended_at = np.full(capacity, -np.inf)
         self._global_ids = np.zeros(capacity, np.int64)
-        self._odds = np.zeros((capacity, 2))
+        self._odds = np.zeros((capacity, 3))
 
     def make_room(self) -> tuple[TrackKey, GlobalId] | None:
         """Give up the least recently extended track if there is no room for another; returns it and its identity."""
@@ -208,13 +210,13 @@ class _CameraTracks:
         slot = self._slots.get(track)
         return None if slot is None else GlobalId(int(self._global_ids[slot]))
 
-    def times(self, track: TrackKey) -> tuple[float, float, float, float]:
+    def times(self, track: TrackKey) -> tuple[float, ...]:
         """Start, end and what was thought of the first piece."""
         slot = self._slots[track]
         return float(self._started_at[slot]), float(self._ended_at[slot]), *self._odds[slot].tolist()
 
-    def columns(self) -> tuple[F64, F64, I64, F64, F64]:
-        """Those of `Spans`, without the camera."""
+    def columns(self) -> tuple[F64, F64, I64, F64, F64, F64]:
+        """Those of `Spans`, without the camera; the least recently extended track first."""
         used = np.fromiter(self._slots.values(), np.int64, len(self._slots))
         return self._started_at[used], self._ended_at[used], self._global_ids[used], *self._odds[used].T
 

@@ -246,26 +246,32 @@ class MatcherWorker:
         fresh = [tracklet for tracklet in tracklets if tracklet.tracklet_id not in assigned]
         if fresh:
             # Only here, where a repeated batch does not come: it must meet the calibration that it was decided with.
-            self._learn(people, tracklets[0].model_digest)
+            people = self._people = self._taught(people, tracklets[0])
             decisions = people.decide(fresh, self._store.next_global_id())
-            events = self._store.commit_decisions(decisions, self._clock.now())
+            now = self._clock.now()
+            events = self._store.commit_decisions(decisions, now)
             if len(events) < len(decisions):  # somebody else has assigned some of them in the meantime
                 self._people = None
                 return
-            people.remember(rows_of(decisions))
+            people.remember(rows_of(decisions, [now] * len(decisions)))
             opened = sum(event.is_new for event in events)
             metrics.IDENTITIES_OPENED.inc(opened)
             metrics.IDENTITIES_JOINED.inc(len(events) - opened)
         reconsider(people, self._store, tracklets, self._clock.now())
         metrics.GALLERY_ROWS.set(len(people))
 
-    def _learn(self, people: People, digest: str) -> None:
+    def _taught(self, people: People, seen: TrackletEmbedding) -> People:
         """Let the site teach the matcher, when there is enough more of it. It is kept before anything rests on it."""
-        if is_due(people.tracklets, people.calibration.tracklets):
-            calibration = learn(people, self._config.walks_s)
-            kept = KeptCalibration(calibration.number, self._clock.now(), calibration.packed())
-            self._store.keep_calibration(digest, kept)
-            people.calibrate(calibration)
+        if not is_due(people.tracklets, people.calibration.tracklets):
+            return people
+        calibration = learn(people, self._config.walks_s)
+        kept = KeptCalibration(calibration.number, self._clock.now(), calibration.packed())
+        self._store.keep_calibration(seen.model_digest, kept)
+        if not people.same_clocks(calibration):
+            log.warning("clocks of cameras differ: %s", calibration.told_clocks())
+            return self._remembered(seen)
+        people.calibrate(calibration)
+        return people
 
     def _remembered(self, seen: TrackletEmbedding) -> People:
         """Everything the database knows for the serving model, in the order in which it was decided.

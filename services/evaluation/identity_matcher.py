@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.adapters.exact_gallery import ExactGallery
-from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletEmbedding
+from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletEmbedding, TrackletId
 from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import GalleryRows
 from pipeline.matching.learning import is_due, learn
@@ -31,12 +31,22 @@ class OfflineMatcher:
             self._people = People(ExactGallery(dimension), dimension, self._config)
         people, books = self._people, self._books
         if is_due(people.tracklets, people.calibration.tracklets):
-            people.calibrate(learn(people, {}))
+            people = self._people = self._taught(people)
         decisions = people.decide(batch, books.next_global_id())
         books.commit_decisions(decisions, now)
-        people.remember(rows_of(decisions))
+        people.remember(rows_of(decisions, [now] * len(decisions)))
         reconsider(people, books, batch, now)
         return books.said()
+
+    def _taught(self, people: People) -> People:
+        calibration = learn(people, {})
+        if people.same_clocks(calibration):
+            people.calibrate(calibration)
+            return people
+        dimension = people.exemplars.dimension
+        again = People(ExactGallery(dimension), dimension, self._config, calibration)
+        again.recall([self._books.everything()])
+        return again
 
 
 class _Books:
@@ -44,6 +54,7 @@ class _Books:
 
     def __init__(self) -> None:
         self._of: dict[GlobalId, list[Decision]] = {}
+        self._decided_at: dict[TrackletId, float] = {}  # in the order of decisions
         self._last_id = GlobalId(0)
         self._said: list[Statement] = []
 
@@ -52,6 +63,7 @@ class _Books:
     ) -> list[IdentityEvent]:
         for made in decisions:
             self._give(made.global_id, [made])
+            self._decided_at[made.embedding.tracklet_id] = decided_at
             self._said.append(_assigned(made, decided_at))
         for revision in revisions:
             own = self._of.pop(revision.from_id)
@@ -66,7 +78,15 @@ class _Books:
         return GlobalId(self._last_id + 1)
 
     def rows_of_identity(self, _model_digest: str, global_ids: Sequence[GlobalId], /) -> GalleryRows:
-        return rows_of([made for global_id in global_ids for made in self._of[global_id]])
+        return self._rows([made for global_id in global_ids for made in self._of[global_id]])
+
+    def everything(self) -> GalleryRows:
+        """In the order of decisions."""
+        made_of = {made.embedding.tracklet_id: made for own in self._of.values() for made in own}
+        return self._rows([made_of[name] for name in self._decided_at])
+
+    def _rows(self, decisions: Sequence[Decision]) -> GalleryRows:
+        return rows_of(decisions, [self._decided_at[made.embedding.tracklet_id] for made in decisions])
 
     def said(self) -> list[Statement]:
         """What is new since the last time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Decision, Evidence, Revision
@@ -67,3 +69,13 @@ def test_what_was_thought_at_a_decision_survives_and_follows_the_tracklet_to_ano
     store.commit_decisions((), NOW, [Revision(IdentityEventKind.MERGED, GlobalId(2), GlobalId(1), 0.9, "one person")])
     assert thoughts(store.rows_of_identity(DIGEST, [GlobalId(1)])) == expected
     assert thoughts(store.decided(DIGEST, 0, 9)[0]) == expected
+
+
+def test_when_it_was_decided_is_kept_and_unknown_where_nobody_noted_it(store: SqlStore) -> None:
+    for number in (1, 2):
+        decision = Decision(embedding(track_id=number), GlobalId(number), True, 0.9, "new")
+        store.commit_decisions([decision], NOW + number / 3)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE tracklets SET decided_at = NULL WHERE track_id = 2")
+    noted = store.decided(DIGEST, 0, 10)[0].decided_at
+    assert noted[0] == NOW + 1 / 3 and np.isnan(noted[1])

@@ -53,9 +53,10 @@ def people_with(
 
 
 def rows(seen: Sequence[Seen]) -> GalleryRows:
-    """As the database would give them, with odds that differ from track to track."""
+    """As the database would give them, decided a second later, with odds that differ from track to track."""
     odds = [(piece.track_id % 7 / 8, 1.0 - piece.track_id % 5 / 8) for piece, _ in seen]
-    return rows_with([piece for piece, _ in seen], [whose for _, whose in seen], odds)
+    decided_at = [piece.ended_at + 1.0 for piece, _ in seen]
+    return rows_with([piece for piece, _ in seen], [whose for _, whose in seen], odds, decided_at)
 
 
 def near(look: F32, rng: np.random.Generator, noise: float = 0.1) -> F32:

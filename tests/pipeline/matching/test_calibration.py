@@ -38,7 +38,20 @@ def learnt_after(
     sums, held = np.zeros((len(cameras) + 1, vectors.shape[1])), np.bincount(places, minlength=len(cameras) + 1)
     np.add.at(sums, places, vectors)
     unknown = TransitTimes.unknown()
-    return learnt(before, tracklets, cameras, sums, held, vectors, places, people, unknown, PRIOR, least)
+    return learnt(
+        before,
+        tracklets,
+        cameras,
+        sums,
+        held,
+        vectors,
+        places,
+        people,
+        unknown,
+        PRIOR,
+        np.zeros(len(cameras) + 1),
+        least,
+    )
 
 
 def seen_by_cameras(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts import F64
+from pipeline.interfaces import GalleryRows
 from pipeline.matching.learning import AT_LEAST_EVERY, FIRST_AFTER, is_due, learn
+from pipeline.matching.people import People
 from tests.fakes import embedding
-from tests.pipeline.matching.made_site import people_with, rows, walks
+from tests.pipeline.matching.made_site import Seen, people_with, rows, walks
 
 WALKS = walks(60, persons=8)
 
@@ -79,3 +84,63 @@ def test_where_joins_were_sure_less_is_asked_for() -> None:
     before = people.least_probability
     people.calibrate(learn(people, {}))
     assert people.least_probability == people.calibration.least_probability < before
+
+
+def through_clocks(seen: list[Seen], fast_s: dict[str, float], late_s: float = 1.0) -> GalleryRows:
+    """The same tracklets by the clocks of their cameras; the matcher's own clock is right."""
+    told = rows(seen)
+    fast = np.array([fast_s.get(camera_id, 0.0) for camera_id in told.camera_ids])
+    return replace(
+        told,
+        started_at=told.started_at + fast,
+        ended_at=told.ended_at + fast,
+        decided_at=told.ended_at + late_s,
+    )
+
+
+def test_clocks_that_are_wrong_are_found_by_when_their_tracklets_come() -> None:
+    people = people_with()
+    people.remember(through_clocks(WALKS, {"gate": 180.0, "yard": -95.0}))
+    taught = learn(people, {})
+    assert {name: round(taught.clock_s(name)) for name in taught.cameras} == {"gate": 180, "hall": 0, "yard": -95}
+    assert taught.clock_s("a camera that nobody knows") == 0.0
+    assert taught.told_clocks() == "gate 180 s fast, yard 95 s slow"
+    assert not people.same_clocks(taught)
+
+
+def test_what_comes_late_after_a_break_and_small_differences_say_nothing_about_clocks() -> None:
+    people = people_with()
+    for place, seen in enumerate(WALKS):
+        is_late = place % 3 == 0 and seen[0].camera_id == "gate"
+        people.remember(through_clocks([seen], {"hall": 6.0}, late_s=3600.0 if is_late else 1.0))
+    assert people.same_clocks(learn(people, {}))
+
+
+def test_a_clock_that_was_found_is_not_found_again_and_one_that_was_set_right_is() -> None:
+    first = people_with()
+    first.remember(through_clocks(WALKS, {"gate": 180.0}))
+    taught = learn(first, {})
+    again = people_with(known=taught)
+    again.recall([through_clocks(WALKS, {"gate": 180.0})])
+    assert again.same_clocks(learn(again, {}))
+    mended = people_with(known=taught)
+    mended.recall([through_clocks(WALKS, {})])
+    assert {learn(mended, {}).clock_s(name) for name in ("gate", "hall", "yard")} == {0.0}
+
+
+def test_by_the_clocks_that_were_learnt_a_wrong_clock_leaves_the_memory_of_a_right_one() -> None:
+    right, wrong = people_with(), people_with()
+    right.remember(rows(WALKS))
+    wrong.remember(through_clocks(WALKS, {"gate": 180.0, "yard": -95.0}))
+    taught = learn(wrong, {})
+    seen = people_with(known=taught)
+    seen.recall([through_clocks(WALKS, {"gate": 180.0, "yard": -95.0})])
+    for one, other in zip(spans_of(right), spans_of(seen), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_array_equal(learn(seen, {}).transit.gaps, learn(right, {}).transit.gaps)
+    np.testing.assert_array_equal(taught.transit.gaps, learn(right, {}).transit.gaps)
+
+
+def spans_of(people: People) -> list[F64]:
+    spans = people.tracks.everything()
+    return [spans.cameras.astype(np.float64), spans.started_at, spans.ended_at]

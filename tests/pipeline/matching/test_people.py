@@ -103,11 +103,13 @@ def test_deciding_changes_nothing() -> None:
 
 def test_decisions_are_remembered_as_the_database_will_give_them_back() -> None:
     decisions = people_with(WALKS).decide(who_comes_next(WALKS), NEXT)
-    kept = rows_of(decisions)
+    moments = [1000.0 + place for place in range(len(decisions))]
+    kept = rows_of(decisions, moments)
     assert kept.tracklet_ids == [made.embedding.tracklet_id for made in decisions]
     assert kept.global_ids.tolist() == [made.global_id for made in decisions]
     assert kept.newness.tolist() == [made.newness for made in decisions]
     assert kept.likeliest.tolist() == [made.likeliest for made in decisions]
+    assert kept.decided_at.tolist() == moments
 
 
 def test_known_people_are_known_again_and_others_are_new() -> None:
