@@ -108,14 +108,6 @@ def test_clocks_that_are_wrong_are_found_by_when_their_tracklets_come() -> None:
     assert not people.same_clocks(taught)
 
 
-def test_what_comes_late_after_a_break_and_small_differences_say_nothing_about_clocks() -> None:
-    people = people_with()
-    for place, seen in enumerate(WALKS):
-        is_late = place % 3 == 0 and seen[0].camera_id == "gate"
-        people.remember(through_clocks([seen], {"hall": 6.0}, late_s=3600.0 if is_late else 1.0))
-    assert people.same_clocks(learn(people, {}))
-
-
 def test_a_clock_that_was_found_is_not_found_again_and_one_that_was_set_right_is() -> None:
     first = people_with()
     first.remember(through_clocks(WALKS, {"gate": 180.0}))
