@@ -14,7 +14,7 @@ from pipeline.matching import reviser
 from pipeline.matching import worker as worker_module
 from pipeline.matching.revision import merges
 from pipeline.matching.worker import GROUP
-from tests.fakes import DIGEST, SetModels, embedding, unit_vectors
+from tests.fakes import DIGEST, HandClock, SetModels, embedding, unit_vectors
 from tests.pipeline.matching.one_matcher import (
     BATCH,
     CONFIG,
@@ -383,3 +383,26 @@ def test_of_three_tracks_only_those_leave_who_clash_with_somebody_that_stays(sto
         quiet = quiet or worker(undisturbed, calm)
         quiet.run_once()
     assert outcome(calm) == outcome(store)
+
+
+def test_clocks_that_differ_are_learnt_and_a_restarted_matcher_goes_on_by_them(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock of the hall is five minutes fast; every batch comes to another process on the one side."""
+    calm, calm_stream, clock = SqlStore.in_memory(), bus(), HandClock(1000.0)
+    steady, stream = worker(calm_stream, calm, clock=clock), bus()
+    seen = site(120, SEED)
+    for begin in range(0, len(seen), BATCH):
+        batch = seen[begin : begin + BATCH]
+        clock.sleep(max(piece.ended_at for piece in batch) - clock.now() + 1.0)
+        told = [through_the_clock(piece, 300.0 * (piece.camera_id == "hall")) for piece in batch]
+        for a_bus, matcher in ((calm_stream, steady), (stream, worker(stream, store, clock=clock))):
+            a_bus.publish(StreamName.EMBEDDINGS, told)
+            assert matcher.run_once() == len(batch)
+    assert outcome(store) == outcome(calm)
+    assert calibrated(store) == calibrated(calm) is not None
+    assert "clocks of cameras differ: gate 15" in caplog.text
+
+
+def through_the_clock(piece: TrackletEmbedding, fast_s: float) -> TrackletEmbedding:
+    return piece.model_copy(update={"started_at": piece.started_at + fast_s, "ended_at": piece.ended_at + fast_s})
