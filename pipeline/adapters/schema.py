@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     false,
     text,
@@ -154,6 +155,20 @@ calibrations = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("learnt_at", Double, nullable=False),
     Column("content", LargeBinary, nullable=False),
+)
+
+# What people did, in a chain of hashes; see `pipeline.audit`. Nothing is ever changed or deleted.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("detail", Text, nullable=False),  # text and no JSON: the hash covers every character
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
 )
 
 _IS_CHANGE = text("kind != 'assigned'")
