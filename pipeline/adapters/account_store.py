@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, literal, or_, select, update
+from sqlalchemy import Column, Connection, Row, delete, exists, literal, or_, select, update
 
 from pipeline.accounts import Account, Role, UnknownAccount
 from pipeline.adapters.schema import accounts, api_tokens, sessions
@@ -12,7 +12,7 @@ from pipeline.adapters.session_store import SessionStore
 from pipeline.contracts import CameraId
 from pipeline.errors import InvalidQuery
 
-_ACCOUNT = (accounts.c.name, accounts.c.role, accounts.c.added_at, accounts.c.camera_ids)
+_ACCOUNT: tuple[Column[Any], ...] = tuple(accounts.c[name] for name in ("name", "role", "added_at", "camera_ids"))
 
 
 class SqlAccounts(SessionStore):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,9 @@ import pytest
 from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import true_boxes
 from pipeline.contracts import CameraState, Image
-from services.api.dependencies import ApiDependencies
 from services.api.main import listening, serve
-from tests.fakes import HandClock, jpeg
-from tests.small_site import NOW, SmallSite, Stay, camera_status, small_site
+from tests.fakes import jpeg
+from tests.small_site import SmallSite, Stay, api_dependencies, camera_status, small_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -89,14 +87,8 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def _running(site: SmallSite) -> Iterator[str]:
     """The real server on a free loopback port."""
-    deps = ApiDependencies(
-        search=site.search,
-        blobs=site.blobs,
-        board=site.board,
-        corrections=site.store,
-        clock=HandClock(NOW),
-        zone=UTC,
-    )
+    deps = api_dependencies(site)
+
     stop, ready = threading.Event(), threading.Event()
     listener = listening("127.0.0.1", 0)
     thread = threading.Thread(target=serve, args=(deps, listener, stop, ready.set))

@@ -139,6 +139,7 @@ def test_the_description_names_every_endpoint(client: TestClient) -> None:
         "/api/v1/tracklets/{tracklet_id}/explanation",
         "/api/v1/cameras",
         "/api/v1/cameras/{camera_id}/snapshot.jpg",
+        "/api/v1/me",
         "/healthz",
         "/readyz",
         "/metrics",
