@@ -16,6 +16,9 @@ class SessionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def close(self) -> None:
+        self._database.close()
+
     def open_session(self, session: Session, now: float) -> None:
         row = {name: getattr(session, name) for name in ("digest", "name", "token_digest", "expires_at")}
         with self._database.writing() as connection:

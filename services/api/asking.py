@@ -17,6 +17,7 @@ from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, Look, Person
 from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
+from services.accounts import MissingReason
 from services.api.dependencies import ApiDependencies
 from services.api.uploads import read_picture
 
@@ -45,15 +46,6 @@ class TextQuestion(SearchOptions):
     """A description of a person."""
 
     q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="For example: woman in a red coat")]
-
-
-class MissingReason(InvalidQuery):
-    """This site answers no search without a reason."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a search without a reason", "why you search, in a few words", "add `reason`; it is kept in the audit log"
-        )
 
 
 def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:

@@ -47,7 +47,7 @@ class ApiDependencies:
     caller: Caller | None = None
     site: str = "main"
     host: str = "127.0.0.1"
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     provider: IdentityProvider | None = None
     passwords: Passwords = field(default_factory=Passwords)
     session_s: float = 12 * 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from pipeline.accounts import Account, AccountStore, LoginLimits, Role, Session
@@ -42,7 +42,7 @@ class LoginDesk:
     audit: AuditLog
     clock: Clock
     passwords: Passwords
-    token: str | None
+    token: str | None = field(repr=False)
     session_s: float
     limits: LoginLimits = LIMITS
 
