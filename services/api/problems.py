@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from pipeline.errors import InvalidQuery, SightlineError, Unavailable
+from pipeline.errors import InvalidMessage, InvalidQuery, SightlineError, Unavailable
 from pipeline.search.people import UnknownPerson
 from services.api.callers import caller_of
 from services.api.logins import TooManyLogins, WrongLogin
@@ -114,7 +114,7 @@ def status_of(error: SightlineError) -> int:
         return 413
     if isinstance(error, TooManyLogins):
         return 429
-    if isinstance(error, InvalidQuery):
+    if isinstance(error, InvalidQuery | InvalidMessage):
         return 422
     return 503 if isinstance(error, Unavailable) else 500
 
@@ -123,5 +123,7 @@ def problem_of(error: SightlineError) -> Problem:
     """The three parts of an error; other errors than `InvalidQuery` tell them in one sentence."""
     if isinstance(error, InvalidQuery):
         return Problem(found=error.found, expected=error.expected, to_do=error.to_do)
+    if isinstance(error, InvalidMessage):
+        return Problem(found=str(error), expected="values that the database can keep", to_do="correct the request")
     to_do = "try again in a moment" if isinstance(error, Unavailable) else "look into the log of the API"
     return Problem(found=str(error), expected="an answer", to_do=to_do)
