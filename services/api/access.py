@@ -61,16 +61,16 @@ class AccessGate:
         if isinstance(admitted, Response):
             answering = admitted
         else:
-            scope.setdefault("state", {})["caller"] = admitted
+            scope["state"] = {**scope.get("state", {}), "caller": admitted}
         await answering(scope, receive, _with_security_headers(send, scope["path"].startswith(_STATIC)))
 
     def _admitted(self, scope: Scope) -> Caller | Response | None:
         """Who it is, None where nobody is asked, or a refusal."""
         headers, path = Headers(scope=scope), scope["path"]
+        if path in self._open_paths or path.startswith(_STATIC):
+            return None  # before the database is asked: health is told while it is away
         if self._admission.is_open():
             return _stranger(scope, headers) or ANYBODY_HERE
-        if path in self._open_paths or path.startswith(_STATIC):
-            return None
         return self._admission.caller(headers) or _to_login(scope, headers)
 
 
@@ -117,6 +117,8 @@ def _with_security_headers(send: Send, is_static: bool) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            if not is_static:  # what a browser keeps is for this login alone
+                headers.add_vary_header("Cookie, Authorization")
             # The files of the page change with a release only; what shows people is kept nowhere.
             headers.setdefault("Cache-Control", "public, max-age=3600" if is_static else "no-store")
         await send(message)

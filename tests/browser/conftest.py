@@ -16,6 +16,7 @@ import pytest
 from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import true_boxes
 from pipeline.contracts import CameraState, Image
+from services.api.dependencies import ApiDependencies
 from services.api.main import listening, serve
 from tests.fakes import jpeg
 from tests.small_site import SmallSite, Stay, api_dependencies, camera_status, small_site
@@ -65,7 +66,7 @@ def served(
         error = "connection refused; check that the camera is switched on" if state == "down" else ""
         status = camera_status(name, CameraState(state), people=2, last_error=error)
         site.board.report(status, None if state == "down" else jpeg(picture))
-    with _running(site) as address:
+    with running(api_dependencies(site)) as address:
         yield Served(address, site)
     site.store.close()
 
@@ -85,10 +86,8 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _running(site: SmallSite) -> Iterator[str]:
-    """The real server on a free loopback port."""
-    deps = api_dependencies(site)
-
+def running(deps: ApiDependencies) -> Iterator[str]:
+    """The address of the real server on a free loopback port."""
     stop, ready = threading.Event(), threading.Event()
     listener = listening("127.0.0.1", 0)
     thread = threading.Thread(target=serve, args=(deps, listener, stop, ready.set))

@@ -7,11 +7,14 @@ import dataclasses
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.accounts import Role
+from pipeline.accounts import Account, Role
+from pipeline.adapters.account_store import SqlAccounts
+from pipeline.errors import Unavailable
 from services.api.app import PARTS, create_app
 from services.api.dependencies import ApiDependencies
 from services.api.rights import RIGHTS, least_role
 from tests.services.api.people import HTML, add_account, browser
+from tests.small_site import SmallSite
 
 ROUTES = sorted((method, route.path) for part in PARTS for route in part.router.routes for method in route.methods)
 VALUES = {
@@ -109,6 +112,41 @@ def test_a_removed_or_changed_account_counts_with_the_next_request(deps: ApiDepe
     assert client.get("/api/v1/corrections", headers=token).status_code == 403
     deps.accounts.remove_account("anna")
     assert client.get("/api/v1/cameras", headers=token).status_code == 401
+
+
+class AwayAccounts(SqlAccounts):
+    """Accounts whose database goes away."""
+
+    is_away = False
+
+    def has_accounts(self) -> bool:
+        self._answer()
+        return super().has_accounts()
+
+    def account_of_token(self, digest: str, now: float) -> Account | None:
+        self._answer()
+        return super().account_of_token(digest, now)
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise Unavailable("the database does not answer")
+
+
+@pytest.mark.parametrize("token", [None, "t" * 20])
+def test_health_is_told_while_the_database_is_away_and_nobody_is_let_in(
+    deps: ApiDependencies, site: SmallSite, token: str | None
+) -> None:
+    accounts = AwayAccounts(site.store._database)
+    app = create_app(dataclasses.replace(deps, token=token, accounts=accounts))
+    client = TestClient(app, base_url="http://localhost")
+    accounts.is_away = True
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/api/v1/cameras", headers={"Authorization": "Bearer x"}).status_code == 503
+
+
+def test_a_crop_that_a_browser_keeps_is_for_this_login_alone(deps: ApiDependencies, client: TestClient) -> None:
+    crop = client.get(client.get("/api/v1/identities/1").json()["crops"][0])
+    assert crop.headers["vary"] == "Cookie, Authorization" and "private" in crop.headers["cache-control"]
 
 
 def test_there_is_no_way_around_the_gate_by_a_websocket(deps: ApiDependencies) -> None:
