@@ -124,8 +124,8 @@ def record_at_terminal(
 
 
 def terminal_user() -> str:
-    """How the audit log calls whoever types commands: known by the machine, not by an account."""
-    return f"{user_name()}@terminal"
+    """How the audit log calls whoever types commands: known by the machine, and by a name that no account can have."""
+    return f"terminal/{user_name()}"
 
 
 def user_name() -> str:

@@ -16,7 +16,7 @@ from pipeline.contracts import CameraId
 from pipeline.interfaces import Clock
 
 SESSION_COOKIE = "sightline_session"
-TOKEN_NAME = "api.token"  # how the token of the settings is called in the audit log  # noqa: S105
+TOKEN_NAME = "the api token"  # the token of the settings in the audit log; no account can be called so  # noqa: S105
 TOKEN_BYTES = 32
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -17,6 +17,8 @@ from services.api.logins import WrongLogin
 
 _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "ES384", "ES512", "PS384", "PS512"]
 _LONGEST_ANSWER_S = 10.0
+_LONGEST_WAIT_S = 1.0
+_AT_ONCE = 4
 _LEEWAY_S = 60
 _NAME_CHARACTERS = 95
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -73,7 +75,7 @@ class IdentityProvider:
         _require_authlib()
         self._config = config
         self._client = client or httpx.Client(timeout=_LONGEST_ANSWER_S)
-        self._lock = threading.Lock()
+        self._asking = threading.BoundedSemaphore(_AT_ONCE)
         self._metadata: dict[str, Any] | None = None
         self._keys: dict[str, Any] | None = None
 
@@ -159,21 +161,21 @@ class IdentityProvider:
 
     def _known(self) -> dict[str, Any]:
         """What the provider tells about itself, asked once."""
-        with self._lock:
-            if self._metadata is None:
-                issuer = self._config.issuer.rstrip("/")
-                metadata = self._asked("GET", f"{issuer}/.well-known/openid-configuration")
-                self._metadata = _checked(metadata, issuer)
-            return self._metadata
+        if self._metadata is None:
+            issuer = self._config.issuer.rstrip("/")
+            metadata = self._asked("GET", f"{issuer}/.well-known/openid-configuration")
+            self._metadata = _checked(metadata, issuer)
+        return self._metadata
 
     def _key_set(self, again: bool = False) -> Any:
-        address = self._known()["jwks_uri"]
-        with self._lock:
-            if self._keys is None or again:
-                self._keys = self._asked("GET", address)
-            return self._keys
+        if self._keys is None or again:
+            self._keys = self._asked("GET", self._known()["jwks_uri"])
+        return self._keys
 
     def _asked(self, method: str, address: str, **options: Any) -> dict[str, Any]:
+        # A provider that hangs must not hold all the threads that answer other requests.
+        if not self._asking.acquire(timeout=_LONGEST_WAIT_S):
+            raise Unavailable(f"too many logins wait for the identity provider {self.name}; try again in a moment")
         try:
             response = self._client.request(method, address, **options)
             if 400 <= response.status_code < 500 and method == "POST":
@@ -185,6 +187,8 @@ class IdentityProvider:
                 f"the identity provider {self.name} does not answer as one ({type(error).__name__}); is "
                 "api.oidc.issuer right, and can it be reached from here?"
             ) from None
+        finally:
+            self._asking.release()
         if not isinstance(answer, dict):
             raise Unavailable(f"the identity provider {self.name} answers with {type(answer).__name__}; expected JSON")
         return answer

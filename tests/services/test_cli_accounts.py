@@ -91,7 +91,7 @@ def test_every_change_is_recorded_by_the_user_of_this_machine_and_verified(folde
     sightline(folder, "accounts", "add", "vera", "--role", "viewer", "--password-stdin", stdin=f"{PASSWORD}\n")
     sightline(folder, "accounts", "grant", "vera", "yard")
     listed = sightline(folder, "audit", "list")
-    assert f"{user_name()}@terminal" in listed and "cameras granted" in listed and PASSWORD not in listed
+    assert f"terminal/{user_name()}" in listed and "cameras granted" in listed and PASSWORD not in listed
     head = sightline(folder, "audit", "head").strip()
     assert f"2 entries, none changed. Head: {head}" in sightline(folder, "audit", "verify")
     sightline(folder, "accounts", "remove", "vera")

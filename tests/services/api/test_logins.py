@@ -80,7 +80,7 @@ def test_a_session_ends_by_itself(deps: ApiDependencies, anna: TestClient) -> No
 def test_sessions_of_the_token_end_when_it_is_another_one(deps: ApiDependencies) -> None:
     client = browser(dataclasses.replace(deps, token=TOKEN))
     assert client.post("/login", data={"token": TOKEN}).status_code == 303
-    assert client.get("/api/v1/me").json()["name"] == "api.token"
+    assert client.get("/api/v1/me").json()["name"] == "the api token"
     cookie = {"Cookie": f"{SESSION_COOKIE}={client.cookies[SESSION_COOKIE]}"}
     other = browser(dataclasses.replace(deps, token="another token"))
     assert other.get("/api/v1/me", headers=cookie).status_code == 401

@@ -16,6 +16,8 @@ from starlette.responses import Response
 from pipeline.accounts import Account, Role
 from pipeline.adapters.audit_store import AuditStore
 from pipeline.contracts import CameraId
+from pipeline.errors import Unavailable
+from services.api import oidc
 from services.api.callers import SESSION_COOKIE
 from services.api.dependencies import ApiDependencies
 from services.api.oidc import IdentityProvider, ProviderConfig, highest_role
@@ -185,6 +187,20 @@ def test_while_the_provider_is_away_that_is_said_and_tried_again(client: TestCli
     assert reply.status_code == 503 and "idp.example" in reply.text and SECRET not in reply.text
     provider.is_away = False
     assert come_back(client, provider).status_code == 303
+
+
+def test_a_provider_that_hangs_holds_few_threads(
+    deps: ApiDependencies, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "_LONGEST_WAIT_S", 0.01)
+    waiting = guarded(deps, provider).provider
+    assert waiting is not None
+    taken = [waiting._asking.acquire(timeout=0) for _ in range(5)]
+    assert taken == [True] * 4 + [False]
+    with pytest.raises(Unavailable, match="too many logins"):
+        waiting.begin()
+    waiting._asking.release()
+    assert waiting.begin().address.startswith(ISSUER)
 
 
 def test_without_a_provider_there_is_no_such_login(deps: ApiDependencies) -> None:
