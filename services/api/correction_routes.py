@@ -15,6 +15,7 @@ from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId, TrackletId
 from pipeline.decisions import MAX_NAME, MAX_NOTE, MAX_SPLIT_TRACKLETS, Correction, CorrectionKind, CorrectionRequest
 from pipeline.decisions import Evidence as EvidenceReply
+from services.api.callers import ANYBODY_HERE, TOKEN_NAME
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.problems import Missing
 from services.api.words import iso_moment
@@ -28,7 +29,10 @@ class Maker(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    made_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="As the caller says")]
+    made_by: Annotated[
+        str | None,
+        Field(min_length=1, max_length=MAX_NAME, description="As the caller says; of an account it is always its name"),
+    ] = None
     note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
 
 
@@ -121,7 +125,7 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
     """Say who is who. The matcher applies it within seconds."""
     request = CorrectionRequest(
         kind=CorrectionKind(body.kind),
-        made_by=body.made_by,
+        made_by=_maker(deps, body),
         note=body.note,
         global_ids=tuple(GlobalId(number) for number in body.global_ids),
         tracklet_ids=tuple(TrackletId(name) for name in body.tracklet_ids),
@@ -132,7 +136,9 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
 @router.post("/corrections/{number}/undo", status_code=202)
 def undo_correction(deps: Dependencies, number: int, body: Maker) -> CorrectionReply:
     """Take a correction back, as far as nothing has changed since."""
-    return _added(deps, CorrectionRequest(CorrectionKind.UNDO, made_by=body.made_by, note=body.note, undoes=number))
+    return _added(
+        deps, CorrectionRequest(CorrectionKind.UNDO, made_by=_maker(deps, body), note=body.note, undoes=number)
+    )
 
 
 @router.get("/corrections")
@@ -167,6 +173,12 @@ def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
         changes=[ChangeReply.of(change) for change in found.changes],
         corrections=[law.number for law in found.laws],
     )
+
+
+def _maker(deps: ApiDependencies, body: Maker) -> str:
+    """Nobody who is logged in can say that somebody else made it; the token of the settings speaks for many people."""
+    is_account = deps.who.name not in (ANYBODY_HERE.name, TOKEN_NAME)
+    return deps.who.name[:MAX_NAME] if is_account else body.made_by or deps.who.name
 
 
 def _added(deps: ApiDependencies, request: CorrectionRequest) -> CorrectionReply:

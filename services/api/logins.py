@@ -7,6 +7,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pipeline import metrics
 from pipeline.accounts import Account, AccountStore, LoginLimits, Role, Session
 from pipeline.audit import AuditAction, AuditLog
 from pipeline.errors import InvalidQuery
@@ -85,10 +86,12 @@ class LoginDesk:
         """The digest under which the attempt counts. Raises `TooManyLogins`."""
         attempt = hashlib.sha256(f"{address}\n{name}".encode("utf-8", "surrogatepass")).hexdigest()
         if not self.accounts.begin_login(address, attempt, self.clock.now(), self.limits):
+            metrics.LOGINS.labels("limited").inc()
             raise TooManyLogins(self.limits.window_s)
         return attempt
 
     def _refused(self, name: str, address: str, way: str) -> WrongLogin:
+        metrics.LOGINS.labels("refused").inc()
         self.audit.record(name, AuditAction.LOGIN_REFUSED, name, {"address": address, "way": way})
         return WrongLogin("not the right name and password", "those of an account", "try again")
 
@@ -98,6 +101,7 @@ class LoginDesk:
         self.audit.record(who, AuditAction.LOGIN, who, {"address": address, "way": way})
         value, now = new_secret(), self.clock.now()
         self.accounts.open_session(Session(digest_of(value), now + self.session_s, name, token_digest), now)
+        metrics.LOGINS.labels("opened").inc()
         return value
 
 

@@ -85,6 +85,16 @@ def test_a_search_is_recorded_with_its_filters_and_its_reason(deps: ApiDependenc
     }
 
 
+@pytest.mark.parametrize("path", ["/api/v1/corrections", "/api/v1/corrections/1/undo"])
+def test_nobody_who_is_logged_in_corrects_in_the_name_of_somebody_else(
+    deps: ApiDependencies, ines: TestClient, path: str
+) -> None:
+    ines.post("/api/v1/corrections", json={"kind": "merge", "global_ids": [1, 2]})
+    body = {"made_by": "bo"} if path.endswith("undo") else {"kind": "merge", "global_ids": [2, 3], "made_by": "bo"}
+    assert ines.post(path, json=body).json()["made_by"] == "ines"
+    assert [correction.request.made_by for correction in deps.corrections.corrections(9)] == ["ines", "ines"]
+
+
 def test_a_question_to_other_sites_is_recorded(deps: ApiDependencies, ines: TestClient) -> None:
     ines.get("/api/v1/identities/1/elsewhere", params={"reason": "lost child"})
     assert isinstance(deps.audit, AuditStore)
