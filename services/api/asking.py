@@ -31,7 +31,10 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cameras: Annotated[list[str], Field(description="Only these cameras; none means all")] = []
+    cameras: Annotated[
+        list[Annotated[str, Field(max_length=64)]],
+        Field(max_length=1000, description="Only these cameras; none means all"),
+    ] = []
     since: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
     until: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
     shortest_s: Annotated[float, Field(ge=0, le=86_400, description="Only people in view for at least so long")] = 0.0
@@ -51,32 +54,39 @@ class TextQuestion(SearchOptions):
 def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:
     """People who fit a description. Raises `InvalidQuery`."""
     words = _CONTROL.sub(" ", question)
-    _record(deps, "text", words, options)
-    return _counted("text", lambda: deps.search.by_text(words, filters(deps, options), options.limit, options.weak))
+    return _counted(
+        "text", lambda: deps.search.by_text(words, _asked(deps, "text", words, options), options.limit, options.weak)
+    )
 
 
 def ask_picture(deps: ApiDependencies, content: bytes, options: SearchOptions) -> Answer:
     """People who look like the one in an encoded picture. Raises `InvalidQuery`."""
-    _record(deps, "image", f"a picture of {len(content)} bytes", options)
-    return _counted(
-        "image",
-        lambda: deps.search.by_image(read_picture(content), filters(deps, options), options.limit, options.weak),
-    )
+
+    def ask() -> Answer:
+        picture, chosen = read_picture(content), _asked(deps, "image", f"a picture of {len(content)} bytes", options)
+        return deps.search.by_image(picture, chosen, options.limit, options.weak)
+
+    return _counted("image", ask)
 
 
 def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> Answer:
     """Other people who look like a known one. Raises `InvalidQuery`."""
-    _record(deps, "identity", f"person {global_id}", options)
-    return _counted(
-        "identity",
-        lambda: deps.search.by_identity(GlobalId(global_id), filters(deps, options), options.limit, options.weak),
-    )
+
+    def ask() -> Answer:
+        chosen = _asked(deps, "identity", f"person {global_id}", options)
+        return deps.search.by_identity(GlobalId(global_id), chosen, options.limit, options.weak)
+
+    return _counted("identity", ask)
 
 
 def ask_look(deps: ApiDependencies, look: Look, options: SearchOptions) -> Answer:
     """People who look like one of another site. Raises `InvalidQuery`."""
-    _record(deps, "look", "a look of another site", options)
-    return _counted("look", lambda: deps.search.by_look(look, filters(deps, options), options.limit, options.weak))
+
+    def ask() -> Answer:
+        chosen = _asked(deps, "look", "a look of another site", options)
+        return deps.search.by_look(look, chosen, options.limit, options.weak)
+
+    return _counted("look", ask)
 
 
 def record_elsewhere(deps: ApiDependencies, global_id: int, options: SearchOptions) -> None:
@@ -109,6 +119,13 @@ def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:
                 "correct the name, or leave it out to search all cameras",
             )
     return Filters(frozenset(CameraId(name) for name in options.cameras), since_at, until_at, options.shortest_s)
+
+
+def _asked(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> Filters:
+    """The filters of a search that can be asked, once it is recorded. Raises `InvalidQuery`."""
+    chosen = filters(deps, options)
+    _record(deps, kind, asked, options)
+    return chosen
 
 
 def _record(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> None:

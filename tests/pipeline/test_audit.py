@@ -13,7 +13,9 @@ from pipeline.audit import START, AuditAction, AuditEntry, BrokenChain, Head, ne
 from pipeline.errors import ConfigurationError
 
 texts = st.text(max_size=30)
-details = st.dictionaries(texts, texts | st.integers() | st.floats(allow_nan=False) | st.none(), max_size=3)
+details = st.dictionaries(
+    texts, texts | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=3
+)
 
 
 def chain(length: int) -> list[AuditEntry]:

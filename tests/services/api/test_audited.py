@@ -95,6 +95,17 @@ def test_nobody_who_is_logged_in_corrects_in_the_name_of_somebody_else(
     assert [correction.request.made_by for correction in deps.corrections.corrections(9)] == ["ines", "ines"]
 
 
+@pytest.mark.parametrize("params", [{"cameras": "x" * 65}, {"cameras": "nowhere"}, {"since": "once"}, {"q": " "}])
+def test_what_cannot_be_asked_fills_no_log_beyond_its_words(
+    deps: ApiDependencies, ines: TestClient, params: dict[str, str]
+) -> None:
+    assert ines.get("/api/v1/search", params={"q": "red"} | params).status_code == 422
+    assert ines.get("/", params={"q": "red"} | params).status_code in (200, 422)
+    assert isinstance(deps.audit, AuditStore)
+    recorded = [entry.detail for entry in deps.audit.entries() if entry.action == "search"]
+    assert not any("nowhere" in detail or "once" in detail or "xx" in detail for detail in recorded)
+
+
 def test_a_question_to_other_sites_is_recorded(deps: ApiDependencies, ines: TestClient) -> None:
     ines.get("/api/v1/identities/1/elsewhere", params={"reason": "lost child"})
     assert isinstance(deps.audit, AuditStore)
