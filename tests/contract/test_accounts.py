@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipeline.accounts import Account, LoginLimits, Role, Session, UnknownAccount
@@ -87,6 +89,14 @@ def test_attempts_are_limited_by_name_and_address_and_by_address(accounts: SqlAc
     assert accounts.begin_login("10.0.0.1", "bo", NOW, LIMITS)
     assert not accounts.begin_login("10.0.0.1", "cy", NOW, LIMITS), "three attempts from one address"
     assert accounts.begin_login("10.0.0.2", "anna", NOW, LIMITS), "nobody is locked out by the name alone"
+
+
+def test_attempts_at_the_same_time_are_limited_all_the_same(accounts: SqlAccounts, store: SqlStore) -> None:
+    if store._database.shown_url == "sqlite://":
+        pytest.skip("a database in memory has but one connection")
+    with ThreadPoolExecutor(8) as pool:
+        passed = list(pool.map(lambda _: accounts.begin_login("10.0.0.1", "anna", NOW, LIMITS), range(16)))
+    assert sum(passed) == LIMITS.of_name_and_address
 
 
 def test_attempts_are_forgotten_after_a_while_or_when_one_succeeds(accounts: SqlAccounts, store: SqlStore) -> None:
