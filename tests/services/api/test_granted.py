@@ -105,6 +105,12 @@ def test_a_person_is_known_by_the_granted_stays_alone(viewer: TestClient, site: 
         }
 
 
+@pytest.mark.parametrize("path", ["/api/v1/identities/{}/similar", "/people/{}/similar"])
+def test_nobody_is_searched_for_who_may_not_be_seen(viewer: TestClient, path: str) -> None:
+    assert viewer.get(path.format(1)).status_code == 200
+    assert [viewer.get(path.format(number)).status_code for number in (2, 3, 99)] == [404, 404, 404]
+
+
 def test_a_search_compares_with_people_of_granted_cameras_alone(viewer: TestClient) -> None:
     answer = viewer.get("/api/v1/search", params={"q": "green", "weak": "true"}).json()
     assert answer["candidates"] == 1 and [person["global_id"] for person in answer["people"]] == [1]

@@ -99,6 +99,7 @@ def test_a_name_at_the_provider_is_never_an_account_of_this_site(
         {"nonce": None},
         {"iss": "https://evil.example"},
         {"aud": "another client"},
+        {"aud": "another client", "azp": CLIENT},
         {"aud": [CLIENT, "another client"]},  # and no azp that names us
         {"exp": int(time.time()) - 600},
         {"iat": int(time.time()) + 6000},
