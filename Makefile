@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS_RUN := cpu
-EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,dev
+EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,oidc,dev
 # What the tests use beside Python packages: a browser, a real RTSP server, promtool, ffmpeg, redis-benchmark and a
 # PostgreSQL server (none need run: the tests start their own).
 DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
@@ -29,6 +29,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.dependency_audit
 
 bench: $(VENV)/.dev debian
 	$(BIN)/python -m tests.bench $(ONLY)

@@ -77,6 +77,9 @@ QUERY_SECONDS = Histogram(
 )
 QUERIES = Counter("sightline_queries_total", "Queries by outcome: answered, no_match, error", ["kind", "outcome"])
 
+# logins
+LOGINS = Counter("sightline_logins_total", "Logins by outcome: opened, refused, limited", ["outcome"])
+
 # nightly
 NIGHT_OUTCOME = Gauge(
     "sightline_night_outcome", "1 for how the last night ended: promoted, refused, skipped, failed", ["outcome"]

@@ -11,7 +11,16 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
-from services import cli_correct, cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
+from services import (
+    cli_accounts,
+    cli_audit,
+    cli_correct,
+    cli_detectors,
+    cli_evaluate,
+    cli_models,
+    cli_nightly,
+    cli_train,
+)
 from services.cli_evaluate import JsonOption
 from services.cli_options import ConfigOption, DataDirOption
 from services.settings import Settings, load, shown
@@ -24,6 +33,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
+app.add_typer(cli_accounts.app, name="accounts")
+app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
@@ -158,6 +169,7 @@ def query(
     weak: Annotated[
         bool, typer.Option("--weak", help="Also the closest who are no confident match, marked so")
     ] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log, and required where the site wants it")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For machines")] = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -168,7 +180,14 @@ def query(
     settings = _settings(config, None, data_dir)
     with console.status("Asking…") if console.is_terminal and not as_json else _nothing():
         answer = query_words(
-            settings, sentence, cameras=camera or [], since=since, until=until, limit=limit, with_weak=weak
+            settings,
+            sentence,
+            cameras=camera or [],
+            since=since,
+            until=until,
+            limit=limit,
+            with_weak=weak,
+            reason=reason,
         )
     if as_json:
         print_json(answer.model_dump(mode="json"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +9,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from pipeline.adapters.store import SqlStore
     from pipeline.decisions import CorrectionKind
+    from services.settings import Settings
 
 app = typer.Typer(
     help="Say who is who: merge, split, same, not-same, and undo. The matcher obeys within seconds, and for ever.",
@@ -112,8 +110,9 @@ def list_corrections(
 
     from services.console import clock
     from services.corrections import correction_in_words, state_in_words
+    from services.runtime import open_store
 
-    store = _store(config, data_dir)
+    store = open_store(_settings(config, data_dir))
     found = store.corrections(limit)
     store.close()
     if not found:
@@ -128,12 +127,18 @@ def list_corrections(
 
 def explain(tracklet: TrackletArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
+    from pipeline.audit import AuditAction
+    from services.accounts import record_at_terminal
     from services.console import clock
     from services.corrections import explained, explanation_in_words
+    from services.runtime import open_store
 
-    store = _store(config, data_dir)
+    settings = _settings(config, data_dir)
+    store = open_store(settings)
     try:
-        for sentence in explanation_in_words(explained(store, tracklet), clock):
+        found = explained(store, tracklet)
+        record_at_terminal(settings, AuditAction.VIEW, f"tracklet {found.tracklet.tracklet_id}")
+        for sentence in explanation_in_words(found, clock):
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     finally:
         store.close()
@@ -150,19 +155,25 @@ def _correct(
     undoes: int | None = None,
 ) -> None:
     from pipeline.adapters.clock import SystemClock
+    from pipeline.audit import AuditAction
     from pipeline.contracts import GlobalId, TrackletId
     from pipeline.decisions import CorrectionRequest
+    from services.accounts import record_at_terminal, user_name
+    from services.corrections import audited
+    from services.runtime import open_store
 
     request = CorrectionRequest(
         kind=kind,
-        made_by=by or _user(),
+        made_by=by or user_name(),
         note=note,
         global_ids=tuple(GlobalId(number) for number in persons or ()),
         tracklet_ids=tuple(TrackletId(name) for name in tracklets or ()),
         undoes=undoes,
     )
-    store = _store(config, data_dir)
+    settings = _settings(config, data_dir)
+    store = open_store(settings)
     try:
+        record_at_terminal(settings, AuditAction.CORRECTION, kind.value, audited(request))
         number = store.add_correction(request, SystemClock().now())
     finally:
         store.close()
@@ -171,18 +182,10 @@ def _correct(
     )
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"
-
-
-def _store(config: Path | None, data_dir: Path | None) -> SqlStore:
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
     from services.query import check_database
-    from services.runtime import open_store
     from services.settings import load
 
     settings = load(config, {} if data_dir is None else {"data_dir": data_dir})
     check_database(settings.database)
-    return open_store(settings)
+    return settings

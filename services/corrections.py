@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.adapters.explanations import Explanation, Reasoned
 from pipeline.contracts import IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery
+
+MAX_AUDITED = 20  # tracklets that the audit log names; the correction itself keeps them all
 
 Told = Callable[[float], str]  # a moment in words
 
@@ -42,6 +44,17 @@ class UnknownTracklet(InvalidQuery):
             "the name of a tracklet that was seen: CAMERA/BOOT/TRACK/SEQUENCE",
             "take the name from a person's route",
         )
+
+
+def audited(request: CorrectionRequest) -> dict[str, Any]:
+    """What the audit log keeps of a correction."""
+    return {
+        "made_by": request.made_by,
+        "note": request.note,
+        "persons": list(request.global_ids),
+        "tracklets": list(request.tracklet_ids[:MAX_AUDITED]),
+        "undoes": request.undoes,
+    }
 
 
 def correction_in_words(correction: Correction) -> str:

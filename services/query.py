@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.audit import AuditAction
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
 from pipeline.search.index import RowSource
@@ -17,6 +18,7 @@ from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch
 from pipeline.search.query import Calibration, Filters
+from services.accounts import MissingReason, record_at_terminal
 from services.api.words import answer_in_words
 from services.local_zone import local_zone
 from services.runtime import open_blobs, open_store
@@ -73,9 +75,13 @@ def query_words(
     until: str | None = None,
     limit: int = 10,
     with_weak: bool = False,
+    reason: str = "",
 ) -> QueryAnswer:
-    """Ask the database of `settings` with its model. Raises `InvalidQuery` for a question that cannot be asked."""
+    """Ask the database of `settings` with its model; that it was asked is recorded.
+
+    Raises `InvalidQuery` for a question that cannot be asked."""
     check_database(settings.database)
+    _record(settings, sentence, reason, {"cameras": list(cameras), "since": since, "until": until})
     store, blobs = open_store(settings), open_blobs(settings)
     try:
         return run_query(
@@ -92,6 +98,13 @@ def query_words(
         )
     finally:
         store.close()
+
+
+def _record(settings: Settings, sentence: str, reason: str, narrowed: dict[str, Any]) -> None:
+    if settings.api.search_reason and not reason.strip():
+        raise MissingReason
+    said = {name: value for name, value in narrowed.items() if value}
+    record_at_terminal(settings, AuditAction.SEARCH, sentence, {"kind": "text", "reason": reason.strip(), **said})
 
 
 def run_query(

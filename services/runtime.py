@@ -23,6 +23,8 @@ from services.settings import Settings
 from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
 
 if TYPE_CHECKING:
+    from pipeline.adapters.account_store import SqlAccounts
+    from pipeline.adapters.audit_store import AuditStore
     from pipeline.adapters.blobs import FsBlobs
     from pipeline.adapters.database import Fence
     from pipeline.adapters.model_board import RedisModelBoard
@@ -150,6 +152,20 @@ def open_store(settings: Settings, fence: Fence | None = None) -> SqlStore:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database)
     return SqlStore(settings.database, fence=fence)
+
+
+def open_accounts(settings: Settings) -> tuple[SqlAccounts, AuditStore]:
+    """Accounts and the audit log, over one connection to the database of the newest schema."""
+    from pipeline.adapters.account_store import SqlAccounts
+    from pipeline.adapters.audit_store import AuditStore
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.adapters.database import Database
+    from pipeline.adapters.store import upgrade
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.database)
+    database = Database(settings.database)
+    return SqlAccounts(database), AuditStore(database, SystemClock())
 
 
 def gallery_opener(settings: Settings) -> Callable[[int], Gallery]:

@@ -16,6 +16,7 @@ from typing import IO
 from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import CACHE_VARIABLE, MALLOC
+from services.api.exposure import check_exposure
 from services.camera import checked_address
 from services.detection import try_detector_runtimes
 from services.encoders import try_runtimes
@@ -61,6 +62,7 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         stack.enter_context(only_one(run_dir))
         effective = stack.enter_context(_with_redis(_with_port(settings)))
         _prepare_database(effective)
+        check_exposure(effective)
         # Before the cameras compete with the trials for the cores.
         try_runtimes(effective)
         try_detector_runtimes(effective)
@@ -74,7 +76,12 @@ def running_system(settings: Settings) -> Iterator[RunningSystem]:
         stack.callback(config_file.unlink, missing_ok=True)
         stack.callback(supervisor.stop)
         supervisor.start()
-        yield RunningSystem(supervisor, effective, f"http://{effective.api.host}:{effective.api.port}")
+        yield RunningSystem(supervisor, effective, page_address(effective))
+
+
+def page_address(settings: Settings) -> str:
+    scheme = "http" if settings.api.tls_certificate is None else "https"
+    return f"{scheme}://{settings.api.host}:{settings.api.port}"
 
 
 def service_specs(settings: Settings, config_file: Path) -> list[ServiceSpec]:

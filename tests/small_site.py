@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from argon2 import PasswordHasher
 
+from pipeline.adapters.account_store import SqlAccounts
+from pipeline.adapters.audit_store import AuditStore
 from pipeline.adapters.blobs import MemoryBlobs
 from pipeline.adapters.status_board import MemoryStatusBoard
 from pipeline.adapters.store import SqlStore, upgrade
@@ -29,7 +34,9 @@ from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
-from tests.fakes import DIGEST, jpeg, painted
+from services.api.dependencies import ApiDependencies
+from services.api.passwords import Passwords
+from tests.fakes import DIGEST, HandClock, jpeg, painted
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
 CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
@@ -145,6 +152,24 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
     model = SearchModel(store, encoder, SearchConfig(text=CALIBRATION, appearance=CALIBRATION), encoder.unknown_words)
     return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model))
+
+
+def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
+    """The API over a site, on a clock that stands still and with passwords that cost nothing."""
+    clock = HandClock(NOW)
+    deps = ApiDependencies(
+        search=archive.search,
+        blobs=archive.blobs,
+        board=archive.board,
+        corrections=archive.store,
+        clock=clock,
+        zone=UTC,
+        accounts=SqlAccounts(archive.store._database),
+        audit=AuditStore(archive.store._database, clock),
+        cameras_of_crop=archive.store.cameras_of_crop,
+        passwords=Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+    )
+    return replace(deps, **changes)
 
 
 def file_store(folder: Path) -> SqlStore:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "correction", "published"]
+Counter = Literal["global_id", "event_id", "row", "correction", "published", "audit", "login"]
 # `published`: the last event that went out
 
 

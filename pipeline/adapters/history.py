@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_,
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
-from pipeline.contracts import CameraId, GlobalId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.contracts import BlobKey, CameraId, GlobalId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.interfaces import Sighting
 
 
@@ -130,6 +130,12 @@ class History:
         with self._database.reading() as connection:
             rows = connection.execute(select(cameras).order_by(cameras.c.camera_id)).all()
         return [StoredCamera(CameraId(row.camera_id), row.address, row.added_at) for row in rows]
+
+    def cameras_of_crop(self, key: BlobKey) -> frozenset[CameraId]:
+        """The cameras at which a crop was taken; the same picture may have come from two."""
+        query = select(tracklets.c.camera_id).join(crops, crops.c.tracklet_id == tracklets.c.tracklet_id)
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query.where(crops.c.blob_key == key)).scalars())
 
     def counts(self) -> Counts:
         """How much has been decided."""

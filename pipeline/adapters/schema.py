@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     false,
     text,
@@ -111,6 +112,7 @@ crops = Table(
     Column("score", Double, nullable=False),
     Column("sharpness", Double, nullable=False),
     Column("visibility", Double, nullable=False),
+    Index(None, "blob_key"),
 )
 
 embeddings = Table(
@@ -155,6 +157,63 @@ calibrations = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("learnt_at", Double, nullable=False),
     Column("content", LargeBinary, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("camera_ids", JSON, nullable=False),  # granted to a viewer
+    Column("password_hash", String(200)),  # argon2; null: none lets it in
+    Column("added_at", Double, nullable=False),
+)
+
+# Tokens are random, so that one pass of SHA-256 hides them well enough; the same holds for sessions.
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", ForeignKey("accounts.name"), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Index(None, "name"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", ForeignKey("accounts.name")),  # null: logged in by the token of the settings
+    Column("token_digest", String(64)),
+    Column("expires_at", Double, nullable=False),
+    Index(None, "name"),
+)
+
+# Logins that failed, or are being tried just now, for some minutes.
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("address", String(64), nullable=False),
+    Column("name_digest", String(64), nullable=False),  # somebody may type a password where the name belongs
+    Column("at", Double, nullable=False),
+    Index(None, "address"),
+    Index(None, "at"),
+)
+
+# What people did, in a chain of hashes; see `pipeline.audit`. Nothing is ever changed or deleted.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("detail", Text, nullable=False),  # text and no JSON: the hash covers every character
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
 )
 
 _IS_CHANGE = text("kind != 'assigned'")

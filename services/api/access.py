@@ -1,24 +1,23 @@
-"""Who may talk to the API: everybody on this machine, or whoever holds the token; and what browsers are told."""
+"""The gate before the API: everybody on this machine while nothing is locked, else who is logged in; and what browsers
+are told."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.errors import ConfigurationError
-from services.api.problems import Foreign, Problem, problem_response
+from pipeline.errors import SightlineError
+from services.api.callers import ANYBODY_HERE, LOCAL_NAMES, Admission, Caller
+from services.api.problems import Problem, problem_of, problem_response, status_of
+from services.api.rights import Rights
 
-SESSION_COOKIE = "sightline_session"
-
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_OPEN_PATHS = frozenset({"/healthz", "/login"})
-_OPEN_PREFIX = "/static/"  # the login page needs its style
+_STATIC = "/static/"  # the login page needs its style
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_POLICY_VIOLATION = 1008
 
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -32,37 +31,6 @@ _SECURITY_HEADERS = {
 }
 
 
-def require_token_off_localhost(host: str, token: str | None) -> None:
-    """Refuse to show people to a whole network without a token. Raises `ConfigurationError`."""
-    if not token and host not in _LOCAL_NAMES:
-        raise ConfigurationError(
-            f"the API would listen on {host!r}, reachable from outside, without a token; "
-            "expected a token or a local address: set SIGHTLINE_API__TOKEN, or bind to 127.0.0.1"
-        )
-
-
-def session_value(token: str) -> str:
-    """What the login cookie holds: derived from the token, so that the token itself never lies in a browser."""
-    return hmac.new(token.encode(), b"sightline page session", hashlib.sha256).hexdigest()
-
-
-def is_token(given: str, token: str) -> bool:
-    """Compares in constant time, so that nobody can find the token letter by letter."""
-    return hmac.compare_digest(given.encode(), token.encode())
-
-
-def is_admitted(headers: Headers, token: str) -> bool:
-    """Whether the request carries the token as a bearer, or the cookie of a login."""
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and is_token(given.strip(), token):
-        return True
-    try:
-        session = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
-    except CookieError:
-        return False
-    return session is not None and is_token(session.value, session_value(token))
-
-
 def host_name(header: str) -> str:
     """The name in a `Host` header, without port and brackets."""
     if header.startswith("["):
@@ -70,73 +38,77 @@ def host_name(header: str) -> str:
     return header.partition(":")[0].lower()
 
 
-def own_pages_only(request: Request) -> None:
-    """Refuse a change that a browser makes for a page of another site. Raises `Foreign`.
-
-    Such a page can let the browser of somebody who is admitted send a form here. Browsers say where a request comes
-    from; programs say nothing, and are admitted by the token or by being on this machine.
-    """
-    came_from, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if came_from is not None:
-        is_own = came_from in ("same-origin", "none")
-    else:
-        # Without the scheme: behind a proxy it is another one here.
-        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
-    if not is_own:
-        raise Foreign(
-            f"a change that a page of {(origin or 'another site')[:80]} asks for",
-            "one from Sightline's own pages, or from a program",
-            "make the correction there, or by `sightline correct`",
-        )
-
-
 class AccessGate:
-    """Checks every request before anything else sees it, and adds the security headers to every answer."""
+    """Finds out who sends a request before anything else sees it, and adds the security headers to every answer."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, rights: Rights) -> None:
         self._app = app
-        self._token = token
+        self._admission = admission
+        self._open_paths = frozenset(path for (_, path), least in rights.items() if least is None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # there is none, and none may pass by unseen
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        await (refusal or self._app)(
-            scope, receive, _with_security_headers(send, scope["path"].startswith(_OPEN_PREFIX))
-        )
+        try:
+            admitted = await run_in_threadpool(self._admitted, scope)
+        except SightlineError as error:
+            admitted = problem_response(scope, status_of(error), problem_of(error))
+        answering = self._app
+        if isinstance(admitted, Response):
+            answering = admitted
+        else:
+            scope["state"] = {**scope.get("state", {}), "caller": admitted}
+        await answering(scope, receive, _with_security_headers(send, scope["path"].startswith(_STATIC)))
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _admitted(self, scope: Scope) -> Caller | Response | None:
+        """Who it is, None where nobody is asked, or a refusal."""
         headers, path = Headers(scope=scope), scope["path"]
-        # Without a token the API trusts every program of this machine. A page on the internet may let its own name
-        # resolve to 127.0.0.1 and so reach it through a browser; the Host header gives that away.
-        if self._token is None:
-            if host_name(headers.get("host", "")) in _LOCAL_NAMES:
-                return None
-            host = headers.get("host", "")[:80]
-            return problem_response(
-                scope,
-                400,
-                Problem(
-                    found=f"the host name {host!r}",
-                    expected="localhost, because no API token is set",
-                    to_do="open http://localhost with the port, or set SIGHTLINE_API__TOKEN to serve other names",
-                ),
-            )
-        if path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX) or is_admitted(headers, self._token):
-            return None
-        if "text/html" in headers.get("accept", "") and not path.startswith("/api/"):
-            return RedirectResponse("/login", status_code=303)
-        return problem_response(
-            scope,
-            401,
-            Problem(
-                found="no valid API token",
-                expected="the header `Authorization: Bearer TOKEN`",
-                to_do="send the token that was set as SIGHTLINE_API__TOKEN, or log in at /login",
-            ),
-            {"WWW-Authenticate": "Bearer"},
-        )
+        if path in self._open_paths or path.startswith(_STATIC):
+            return None  # before the database is asked: health is told while it is away
+        if self._admission.is_open():
+            return _stranger(scope, headers) or ANYBODY_HERE
+        return self._admission.caller(headers) or _to_login(scope, headers)
+
+
+def _stranger(scope: Scope, headers: Headers) -> Response | None:
+    """While nothing is locked, every program of this machine is trusted, but nobody whom it speaks for.
+
+    A page on the internet may let its own name resolve to 127.0.0.1 and so reach the API through a browser: the Host
+    header gives that away. A proxy on this machine speaks for its whole network: what it adds gives that away.
+    """
+    host, proxy = headers.get("host", ""), next((name for name in _FORWARDED if name in headers), None)
+    if host_name(host) in LOCAL_NAMES and proxy is None:
+        return None
+    return problem_response(
+        scope,
+        400,
+        Problem(
+            found=f"the host name {host[:80]!r}" if proxy is None else f"a request by a proxy (header {proxy})",
+            expected="localhost, directly, because there is neither an account nor an API token",
+            to_do="open http://localhost with the port; to serve others, run `sightline accounts add NAME --role "
+            "admin`, or set SIGHTLINE_API__TOKEN",
+        ),
+    )
+
+
+def _to_login(scope: Scope, headers: Headers) -> Response:
+    path = scope["path"]
+    if "text/html" in headers.get("accept", "") and not path.startswith("/api/"):
+        return RedirectResponse("/login" if path == "/" else f"/login?next={quote(path, safe='')}", status_code=303)
+    return problem_response(
+        scope,
+        401,
+        Problem(
+            found="no valid API token",
+            expected="the header `Authorization: Bearer TOKEN`",
+            to_do="send a token of `sightline accounts token`, or SIGHTLINE_API__TOKEN; or log in at /login",
+        ),
+        {"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _with_security_headers(send: Send, is_static: bool) -> Send:
@@ -145,6 +117,8 @@ def _with_security_headers(send: Send, is_static: bool) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            if not is_static:  # what a browser keeps is for this login alone
+                headers.add_vary_header("Cookie, Authorization")
             # The files of the page change with a release only; what shows people is kept nowhere.
             headers.setdefault("Cache-Control", "public, max-age=3600" if is_static else "no-store")
         await send(message)

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from services.api import (
     camera_routes,
     correction_routes,
     health_routes,
+    login_routes,
     page_routes,
     people_routes,
     search_routes,
     site_routes,
 )
-from services.api.access import AccessGate, require_token_off_localhost
+from services.api.access import AccessGate
+from services.api.callers import Admission
 from services.api.dependencies import ApiDependencies
+from services.api.exposure import require_login_off_localhost
 from services.api.problems import ProblemReply, install_problem_handlers
+from services.api.rights import check_rights, rights
 from services.api.uploads import BodyLimit
+
+PARTS = (
+    search_routes,
+    people_routes,
+    site_routes,
+    correction_routes,
+    camera_routes,
+    login_routes,
+    health_routes,
+    page_routes,
+)
 
 
 def create_app(deps: ApiDependencies) -> FastAPI:
-    """The API over `deps`. Raises `ConfigurationError` when it would be open to a network without a token."""
-    require_token_off_localhost(deps.host, deps.token)
+    """The API over `deps`. Raises `ConfigurationError` when it would listen to a network and nobody could log in."""
+    require_login_off_localhost(deps.host, bool(deps.token or deps.provider) or deps.accounts.has_accounts())
+    table = rights(deps.open_metrics)
+    admission = Admission(deps.accounts, deps.clock, deps.host, deps.token, deps.provider is not None)
     app = FastAPI(
         title="Sightline",
         description="Ask for people in words, and see where else they were.",
@@ -33,14 +50,15 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         # The usual documentation pages load their scripts from elsewhere; this one must work without a network.
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(check_rights)],
         responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
     )
     app.state.dependencies = deps
-    parts = (search_routes, people_routes, site_routes, correction_routes, camera_routes, health_routes, page_routes)
-    for routes in parts:
+    app.state.rights = table
+    for routes in PARTS:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     install_problem_handlers(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(AccessGate, token=deps.token)
+    app.add_middleware(AccessGate, admission=admission, rights=table)
     return app

@@ -10,16 +10,19 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import metrics
+from pipeline.audit import AuditAction
 from pipeline.contracts import CameraId, GlobalId
 from pipeline.errors import InvalidQuery, SightlineError
 from pipeline.search.moments import parse_span
-from pipeline.search.people import Answer, Look
+from pipeline.search.people import Answer, Look, Person
 from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
+from services.accounts import MissingReason
 from services.api.dependencies import ApiDependencies
 from services.api.uploads import read_picture
 
 _MOMENT_HELP = "14:00, 30m, 2h, yesterday 18:30, or an ISO time; clock times in the time zone of the site"
+MAX_REASON = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -28,11 +31,17 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cameras: Annotated[list[str], Field(description="Only these cameras; none means all")] = []
+    cameras: Annotated[
+        list[Annotated[str, Field(max_length=64)]],
+        Field(max_length=1000, description="Only these cameras; none means all"),
+    ] = []
     since: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
     until: Annotated[str | None, Field(max_length=60, description=_MOMENT_HELP)] = None
     shortest_s: Annotated[float, Field(ge=0, le=86_400, description="Only people in view for at least so long")] = 0.0
     limit: Annotated[int, Field(ge=1, le=100)] = 12
+    reason: Annotated[
+        str | None, Field(max_length=MAX_REASON, description="Why; kept in the audit log. The site may require it")
+    ] = None
     weak: Annotated[bool, Field(description="Also return people who are not similar enough, marked as such")] = False
 
 
@@ -45,28 +54,57 @@ class TextQuestion(SearchOptions):
 def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:
     """People who fit a description. Raises `InvalidQuery`."""
     words = _CONTROL.sub(" ", question)
-    return _counted("text", lambda: deps.search.by_text(words, filters(deps, options), options.limit, options.weak))
+    return _counted(
+        "text", lambda: deps.search.by_text(words, _asked(deps, "text", words, options), options.limit, options.weak)
+    )
 
 
 def ask_picture(deps: ApiDependencies, content: bytes, options: SearchOptions) -> Answer:
     """People who look like the one in an encoded picture. Raises `InvalidQuery`."""
-    return _counted(
-        "image",
-        lambda: deps.search.by_image(read_picture(content), filters(deps, options), options.limit, options.weak),
-    )
+
+    def ask() -> Answer:
+        picture, chosen = read_picture(content), _asked(deps, "image", f"a picture of {len(content)} bytes", options)
+        return deps.search.by_image(picture, chosen, options.limit, options.weak)
+
+    return _counted("image", ask)
 
 
 def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> Answer:
     """Other people who look like a known one. Raises `InvalidQuery`."""
-    return _counted(
-        "identity",
-        lambda: deps.search.by_identity(GlobalId(global_id), filters(deps, options), options.limit, options.weak),
-    )
+
+    def ask() -> Answer:
+        chosen = _asked(deps, "identity", f"person {global_id}", options)
+        return deps.search.by_identity(GlobalId(global_id), chosen, options.limit, options.weak)
+
+    return _counted("identity", ask)
 
 
 def ask_look(deps: ApiDependencies, look: Look, options: SearchOptions) -> Answer:
     """People who look like one of another site. Raises `InvalidQuery`."""
-    return _counted("look", lambda: deps.search.by_look(look, filters(deps, options), options.limit, options.weak))
+
+    def ask() -> Answer:
+        chosen = _asked(deps, "look", "a look of another site", options)
+        return deps.search.by_look(look, chosen, options.limit, options.weak)
+
+    return _counted("look", ask)
+
+
+def record_elsewhere(deps: ApiDependencies, global_id: int, options: SearchOptions) -> None:
+    """That other sites are asked for a person. Raises `InvalidQuery` where a reason is missing."""
+    _record(deps, "elsewhere", f"person {global_id}", options)
+
+
+def view_person(deps: ApiDependencies, global_id: int) -> Person:
+    """A person with the whole route; that it was looked at is recorded. Raises `UnknownPerson`."""
+    person = deps.search.person(GlobalId(global_id))
+    deps.record(AuditAction.VIEW, f"person {person.global_id}")
+    return person
+
+
+def list_people(deps: ApiDependencies, chosen: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
+    """Everybody inside the filters, last seen first, and how many; that it was looked at is recorded."""
+    deps.record(AuditAction.VIEW, "the list of people", {"offset": offset, "limit": limit})
+    return deps.search.recent(chosen, limit, offset)
 
 
 def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:
@@ -81,6 +119,22 @@ def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:
                 "correct the name, or leave it out to search all cameras",
             )
     return Filters(frozenset(CameraId(name) for name in options.cameras), since_at, until_at, options.shortest_s)
+
+
+def _asked(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> Filters:
+    """The filters of a search that can be asked, once it is recorded. Raises `InvalidQuery`."""
+    chosen = filters(deps, options)
+    _record(deps, kind, asked, options)
+    return chosen
+
+
+def _record(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> None:
+    """What is not recorded is not answered. Raises `MissingReason`."""
+    reason = _CONTROL.sub(" ", options.reason or "").strip()[:MAX_REASON]
+    if deps.needs_reason and not reason:
+        raise MissingReason
+    narrowed = options.model_dump(include={"cameras", "since", "until", "shortest_s"}, exclude_defaults=True)
+    deps.record(AuditAction.SEARCH, asked, {"kind": kind, "reason": reason, **narrowed})
 
 
 def _counted(kind: str, ask: Callable[[], Answer]) -> Answer:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.adapters.explanations import Reasoned
+from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId, TrackletId
 from pipeline.decisions import MAX_NAME, MAX_NOTE, MAX_SPLIT_TRACKLETS, Correction, CorrectionKind, CorrectionRequest
 from pipeline.decisions import Evidence as EvidenceReply
-from services.api.access import own_pages_only
+from services.api.callers import ANYBODY_HERE, TOKEN_NAME
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.problems import Missing
 from services.api.words import iso_moment
-from services.corrections import correction_in_words, explained, explanation_in_words, state_in_words
+from services.corrections import audited, correction_in_words, explained, explanation_in_words, state_in_words
 
 router = APIRouter(prefix="/api/v1", tags=["corrections"])
 
@@ -28,7 +29,10 @@ class Maker(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    made_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="As the caller says")]
+    made_by: Annotated[
+        str | None,
+        Field(min_length=1, max_length=MAX_NAME, description="As the caller says; of an account it is always its name"),
+    ] = None
     note: Annotated[str, Field(max_length=MAX_NOTE)] = ""
 
 
@@ -116,12 +120,12 @@ class ExplanationReply(BaseModel):
     corrections: list[int]  # that are law for it
 
 
-@router.post("/corrections", status_code=202, dependencies=[Depends(own_pages_only)])
+@router.post("/corrections", status_code=202)
 def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
     """Say who is who. The matcher applies it within seconds."""
     request = CorrectionRequest(
         kind=CorrectionKind(body.kind),
-        made_by=body.made_by,
+        made_by=_maker(deps, body),
         note=body.note,
         global_ids=tuple(GlobalId(number) for number in body.global_ids),
         tracklet_ids=tuple(TrackletId(name) for name in body.tracklet_ids),
@@ -129,10 +133,12 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
     return _added(deps, request)
 
 
-@router.post("/corrections/{number}/undo", status_code=202, dependencies=[Depends(own_pages_only)])
+@router.post("/corrections/{number}/undo", status_code=202)
 def undo_correction(deps: Dependencies, number: int, body: Maker) -> CorrectionReply:
     """Take a correction back, as far as nothing has changed since."""
-    return _added(deps, CorrectionRequest(CorrectionKind.UNDO, made_by=body.made_by, note=body.note, undoes=number))
+    return _added(
+        deps, CorrectionRequest(CorrectionKind.UNDO, made_by=_maker(deps, body), note=body.note, undoes=number)
+    )
 
 
 @router.get("/corrections")
@@ -157,6 +163,7 @@ def show_correction(deps: Dependencies, number: int) -> CorrectionReply:
 def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
     found = explained(deps.corrections, tracklet_id)
+    deps.record(AuditAction.VIEW, f"tracklet {found.tracklet.tracklet_id}")
     return ExplanationReply(
         tracklet_id=found.tracklet.tracklet_id,
         camera_id=found.tracklet.camera_id,
@@ -168,5 +175,12 @@ def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
     )
 
 
+def _maker(deps: ApiDependencies, body: Maker) -> str:
+    """Nobody who is logged in can say that somebody else made it; the token of the settings speaks for many people."""
+    is_account = deps.who.name not in (ANYBODY_HERE.name, TOKEN_NAME)
+    return deps.who.name[:MAX_NAME] if is_account else body.made_by or deps.who.name
+
+
 def _added(deps: ApiDependencies, request: CorrectionRequest) -> CorrectionReply:
+    deps.record(AuditAction.CORRECTION, request.kind.value, audited(request))
     return show_correction(deps, deps.corrections.add_correction(request, deps.clock.now()))

@@ -3,37 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from pipeline.accounts import AccountStore
+from pipeline.audit import AuditAction, AuditLog
 from pipeline.contracts import CameraId
 from pipeline.errors import Unavailable
-from pipeline.interfaces import Blobs, Clock, StatusBoard
-from pipeline.search.people import PeopleSearch
+from pipeline.interfaces import Clock
+from services.api.callers import Caller, caller_of
+from services.api.granted import (
+    CamerasOfCrop,
+    Crops,
+    GrantedCrops,
+    GrantedLivePictures,
+    GrantedPeople,
+    LivePictures,
+    People,
+)
+from services.api.oidc import IdentityProvider
 from services.api.other_sites import OtherSite
+from services.api.passwords import Passwords
 from services.corrections import CorrectionDesk
 
 
 @dataclass(frozen=True, slots=True)
 class ApiDependencies:
     """`zone` is the time zone of the site: clock times are read and shown in it. Each of `checks` returns when its part
-    works and raises a `SightlineError` when it does not."""
+    works and raises a `SightlineError` when it does not. `caller` is who sent the request in hand."""
 
-    search: PeopleSearch
-    blobs: Blobs
-    board: StatusBoard
+    search: People
+    blobs: Crops
+    board: LivePictures
     corrections: CorrectionDesk
     clock: Clock
     zone: tzinfo
+    accounts: AccountStore
+    audit: AuditLog
+    cameras_of_crop: CamerasOfCrop
+    caller: Caller | None = None
     site: str = "main"
     host: str = "127.0.0.1"
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
+    provider: IdentityProvider | None = None
+    passwords: Passwords = field(default_factory=Passwords)
+    session_s: float = 12 * 3600.0
+    open_metrics: bool = False
+    needs_reason: bool = False  # each search says why
     configured_cameras: tuple[CameraId, ...] = ()
     other_sites: tuple[OtherSite, ...] = ()
     checks: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+
+    @property
+    def who(self) -> Caller:
+        """Who sent the request; only for routes that somebody must be logged in for."""
+        if self.caller is None:
+            raise RuntimeError("a route that everybody may call asks for its caller; correct its line in RIGHTS")
+        return self.caller
+
+    def record(self, action: AuditAction, subject: str, detail: Mapping[str, object] | None = None) -> None:
+        """Into the audit log, by the caller. Raises `Unavailable`: then the request is not answered."""
+        self.audit.record(self.who.name, action, subject, detail)
+
+    def of_caller(self, caller: Caller | None) -> ApiDependencies:
+        """What a caller gets to see of all this: the one place where cameras are granted or not."""
+        mine = replace(self, caller=caller)
+        cameras = caller.camera_ids if caller is not None else frozenset()
+        if cameras is None:
+            return mine
+        return replace(
+            mine,
+            search=GrantedPeople(self.search, cameras),
+            blobs=GrantedCrops(self.blobs, self.cameras_of_crop, cameras),
+            board=GrantedLivePictures(self.board, cameras),
+            configured_cameras=tuple(camera for camera in self.configured_cameras if camera in cameras),
+        )
 
     def local_now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now(), UTC).astimezone(self.zone)
@@ -48,7 +95,8 @@ class ApiDependencies:
 
 
 def _dependencies(request: Request) -> ApiDependencies:
-    return cast(ApiDependencies, request.app.state.dependencies)
+    whole = cast(ApiDependencies, request.app.state.dependencies)
+    return whole.of_caller(caller_of(request.scope))
 
 
 Dependencies = Annotated[ApiDependencies, Depends(_dependencies)]

@@ -14,14 +14,15 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.search.people import PeopleSearch
-from services.api.access import require_token_off_localhost
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
+from services.api.exposure import Transport, check_exposure
+from services.api.oidc import IdentityProvider, ProviderConfig
 from services.api.other_sites import open_site
 from services.local_zone import local_zone
-from services.runtime import announce_ready, open_blobs, open_bus, open_status_board, open_store, service
+from services.runtime import announce_ready, open_accounts, open_blobs, open_bus, open_status_board, open_store, service
 from services.search_models import SearchModels
-from services.settings import Settings
+from services.settings import OidcSettings, Settings
 from services.site_models import SiteModels
 
 _GRACE_S = 3
@@ -29,9 +30,9 @@ _GRACE_S = 3
 
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises `ConfigurationError` before anything starts where the settings cannot work."""
-    token = settings.api.token.get_secret_value() if settings.api.token else None
-    require_token_off_localhost(settings.api.host, token)
+    check_exposure(settings)
     with service("api", settings) as stop, listening(settings.api.host, settings.api.port) as listener:
+        accounts, audit = open_accounts(settings)
         store, bus = open_store(settings), open_bus(settings)
         clock = SystemClock()
         models = SearchModels(SiteModels(settings), store, clock, 3600.0 * settings.embedding.keep_previous_h)
@@ -46,9 +47,16 @@ def run(settings: Settings) -> None:
             corrections=store,
             clock=clock,
             zone=local_zone(),
+            accounts=accounts,
+            audit=audit,
+            cameras_of_crop=store.cameras_of_crop,
             site=settings.site,
             host=settings.api.host,
-            token=token,
+            token=settings.api.token.get_secret_value() if settings.api.token else None,
+            provider=open_provider(settings.api.oidc),
+            session_s=3600.0 * settings.api.session_h,
+            open_metrics=settings.api.open_metrics,
+            needs_reason=settings.api.search_reason,
             configured_cameras=tuple(CameraId(camera.id) for camera in settings.cameras),
             other_sites=tuple(
                 open_site(name, other.address, other.token.get_secret_value() if other.token else None)
@@ -58,8 +66,17 @@ def run(settings: Settings) -> None:
         )
         follower = threading.Thread(target=models.keep_ready, args=(stop,), name="models", daemon=True)
         follower.start()
-        serve(deps, listener, stop, announce_ready)
+        serve(deps, listener, stop, announce_ready, Transport.of(settings.api))
         follower.join()
+
+
+def open_provider(chosen: OidcSettings | None) -> IdentityProvider | None:
+    """The identity provider, asked at the first login."""
+    if chosen is None:
+        return None
+    secret = chosen.client_secret.get_secret_value() if chosen.client_secret else None
+    values = chosen.model_dump(exclude={"client_secret"})
+    return IdentityProvider(ProviderConfig(client_secret=secret, **values))
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -74,16 +91,24 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    deps: ApiDependencies, listener: socket.socket, stop: threading.Event, on_ready: Callable[[], object]
+    deps: ApiDependencies,
+    listener: socket.socket,
+    stop: threading.Event,
+    on_ready: Callable[[], object],
+    transport: Transport | None = None,
 ) -> None:
     """Answer requests on `listener` until `stop` is set."""
+    transport = transport or Transport()
     config = uvicorn.Config(
         create_app(deps),
         log_config=None,
         # Questions stand in addresses, and whom somebody looks for belongs into no log.
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(transport.trusted_proxies),
+        forwarded_allow_ips=list(transport.trusted_proxies),
+        ssl_certfile=transport.certificate,
+        ssl_keyfile=transport.key,
         lifespan="off",
         timeout_graceful_shutdown=_GRACE_S,
     )

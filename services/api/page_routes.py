@@ -1,20 +1,19 @@
-"""The page: search, people, cameras, login. Rendered here, so that it works without JavaScript."""
+"""The page: search, people, cameras. Rendered here, so that it works without JavaScript."""
 
 from __future__ import annotations
 
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
-from pipeline.contracts import CameraStatus, GlobalId
+from pipeline.contracts import CameraStatus
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.search.people import Answer
 from pipeline.search.query import Filters
-from services.api.access import SESSION_COOKIE, is_token, session_value
-from services.api.asking import SearchOptions, ask_alike, ask_picture, ask_text
+from services.api.asking import MAX_REASON, SearchOptions, ask_alike, ask_picture, ask_text, list_people, view_person
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.pages import page
 from services.api.problems import problem_of, status_of
@@ -33,11 +32,18 @@ class PageQuestion(BaseModel):
     cameras: list[str] = []
     since: str = ""
     until: str = ""
+    reason: str = ""
     weak: bool = False
 
     def options(self, limit: int = 12) -> SearchOptions:
         return SearchOptions.model_construct(
-            cameras=self.cameras, since=self.since, until=self.until, shortest_s=0.0, limit=limit, weak=self.weak
+            cameras=self.cameras,
+            since=self.since,
+            until=self.until,
+            shortest_s=0.0,
+            limit=limit,
+            reason=self.reason[:MAX_REASON],
+            weak=self.weak,
         )
 
     def address(self) -> str:
@@ -80,9 +86,10 @@ def send_search(deps: Dependencies, form: Annotated[PageForm, Form(media_type="m
 @router.get("/people")
 def people_page(deps: Dependencies, number: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1) -> Response:
     """Everybody, last seen first."""
-    people, total = deps.search.recent(Filters(), PEOPLE_PER_PAGE, (number - 1) * PEOPLE_PER_PAGE)
+    people, total = list_people(deps, Filters(), PEOPLE_PER_PAGE, (number - 1) * PEOPLE_PER_PAGE)
     return page(
         "people.html",
+        deps.caller,
         people=people,
         total=total,
         number=number,
@@ -94,55 +101,42 @@ def people_page(deps: Dependencies, number: Annotated[int, Query(alias="page", g
 @router.get("/people/{global_id}")
 def person_page(deps: Dependencies, global_id: int) -> Response:
     """One person: every sighting, with crops. The number of a merged person leads to the one that it lives on as."""
-    person = deps.search.person(GlobalId(global_id))
+    person = view_person(deps, global_id)
     if person.global_id != global_id:
         return RedirectResponse(f"/people/{person.global_id}", status_code=302)
-    return page("person.html", person=person, now=deps.local_now())
+    return page("person.html", deps.caller, person=person, needs_reason=deps.needs_reason, now=deps.local_now())
 
 
 @router.get("/people/{global_id}/similar")
-def similar_page(deps: Dependencies, global_id: int, weak: bool = False) -> Response:
+def similar_page(deps: Dependencies, global_id: int, reason: str = "", weak: bool = False) -> Response:
     """Other people who look like this one."""
-    question = PageQuestion(weak=weak)
+    question = PageQuestion(reason=reason, weak=weak)
     answer = ask_alike(deps, global_id, question.options())
-    return _answer_page(deps, question, answer, f"person {global_id}", f"/people/{global_id}/similar?weak=true")
+    return _answer_page(
+        deps,
+        question,
+        answer,
+        f"person {global_id}",
+        f"/people/{global_id}/similar?{urlencode({'weak': 'true', 'reason': reason})}",
+    )
 
 
 @router.get("/cameras")
 def cameras_page(deps: Dependencies) -> Response:
     """The camera wall."""
     statuses, trouble = _statuses(deps)
-    return page("cameras.html", statuses=statuses, trouble=trouble, now=deps.local_now())
-
-
-@router.get("/login")
-def login_page() -> Response:
-    return page("login.html", is_wrong=False)
-
-
-@router.post("/login")
-def login(deps: Dependencies, request: Request, token: Annotated[str, Form(max_length=1000)]) -> Response:
-    """Exchange the token for a cookie that scripts cannot read and other sites cannot use."""
-    if deps.token is None or not is_token(token.strip(), deps.token):
-        return page("login.html", 401, is_wrong=True)
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        session_value(deps.token),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response
+    return page("cameras.html", deps.caller, statuses=statuses, trouble=trouble, now=deps.local_now())
 
 
 def _home(deps: ApiDependencies, question: PageQuestion, error: InvalidQuery | None = None) -> Response:
-    people, total = deps.search.recent(Filters(), RECENT_PEOPLE)
+    people, total = list_people(deps, Filters(), RECENT_PEOPLE)
     statuses, trouble = _statuses(deps)
     return page(
         "home.html",
+        deps.caller,
         status_of(error) if error else 200,
         question=question,
+        needs_reason=deps.needs_reason,
         cameras=deps.known_cameras(),
         examples=EXAMPLES,
         problem=problem_of(error) if error else None,
@@ -161,7 +155,9 @@ def _answer_page(
         weak_address = f"{question.address()}&weak=true"
     return page(
         "answer.html",
+        deps.caller,
         question=question,
+        needs_reason=deps.needs_reason,
         cameras=deps.known_cameras(),
         problem=None,
         answer=answer,

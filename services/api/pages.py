@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from services.api import words
+from services.api.callers import ANYBODY_HERE, Caller
 from services.api.replies import crop_address
 
 _FOLDER = Path(__file__).parent
@@ -40,6 +41,9 @@ def _environment() -> Environment:
 _ENVIRONMENT = _environment()
 
 
-def page(name: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: object) -> HTMLResponse:
-    """The template `name` filled with `values`."""
+def page(
+    name: str, caller: Caller | None, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
+) -> HTMLResponse:
+    """The template `name` filled with `values`, for whoever is logged in."""
+    values |= {"who": caller, "is_open": caller is ANYBODY_HERE}
     return HTMLResponse(_ENVIRONMENT.get_template(name).render(values), status, headers)

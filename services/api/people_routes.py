@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from pipeline.contracts import BlobKey, GlobalId
-from services.api.asking import SearchOptions, filters
+from pipeline.contracts import BlobKey
+from services.api.asking import SearchOptions, filters, list_people, view_person
 from services.api.dependencies import Dependencies
 from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response
 from services.api.replies import PeopleReply, PersonReply
@@ -25,14 +25,14 @@ class ListOptions(SearchOptions):
 @router.get("/identities")
 def list_identities(deps: Dependencies, options: Annotated[ListOptions, Query()]) -> PeopleReply:
     """Everybody inside the filters, last seen first."""
-    people, total = deps.search.recent(filters(deps, options), options.limit, options.offset)
+    people, total = list_people(deps, filters(deps, options), options.limit, options.offset)
     return PeopleReply(total=total, people=[PersonReply.of(person) for person in people])
 
 
 @router.get("/identities/{global_id}")
 def show_identity(deps: Dependencies, global_id: int) -> PersonReply:
     """One person with the whole route."""
-    return PersonReply.of(deps.search.person(GlobalId(global_id)))
+    return PersonReply.of(view_person(deps, global_id))
 
 
 @router.get("/crops/{key}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})

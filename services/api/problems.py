@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,12 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from pipeline.errors import InvalidQuery, SightlineError, Unavailable
+from pipeline.errors import InvalidMessage, InvalidQuery, SightlineError, Unavailable
 from pipeline.search.people import UnknownPerson
+from services.api.callers import caller_of
+from services.api.logins import TooManyLogins, WrongLogin
 from services.api.pages import page
+from services.api.rights import Foreign, NotAllowed
 from services.corrections import UnknownTracklet
 
 log = logging.getLogger(__name__)
+
+_SECRETS = frozenset({"password", "token"})
 
 
 class Problem(BaseModel):
@@ -39,10 +45,6 @@ class TooLarge(InvalidQuery):
     """An upload is over a limit."""
 
 
-class Foreign(InvalidQuery):
-    """A page of another site wants to change something here."""
-
-
 class Missing(InvalidQuery):
     """What the address names is not there."""
 
@@ -50,7 +52,7 @@ class Missing(InvalidQuery):
 def problem_response(scope: Scope, status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem as a page where a browser asks for one, else as JSON."""
     if "text/html" in Headers(scope=scope).get("accept", "") and not scope["path"].startswith("/api/"):
-        return page("problem.html", status, headers, problem=problem)
+        return page("problem.html", caller_of(scope), status, headers, problem=problem)
     return JSONResponse(ProblemReply(error=problem).model_dump(), status, headers)
 
 
@@ -66,7 +68,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         place = " ".join(str(part) for part in first["loc"])
         problem = Problem(
-            found=f"{place}: {str(first.get('input'))[:80]!r}",
+            found=f"{place}: {_shown(first)}",
             expected=first["msg"],
             to_do="correct the request; /api/v1/openapi.json describes every field",
         )
@@ -92,15 +94,27 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(request.scope, 500, problem)
 
 
+def _shown(error: Mapping[str, Any]) -> str:
+    """What was sent, but no secret: neither a field of the login, nor a whole form that may hold one."""
+    value = error.get("input")
+    if isinstance(value, dict | list | bytes) or _SECRETS.intersection(map(str, error["loc"])):
+        return f"({type(value).__name__})"
+    return repr(str(value)[:80])
+
+
 def status_of(error: SightlineError) -> int:
     """The HTTP status of an error of the house."""
     if isinstance(error, UnknownPerson | UnknownTracklet | Missing):
         return 404
-    if isinstance(error, Foreign):
+    if isinstance(error, WrongLogin):
+        return 401
+    if isinstance(error, Foreign | NotAllowed):
         return 403
     if isinstance(error, TooLarge):
         return 413
-    if isinstance(error, InvalidQuery):
+    if isinstance(error, TooManyLogins):
+        return 429
+    if isinstance(error, InvalidQuery | InvalidMessage):
         return 422
     return 503 if isinstance(error, Unavailable) else 500
 
@@ -109,5 +123,7 @@ def problem_of(error: SightlineError) -> Problem:
     """The three parts of an error; other errors than `InvalidQuery` tell them in one sentence."""
     if isinstance(error, InvalidQuery):
         return Problem(found=error.found, expected=error.expected, to_do=error.to_do)
+    if isinstance(error, InvalidMessage):
+        return Problem(found=str(error), expected="values that the database can keep", to_do="correct the request")
     to_do = "try again in a moment" if isinstance(error, Unavailable) else "look into the log of the API"
     return Problem(found=str(error), expected="an answer", to_do=to_do)

@@ -9,9 +9,10 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, Base64Bytes, BaseModel, Field
 
+from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId, pack_vector, unpack_vector
 from pipeline.search.people import Look
-from services.api.asking import SearchOptions, ask_look
+from services.api.asking import SearchOptions, ask_look, record_elsewhere
 from services.api.dependencies import Dependencies
 from services.api.other_sites import SiteReply, ask_sites
 from services.api.replies import SearchReply
@@ -56,6 +57,7 @@ class ElsewhereReply(BaseModel):
 def show_look(deps: Dependencies, global_id: int) -> LookReply:
     """How a person looks, to ask another site with."""
     look = deps.search.look(GlobalId(global_id))
+    deps.record(AuditAction.EXPORT, f"the look of person {global_id}")
     return LookReply(model_digest=look.model_digest, vector=base64.b64encode(pack_vector(look.vector)).decode())
 
 
@@ -69,5 +71,6 @@ def search_by_look(deps: Dependencies, question: LookQuestion) -> SearchReply:
 def search_elsewhere(deps: Dependencies, global_id: int, options: Annotated[SearchOptions, Query()]) -> ElsewhereReply:
     """People at the other sites (`api.other_sites`) who look like a person of this one. Cameras and clock times are
     those of each site."""
+    record_elsewhere(deps, global_id, options)
     question = show_look(deps, global_id).model_dump() | options.model_dump()
     return ElsewhereReply(note=NOTE, sites=ask_sites(deps.other_sites, question))

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,8 @@ from pipeline.adapters.simulation.truth import true_boxes
 from pipeline.contracts import CameraState, Image
 from services.api.dependencies import ApiDependencies
 from services.api.main import listening, serve
-from tests.fakes import HandClock, jpeg
-from tests.small_site import NOW, SmallSite, Stay, camera_status, small_site
+from tests.fakes import jpeg
+from tests.small_site import SmallSite, Stay, api_dependencies, camera_status, small_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -67,7 +66,7 @@ def served(
         error = "connection refused; check that the camera is switched on" if state == "down" else ""
         status = camera_status(name, CameraState(state), people=2, last_error=error)
         site.board.report(status, None if state == "down" else jpeg(picture))
-    with _running(site) as address:
+    with running(api_dependencies(site)) as address:
         yield Served(address, site)
     site.store.close()
 
@@ -87,16 +86,8 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _running(site: SmallSite) -> Iterator[str]:
-    """The real server on a free loopback port."""
-    deps = ApiDependencies(
-        search=site.search,
-        blobs=site.blobs,
-        board=site.board,
-        corrections=site.store,
-        clock=HandClock(NOW),
-        zone=UTC,
-    )
+def running(deps: ApiDependencies) -> Iterator[str]:
+    """The address of the real server on a free loopback port."""
     stop, ready = threading.Event(), threading.Event()
     listener = listening("127.0.0.1", 0)
     thread = threading.Thread(target=serve, args=(deps, listener, stop, ready.set))

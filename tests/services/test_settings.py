@@ -103,10 +103,18 @@ def test_a_nested_override_keeps_its_neighbours() -> None:
     assert (settings.api.port, settings.api.host) == (9000, "localhost")
 
 
-def test_off_localhost_a_token_is_required() -> None:
-    with pytest.raises(ConfigurationError, match=r"0\.0\.0\.0.*api\.token is not set"):
-        load(None, {"api": {"host": "0.0.0.0"}})
-    assert load(None, {"api": {"host": "0.0.0.0", "token": SECRET}}).api.token is not None
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ({"tls_key": "key.pem"}, "only one is set"),
+        ({"trusted_proxies": ["proxy.example"]}, "no address or network"),
+        ({"oidc": {"issuer": "http://idp.example", "client_id": "x", "page": "https://x", "roles": {}}}, "issuer"),
+        ({"oidc": {"issuer": "https://idp.example", "client_id": "x", "page": "https://x", "roles": {"a": "x"}}}, "a"),
+    ],
+)
+def test_what_would_leave_a_door_open_is_refused(api: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load(None, {"api": api})
 
 
 def test_secrets_never_show(tmp_path: Path) -> None:
@@ -117,7 +125,17 @@ def test_secrets_never_show(tmp_path: Path) -> None:
             "redis_url": f"redis://:{SECRET}@host:6379",
             "database_url": f"postgresql://user:{SECRET}@host/db",
             "milvus_url": f"milvus://user:{SECRET}@host/people",
-            "api": {"token": SECRET, "other_sites": {"annex": {"address": "https://annex", "token": SECRET}}},
+            "api": {
+                "token": SECRET,
+                "other_sites": {"annex": {"address": "https://annex", "token": SECRET}},
+                "oidc": {
+                    "issuer": "https://idp",
+                    "client_id": "us",
+                    "client_secret": SECRET,
+                    "page": "https://us",
+                    "roles": {},
+                },
+            },
         },
     )
     assert SECRET not in repr(settings)

@@ -180,13 +180,13 @@ def test_what_was_decided_before_anything_was_calibrated_survives_the_way_up_and
 
 
 def test_the_moment_of_a_decision_is_unknown_for_those_made_before_it_was_noted(database: Database) -> None:
-    database.upgrade("0005")
+    database.upgrade("0009")
     with database.writing() as connection:
         connection.exec_driver_sql(
             "INSERT INTO tracklets (tracklet_id, camera_id, boot_id, track_id, sequence, started_at, ended_at,"
             " detections) VALUES ('gate/b/1/0', 'gate', 'b', 1, 0, 1, 2, 3)"
         )
-    for revision, found in (("0006", [("gate/b/1/0", None)]), ("0005", None), ("0006", [("gate/b/1/0", None)])):
+    for revision, found in (("0010", [("gate/b/1/0", None)]), ("0009", None), ("0010", [("gate/b/1/0", None)])):
         (database.downgrade if found is None else database.upgrade)(revision)
         if found is not None:
             with database.reading() as connection:

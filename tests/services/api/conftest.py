@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC
 
 import pytest
 from fastapi.testclient import TestClient
 
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
-from tests.fakes import HandClock
-from tests.small_site import NOW, SmallSite, small_site
+from tests.small_site import SmallSite, api_dependencies, small_site
 
 
 @pytest.fixture
@@ -21,14 +19,7 @@ def site() -> SmallSite:
 
 @pytest.fixture
 def deps(site: SmallSite) -> ApiDependencies:
-    return ApiDependencies(
-        search=site.search,
-        blobs=site.blobs,
-        board=site.board,
-        corrections=site.store,
-        clock=HandClock(NOW),
-        zone=UTC,
-    )
+    return api_dependencies(site)
 
 
 @pytest.fixture

@@ -7,10 +7,14 @@ import dataclasses
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.accounts import Account, Role
 from pipeline.errors import ConfigurationError
-from services.api.access import SESSION_COOKIE, host_name, require_token_off_localhost
+from services.api.access import host_name
 from services.api.app import create_app
+from services.api.callers import SESSION_COOKIE
 from services.api.dependencies import ApiDependencies
+from services.api.exposure import require_login_off_localhost
+from tests.small_site import NOW
 
 TOKEN = "correct horse battery staple"
 
@@ -22,17 +26,17 @@ def guarded(deps: ApiDependencies) -> TestClient:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_this_machine_needs_no_token(host: str) -> None:
-    require_token_off_localhost(host, None)
+def test_this_machine_needs_no_login(host: str) -> None:
+    require_login_off_localhost(host, can_log_in=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "127.0.0.1.example.com", ""])
-def test_a_network_needs_a_token(host: str, deps: ApiDependencies) -> None:
+def test_a_network_needs_a_token_or_an_account(host: str, deps: ApiDependencies) -> None:
     with pytest.raises(ConfigurationError, match="SIGHTLINE_API__TOKEN"):
-        require_token_off_localhost(host, None)
-    with pytest.raises(ConfigurationError):
         create_app(dataclasses.replace(deps, host=host, token=""))
-    require_token_off_localhost(host, TOKEN)
+    create_app(dataclasses.replace(deps, host=host, token=TOKEN))
+    deps.accounts.add_account(Account("anna", Role.ADMIN, NOW), None)
+    create_app(dataclasses.replace(deps, host=host))
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_the_description_names_every_endpoint(client: TestClient) -> None:
         "/api/v1/tracklets/{tracklet_id}/explanation",
         "/api/v1/cameras",
         "/api/v1/cameras/{camera_id}/snapshot.jpg",
+        "/api/v1/me",
         "/healthz",
         "/readyz",
         "/metrics",
@@ -163,3 +164,9 @@ def test_an_error_inside_tells_nothing_of_the_inside(deps: ApiDependencies) -> N
     reply = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/api/v1/cameras")
     assert reply.status_code == 500
     assert "secret" not in reply.text and reply.json()["error"]["to_do"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/identities", "/api/v1/corrections", "/people"])
+def test_a_number_that_no_database_can_keep_is_a_mistake_of_whoever_asks(client: TestClient, path: str) -> None:
+    reply = client.get(f"{path}/{2**70}")
+    assert reply.status_code == 422 and "64 bits" in reply.json()["error"]["found"]

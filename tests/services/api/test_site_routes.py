@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC
 
 import httpx
 import numpy as np
@@ -16,8 +15,8 @@ from pipeline.contracts import pack_vector
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.api.other_sites import OtherSite, open_site
-from tests.fakes import DIGEST, HandClock
-from tests.small_site import NOW, small_site
+from tests.fakes import DIGEST
+from tests.small_site import api_dependencies, small_site
 
 TOKEN = "t0ken-of-the-annex"
 
@@ -26,9 +25,8 @@ TOKEN = "t0ken-of-the-annex"
 def annex() -> Iterator[TestClient]:
     """Another site, where the same people happen to be seen."""
     there = small_site()
-    deps = ApiDependencies(
-        there.search, there.blobs, there.board, there.store, HandClock(NOW), UTC, site="annex", token=TOKEN
-    )
+    deps = api_dependencies(there, site="annex", token=TOKEN)
+
     yield TestClient(create_app(deps), base_url="http://localhost", headers={"Authorization": f"Bearer {TOKEN}"})
     there.store.close()
 

@@ -1,0 +1,77 @@
+"""The audit log in the database: one chain, however many processes write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from pipeline.adapters.counters import advance, locked
+from pipeline.adapters.database import Database
+from pipeline.adapters.schema import audit
+from pipeline.audit import START, AuditAction, AuditEntry, Head, next_entry
+from pipeline.interfaces import Clock
+
+_PAGE = 1000
+
+
+class AuditStore:
+    """`AuditLog` on SQLite or PostgreSQL. Safe to use from many threads and processes."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def record(
+        self, actor: str, action: AuditAction, subject: str, detail: Mapping[str, Any] | None = None
+    ) -> AuditEntry:
+        """Add an entry, durable when it returns. Raises `Unavailable`."""
+        with self._database.writing() as connection:
+            return append(connection, self._clock.now(), actor, action, subject, detail)
+
+    def entries(self, after: int = 0) -> Iterator[AuditEntry]:
+        """All after a number, in order, read page by page."""
+        while page := self._page(after):
+            yield from page
+            after = page[-1].number
+
+    def newest(self, limit: int) -> list[AuditEntry]:
+        """The newest ones, newest first."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(audit).order_by(audit.c.number.desc()).limit(limit))
+            return [_entry(row) for row in found]
+
+    def head(self) -> Head:
+        with self._database.reading() as connection:
+            return _head(connection)
+
+    def _page(self, after: int) -> list[AuditEntry]:
+        query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_PAGE)
+        with self._database.reading() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+
+def append(
+    connection: Connection,
+    at: float,
+    actor: str,
+    action: AuditAction,
+    subject: str,
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Add an entry inside somebody else's transaction: it is kept if and only if what it tells of is."""
+    locked(connection, "audit")  # nobody else appends before this transaction ends
+    entry = next_entry(_head(connection), at, actor, action, subject, detail)
+    connection.execute(audit.insert(), {name: getattr(entry, name) for name in audit.c.keys()})  # noqa: SIM118
+    advance(connection, "audit", entry.number)
+    return entry
+
+
+def _head(connection: Connection) -> Head:
+    last = connection.execute(select(audit).order_by(audit.c.number.desc()).limit(1)).one_or_none()
+    return START if last is None else _entry(last).head
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(**row._mapping)

@@ -1,0 +1,141 @@
+"""What somebody may see who was granted some cameras: the search, the crops and the live pictures of these alone.
+
+Each class stands where the whole one stands, so that no route has to think of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from pipeline.contracts import BlobKey, CameraId, CameraStatus, GlobalId, Image
+from pipeline.search.people import Answer, Look, Person, UnknownPerson
+from pipeline.search.query import Filters, best_crops
+
+Cameras = frozenset[CameraId]
+CamerasOfCrop = Callable[[BlobKey], Cameras]
+
+_NO_CAMERA = frozenset({CameraId("")})  # as a filter, an empty set would mean all of them
+
+
+class People(Protocol):
+    """What the API asks of a search: `PeopleSearch`, or what a caller may see of it."""
+
+    def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
+
+    def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
+
+    def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
+
+    def by_look(self, look: Look, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
+
+    def look(self, global_id: GlobalId) -> Look: ...
+
+    def person(self, global_id: GlobalId) -> Person: ...
+
+    def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]: ...
+
+    def cameras(self) -> list[CameraId]: ...
+
+
+class Crops(Protocol):
+    """Where crops are read: the part of `Blobs` that the API needs."""
+
+    def get(self, key: BlobKey) -> bytes | None: ...
+
+
+class LivePictures(Protocol):
+    """The part of `StatusBoard` that the API needs."""
+
+    def statuses(self) -> list[CameraStatus]: ...
+
+    def snapshot(self, camera_id: CameraId) -> bytes | None: ...
+
+
+class GrantedPeople:
+    """People as these cameras have seen them. Who was seen by others alone does not exist here."""
+
+    def __init__(self, search: People, cameras: Cameras) -> None:
+        self._search = search
+        self._cameras = cameras
+
+    def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        return self._answer(self._search.by_text(question, self._filters(filters), limit, with_weak))
+
+    def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        return self._answer(self._search.by_image(picture, self._filters(filters), limit, with_weak))
+
+    def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        known = self.person(global_id).global_id
+        return self._answer(self._search.by_identity(known, self._filters(filters), limit, with_weak))
+
+    def by_look(self, look: Look, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
+        return self._answer(self._search.by_look(look, self._filters(filters), limit, with_weak))
+
+    def look(self, global_id: GlobalId) -> Look:
+        """Made of all sightings, so nobody sees it who may not see all of them. Raises `UnknownPerson`."""
+        raise UnknownPerson(global_id)
+
+    def person(self, global_id: GlobalId) -> Person:
+        found = self._cut(self._search.person(global_id))
+        if found is None:
+            raise UnknownPerson(global_id)
+        return found
+
+    def recent(self, filters: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
+        people, total = self._search.recent(self._filters(filters), limit, offset)
+        return [seen for person in people if (seen := self._cut(person)) is not None], total
+
+    def cameras(self) -> list[CameraId]:
+        return [camera for camera in self._search.cameras() if camera in self._cameras]
+
+    def _filters(self, filters: Filters) -> Filters:
+        chosen = filters.camera_ids & self._cameras if filters.camera_ids else self._cameras
+        return replace(filters, camera_ids=chosen or _NO_CAMERA)
+
+    def _answer(self, answer: Answer) -> Answer:
+        people = (self._cut(person) for person in answer.people)
+        return replace(answer, people=tuple(person for person in people if person is not None))
+
+    def _cut(self, person: Person) -> Person | None:
+        """What these cameras know of somebody."""
+        route = tuple(stay for stay in person.route if stay.camera_id in self._cameras)
+        if not route:
+            return None
+        seen = {key for stay in route for key in stay.crop_keys}
+        count = len(person.crop_keys)
+        kept = [key for key in person.crop_keys if key in seen]
+        return replace(
+            person,
+            first_seen_at=min(stay.started_at for stay in route),
+            last_seen_at=max(stay.ended_at for stay in route),
+            route=route,
+            crop_keys=tuple(dict.fromkeys((*kept, *best_crops(route, (), count))))[:count],
+        )
+
+
+class GrantedCrops:
+    """Crops that one of these cameras has taken."""
+
+    def __init__(self, crops: Crops, cameras_of_crop: CamerasOfCrop, cameras: Cameras) -> None:
+        self._crops = crops
+        self._cameras_of_crop = cameras_of_crop
+        self._cameras = cameras
+
+    def get(self, key: BlobKey) -> bytes | None:
+        return self._crops.get(key) if self._cameras_of_crop(key) & self._cameras else None
+
+
+class GrantedLivePictures:
+    """The state and the newest picture of these cameras."""
+
+    def __init__(self, board: LivePictures, cameras: Cameras) -> None:
+        self._board = board
+        self._cameras = cameras
+
+    def statuses(self) -> list[CameraStatus]:
+        return [status for status in self._board.statuses() if status.camera_id in self._cameras]
+
+    def snapshot(self, camera_id: CameraId) -> bytes | None:
+        return self._board.snapshot(camera_id) if camera_id in self._cameras else None

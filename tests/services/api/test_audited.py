@@ -1,0 +1,172 @@
+"""What people do with other people's pictures is recorded before it is answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.accounts import Role
+from pipeline.adapters.audit_store import AuditStore
+from pipeline.audit import AuditAction, AuditEntry, verified
+from pipeline.errors import Unavailable
+from services.api.app import create_app
+from services.api.dependencies import ApiDependencies
+from tests.fakes import jpeg, painted
+from tests.services.api.people import HTML, program
+from tests.small_site import COLOURS
+
+TRACKLET = "lobby/b1/72000/0"
+PICTURE = {"picture": ("a.jpg", jpeg(painted(COLOURS["blue"])), "image/jpeg")}
+
+
+@pytest.fixture
+def ines(deps: ApiDependencies) -> TestClient:
+    return program(deps, "ines", Role.INVESTIGATOR)
+
+
+def newest(deps: ApiDependencies) -> AuditEntry:
+    assert isinstance(deps.audit, AuditStore)
+    return deps.audit.newest(1)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "action", "subject"),
+    [
+        ("GET", "/api/v1/search", {"params": {"q": "red\x00coat"}}, "search", "red coat"),
+        ("POST", "/api/v1/search", {"json": {"q": "red coat"}}, "search", "red coat"),
+        ("GET", "/", {"params": {"q": "red coat"}}, "search", "red coat"),
+        ("POST", "/api/v1/search/image", {"files": PICTURE}, "search", "a picture of"),
+        ("POST", "/", {"files": PICTURE}, "search", "a picture of"),
+        ("GET", "/api/v1/identities/1/similar", {}, "search", "person 1"),
+        ("GET", "/people/1/similar", {}, "search", "person 1"),
+        ("GET", "/api/v1/identities/1", {}, "view", "person 1"),
+        ("GET", "/people/1", {}, "view", "person 1"),
+        ("GET", "/api/v1/identities", {}, "view", "the list of people"),
+        ("GET", "/people", {}, "view", "the list of people"),
+        ("GET", "/", {}, "view", "the list of people"),
+        ("GET", f"/api/v1/tracklets/{TRACKLET}/explanation", {}, "view", f"tracklet {TRACKLET}"),
+        ("GET", "/api/v1/identities/1/look", {}, "export", "the look of person 1"),
+        (
+            "POST",
+            "/api/v1/corrections",
+            {"json": {"kind": "merge", "global_ids": [1, 2], "made_by": "bo"}},
+            "correction",
+            "merge",
+        ),
+    ],
+)
+def test_every_search_view_export_and_correction_is_recorded(
+    deps: ApiDependencies,
+    ines: TestClient,
+    method: str,
+    path: str,
+    options: dict[str, object],
+    action: str,
+    subject: str,
+) -> None:
+    assert ines.request(method, path, **options).status_code in (200, 202)  # type: ignore[arg-type]
+    entry = newest(deps)
+    assert (entry.actor, entry.action) == ("ines", action) and entry.subject.startswith(subject)
+    assert isinstance(deps.audit, AuditStore)
+    assert verified(deps.audit.entries()) == entry.head
+
+
+def test_a_search_is_recorded_with_its_filters_and_its_reason(deps: ApiDependencies, ines: TestClient) -> None:
+    ines.get("/api/v1/search", params={"q": "red", "cameras": "lobby", "since": "2h", "reason": "lost\nchild"})
+    assert json.loads(newest(deps).detail) == {
+        "kind": "text",
+        "reason": "lost child",
+        "cameras": ["lobby"],
+        "since": "2h",
+    }
+
+
+@pytest.mark.parametrize("path", ["/api/v1/corrections", "/api/v1/corrections/1/undo"])
+def test_nobody_who_is_logged_in_corrects_in_the_name_of_somebody_else(
+    deps: ApiDependencies, ines: TestClient, path: str
+) -> None:
+    ines.post("/api/v1/corrections", json={"kind": "merge", "global_ids": [1, 2]})
+    body = {"made_by": "bo"} if path.endswith("undo") else {"kind": "merge", "global_ids": [2, 3], "made_by": "bo"}
+    assert ines.post(path, json=body).json()["made_by"] == "ines"
+    assert [correction.request.made_by for correction in deps.corrections.corrections(9)] == ["ines", "ines"]
+
+
+@pytest.mark.parametrize("params", [{"cameras": "x" * 65}, {"cameras": "nowhere"}, {"since": "once"}, {"q": " "}])
+def test_what_cannot_be_asked_fills_no_log_beyond_its_words(
+    deps: ApiDependencies, ines: TestClient, params: dict[str, str]
+) -> None:
+    assert ines.get("/api/v1/search", params={"q": "red"} | params).status_code == 422
+    assert ines.get("/", params={"q": "red"} | params).status_code in (200, 422)
+    assert isinstance(deps.audit, AuditStore)
+    recorded = [entry.detail for entry in deps.audit.entries() if entry.action == "search"]
+    assert not any("nowhere" in detail or "once" in detail or "xx" in detail for detail in recorded)
+
+
+def test_a_question_to_other_sites_is_recorded(deps: ApiDependencies, ines: TestClient) -> None:
+    ines.get("/api/v1/identities/1/elsewhere", params={"reason": "lost child"})
+    assert isinstance(deps.audit, AuditStore)
+    asked = [entry for entry in deps.audit.entries() if entry.action == "search"]
+    assert [(entry.subject, json.loads(entry.detail)["kind"]) for entry in asked] == [("person 1", "elsewhere")]
+
+
+class FullLog:
+    """An audit log whose disk is full."""
+
+    def record(
+        self, actor: str, action: AuditAction, subject: str, detail: Mapping[str, object] | None = None
+    ) -> AuditEntry:
+        raise Unavailable("the database does not answer: no space left on device")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/search?q=red", "/people/1", "/api/v1/identities", "/api/v1/identities/1/similar", "/"]
+)
+def test_what_cannot_be_recorded_is_not_answered(deps: ApiDependencies, path: str) -> None:
+    client = TestClient(create_app(dataclasses.replace(deps, audit=FullLog())), base_url="http://localhost")
+    reply = client.get(path)
+    assert reply.status_code == 503 and "route" not in reply.text
+
+
+def test_what_cannot_be_recorded_is_not_corrected(deps: ApiDependencies) -> None:
+    client = TestClient(create_app(dataclasses.replace(deps, audit=FullLog())), base_url="http://localhost")
+    sent = client.post("/api/v1/corrections", json={"kind": "merge", "global_ids": [1, 2], "made_by": "bo"})
+    assert sent.status_code == 503 and deps.corrections.corrections(1) == []
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(deps: ApiDependencies) -> TestClient:
+    app = create_app(dataclasses.replace(deps, needs_reason=True))
+    return TestClient(app, base_url="http://localhost", follow_redirects=False)
+
+
+@pytest.mark.parametrize("reason", [{}, {"reason": " "}, {"reason": "\n"}])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/search?q=red", "/api/v1/identities/1/similar", "/api/v1/identities/1/elsewhere", "/?q=red"]
+)
+def test_where_reasons_are_wanted_no_search_is_answered_without(
+    deps: ApiDependencies, strict: TestClient, path: str, reason: dict[str, str]
+) -> None:
+    reply = strict.get(path, params=reason | ({"q": "red"} if "q=" in path else {}))
+    assert reply.status_code == 422 and "reason" in reply.text
+    assert isinstance(deps.audit, AuditStore)
+    assert not [entry for entry in deps.audit.entries() if entry.action == "search"]
+
+
+def test_the_page_asks_for_the_reason_and_keeps_it_in_the_address(strict: TestClient) -> None:
+    assert 'name="reason"' in strict.get("/", headers=HTML).text
+    sent = strict.post("/", data={"q": "red", "reason": "lost child"})
+    assert sent.headers["location"] == "/?q=red&reason=lost+child"
+    assert "Person 1" in strict.get(sent.headers["location"]).text
+    assert 'name="reason"' in strict.get("/people/1").text
+    assert "lost child" in strict.get("/people/1/similar?reason=lost+child").text
+
+
+def test_without_the_setting_nobody_is_asked_for_a_reason(client: TestClient) -> None:
+    assert 'name="reason"' not in client.get("/", headers=HTML).text + client.get("/people/1", headers=HTML).text
