@@ -57,6 +57,22 @@ class StrangerLooks(_Part):
         return curves
 
 
+class WordCurve(_Part):
+    """That somebody fits a description: log-odds `slope` * similarity + `intercept` + `per_word` * ln(its words); that
+    somebody shows a thing: log-odds `thing_slope` * what the thing adds to anybody + `thing_intercept`.
+
+    Measured as the search asks (`sightline evaluate search`), which the curves of single pairs are not.
+    """
+
+    slope: Finite
+    intercept: Finite
+    per_word: Finite
+    thing_slope: Annotated[Finite, Field(gt=0)]
+    thing_intercept: Finite
+    least: Share  # probability below which nobody is called a match
+    measured_on: str
+
+
 class Calibration(_Part):
     """What a similarity means, measured on identities that the model has not been trained on.
 
@@ -73,6 +89,7 @@ class Calibration(_Part):
     language: LogisticCurve | None = None  # that a sentence was written about the person
     language_threshold: Similarity | None = None  # below it for every person, the answer is "no confident match"
     language_false_match_share: Share | None = None  # of wrong pairs of sentence and person at or above it
+    words: WordCurve | None = None  # None: nobody measured the search with this model
     measured_on: str
 
 

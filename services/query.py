@@ -17,6 +17,7 @@ from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch
 from pipeline.search.query import Calibration, Filters
+from pipeline.search.text_calibration import TextCalibration
 from services.api.words import answer_in_words
 from services.local_zone import local_zone
 from services.runtime import open_blobs, open_store
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # Nobody is called a match by a model whose similarities were never measured; the closest can still be asked for.
 _UNCALIBRATED = Calibration(slope=0.0, intercept=0.0, threshold=float("inf"))
+_UNCALIBRATED_TEXT = TextCalibration(
+    slope=0.0, intercept=0.0, per_word=0.0, thing_slope=20.0, thing_intercept=0.0, least=float("inf")
+)
 
 
 class RouteStop(BaseModel):
@@ -135,12 +139,22 @@ def search_model(store: RowSource, encoder: ServedEncoder) -> SearchModel:
 def search_config(measured: ModelCalibration | None) -> SearchConfig:
     """What the model's validation says about its similarities."""
     if measured is None:
-        return SearchConfig(text=_UNCALIBRATED, appearance=_UNCALIBRATED)
-    language, appearance = measured.language, measured.appearance
-    text = _UNCALIBRATED
-    if language is not None and measured.language_threshold is not None:
-        text = Calibration(language.slope, language.intercept, measured.language_threshold)
-    return SearchConfig(text, Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold))
+        return SearchConfig(text=_UNCALIBRATED_TEXT, appearance=_UNCALIBRATED)
+    appearance = measured.appearance
+    return SearchConfig(
+        _text_calibration(measured),
+        Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold),
+    )
+
+
+def _text_calibration(measured: ModelCalibration) -> TextCalibration:
+    if measured.words is not None:
+        return TextCalibration(**measured.words.model_dump(exclude={"measured_on"}))
+    curve, threshold = measured.language, measured.language_threshold
+    if curve is None or threshold is None:
+        return _UNCALIBRATED_TEXT
+    # Of single pairs: where the search was not measured with this model, they are the nearest to it.
+    return TextCalibration(curve.slope, curve.intercept, 0.0, curve.slope, 0.0, curve.probability(threshold))
 
 
 def check_database(url: str) -> None:

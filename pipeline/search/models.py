@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
+from pipeline.search.text_calibration import TextCalibration
+from pipeline.search.together import Together
 from pipeline.search.wording import NEUTRAL
 
 
@@ -17,9 +21,8 @@ from pipeline.search.wording import NEUTRAL
 class SearchConfig:
     """The calibrations belong to one model, and come with it."""
 
-    text: Calibration
+    text: TextCalibration
     appearance: Calibration
-    absent_weight: float = 2.0  # of each "without …"; 1 and less left people with the thing above those without
 
 
 class SearchModel:
@@ -38,6 +41,8 @@ class SearchModel:
         self.appearance = VectorIndex(source, encoder.digest, "appearance")
         self._encoder = encoder
         self._encoding = threading.Lock()
+        self._texts = Together(self._embed_all)
+        self._neutral: F32 | None = None
 
     @property
     def digest(self) -> str:
@@ -45,8 +50,13 @@ class SearchModel:
 
     def embed_texts(self, sentences: Sequence[str]) -> F32:
         """(N, L) unit vectors, to be compared with `language`."""
-        with self._encoding:
-            return self._encoder.embed_texts(sentences)
+        return self._texts(sentences)
+
+    def neutral(self) -> F32:
+        """(L,) the vector of nobody in particular."""
+        if self._neutral is None:
+            self._neutral = self.embed_texts((NEUTRAL,))[0]
+        return self._neutral
 
     def embed_picture(self, picture: Image) -> F32:
         """(A,) unit vector, to be compared with `appearance`."""
@@ -62,3 +72,10 @@ class SearchModel:
     def check(self) -> None:
         """Whether the model answers; raises what it raises."""
         self.embed_texts((NEUTRAL,))
+
+    def _embed_all(self, questions: Sequence[Sequence[str]]) -> list[F32]:
+        sentences = [sentence for question in questions for sentence in question]
+        with self._encoding:
+            vectors = self._encoder.embed_texts(sentences)
+        ends = np.cumsum([len(question) for question in questions])
+        return np.split(vectors, ends[:-1])

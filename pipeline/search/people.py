@@ -11,8 +11,8 @@ from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
-from pipeline.search.query import Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
-from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
+from pipeline.search.query import Ask, Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
+from pipeline.search.wording import Wording, ask_vectors, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
@@ -61,8 +61,10 @@ class Answer:
 
     people: tuple[Person, ...]  # most probable first
     candidates: int  # identities inside the filters
-    confident: int  # of these, how many are called a match
+    confident: int  # of the closest of these, how many are called a match
     unknown_words: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()  # what the question asks for, thing by thing
+    denied: tuple[str, ...] = ()  # what must not be there
 
 
 class PeopleSearch:
@@ -80,31 +82,26 @@ class PeopleSearch:
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
         model, asked = self._model(), wording(question)
-        present, absent = len(asked.present), len(asked.absent)
-        vectors = model.embed_texts((*asked.present, *asked.absent, NEUTRAL))
-        query = direction(
-            vectors[:present], vectors[present : present + absent], vectors[-1], model.config.absent_weight
-        )
-        candidates = rank(query, model.language.refresh(), filters, model.config.text)
+        ask = text_ask(model, asked, filters)
+        near = model.language.near(ask)
+        candidates = rank(ask, near.rows, near.chosen)
         unknown_words = tuple(model.unknown_words(question))
         if not is_heard(question, unknown_words):
             # Whoever fits the rest of the question may be somebody else.
             candidates = [replace(candidate, is_confident=False) for candidate in candidates]
-        return self._answer(candidates, limit, with_weak, unknown_words)
+        answer = self._answer(candidates, near.candidates, limit, with_weak)
+        return replace(answer, unknown_words=unknown_words, said=asked.said, denied=asked.denied)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
         model = self._model()
-        candidates = rank(model.embed_picture(picture), model.appearance.refresh(), filters, model.config.appearance)
-        return self._answer(candidates, limit, with_weak)
+        return self._alike(model, model.embed_picture(picture), filters, limit, with_weak)
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
         model, current = self._model(), self._current(global_id)
-        rows = model.appearance.refresh()
-        candidates = rank(_mean_look(rows, current), rows, filters, model.config.appearance)
-        others = [candidate for candidate in candidates if candidate.global_id != current]
-        return self._answer(others, limit, with_weak)
+        look = _mean_look(model.appearance.refresh(), current)
+        return self._alike(model, look, filters, limit, with_weak, but=current)
 
     def look(self, global_id: GlobalId) -> Look:
         """How a known person looks, for a question to another site. Raises `UnknownPerson` for an unknown identity."""
@@ -124,7 +121,7 @@ class PeopleSearch:
                 f"one of model {model.digest!r}, which serves here",
                 "let the same model serve at both sites, then ask again",
             )
-        return self._answer(rank(look.vector, rows, filters, model.config.appearance), limit, with_weak)
+        return self._alike(model, look.vector, filters, limit, with_weak)
 
     def person(self, global_id: GlobalId) -> Person:
         """One identity with its whole route; of a merged one the person that it lives on as. Raises `UnknownPerson` for
@@ -155,18 +152,28 @@ class PeopleSearch:
             raise UnknownPerson(global_id)
         return current
 
-    def _answer(
-        self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()
+    def _alike(
+        self,
+        model: SearchModel,
+        look: F32,
+        filters: Filters,
+        limit: int,
+        with_weak: bool,
+        but: GlobalId | None = None,
     ) -> Answer:
+        ask = Ask.alike(look, filters, model.config.appearance)
+        near = model.appearance.near(ask)
+        found = rank(ask, near.rows, near.chosen)
+        others = [candidate for candidate in found if candidate.global_id != but]
+        return self._answer(others, near.candidates - (len(found) - len(others)), limit, with_weak)
+
+    def _answer(self, candidates: list[Candidate], compared: int, limit: int, with_weak: bool) -> Answer:
         shown = [c for c in candidates if c.is_confident or with_weak][:limit]
         routes = self._store.routes([candidate.global_id for candidate in shown])
         # A person who was erased or merged since the index was read has no route any more, and is left out.
         people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
         return Answer(
-            people=tuple(people),
-            candidates=len(candidates),
-            confident=sum(c.is_confident for c in candidates),
-            unknown_words=unknown_words,
+            people=tuple(people), candidates=compared, confident=sum(candidate.is_confident for candidate in candidates)
         )
 
     def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
@@ -186,3 +193,9 @@ def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
     if len(own) == 0:
         raise UnknownPerson(global_id)
     return centre(rows.vectors[own])
+
+
+def text_ask(model: SearchModel, asked: Wording, filters: Filters) -> Ask:
+    """A description as a question to the vectors of `model.language`."""
+    present, absent = ask_vectors(asked, model.embed_texts(asked.sentences), model.neutral())
+    return Ask(present, absent, filters, model.config.text.asked(asked.words))
