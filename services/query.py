@@ -57,6 +57,15 @@ class PersonFound(BaseModel):
     crops: list[str]  # where the best crops lie, best first
 
 
+class FilterFound(BaseModel):
+    """Words of the question that were taken for a place or a time."""
+
+    words: str
+    camera_id: str | None
+    since_at: float | None
+    until_at: float | None
+
+
 class QueryAnswer(BaseModel):
     """What a question found. `is_match` is false when nobody was similar enough; then `people` are weak candidates."""
 
@@ -65,6 +74,7 @@ class QueryAnswer(BaseModel):
     summary: str
     candidates: int
     unknown_words: list[str]
+    filters: list[FilterFound]
     people: list[PersonFound]
 
 
@@ -120,7 +130,8 @@ def run_query(
                 f"camera {camera!r} is unknown", f"one of {', '.join(known) or '(none yet)'}", "correct the name"
             )
     filters = Filters(frozenset(CameraId(name) for name in cameras), since_at, until_at)
-    answer = search.by_text(sentence, filters, limit, with_weak)
+    named = [CameraId(name) for name in sorted({*known_cameras, *search.cameras()})]
+    answer = search.by_words(sentence, filters, named, now, limit, with_weak)
     return _told(sentence, answer, location)
 
 
@@ -174,6 +185,10 @@ def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> 
         summary=answer_in_words(answer),
         candidates=answer.candidates,
         unknown_words=list(answer.unknown_words),
+        filters=[
+            FilterFound(words=c.words, camera_id=c.camera_id, since_at=c.since_at, until_at=c.until_at)
+            for c in answer.chips
+        ],
         people=[
             PersonFound(
                 global_id=person.global_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
@@ -11,8 +12,9 @@ from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
-from pipeline.search.query import Ask, Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
-from pipeline.search.wording import Wording, ask_vectors, is_heard, wording
+from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
+from pipeline.search.understanding import Chip, understand
+from pipeline.search.wording import Wording, ask_vectors, describes, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
@@ -65,6 +67,7 @@ class Answer:
     unknown_words: tuple[str, ...] = ()
     said: tuple[str, ...] = ()  # what the question asks for, thing by thing
     denied: tuple[str, ...] = ()  # what must not be there
+    chips: tuple[Chip, ...] = ()  # places and times in the question that were taken for filters
 
 
 class PeopleSearch:
@@ -84,13 +87,32 @@ class PeopleSearch:
         model, asked = self._model(), wording(question)
         ask = text_ask(model, asked, filters)
         near = model.language.near(ask)
-        candidates = rank(ask, near.rows, near.chosen)
+        found = rank(ask, near.rows, near.chosen, limit)
         unknown_words = tuple(model.unknown_words(question))
         if not is_heard(question, unknown_words):
             # Whoever fits the rest of the question may be somebody else.
-            candidates = [replace(candidate, is_confident=False) for candidate in candidates]
-        answer = self._answer(candidates, near.candidates, limit, with_weak)
+            found = Ranking([replace(candidate, is_confident=False) for candidate in found.candidates], 0)
+        answer = self._answer(found, near.candidates, with_weak)
         return replace(answer, unknown_words=unknown_words, said=asked.said, denied=asked.denied)
+
+    def by_words(
+        self,
+        question: str,
+        filters: Filters,
+        cameras: Sequence[CameraId],
+        now: datetime,
+        limit: int,
+        with_weak: bool = False,
+    ) -> Answer:
+        """As `by_text`, with places and times in the question read as filters. Of a question that says nothing else,
+        everybody inside them, last seen first. `now` carries the time zone of the site."""
+        understood = understand(question, cameras, now)
+        narrowed = understood.narrowed(filters)
+        if understood.chips and not describes(understood.description):
+            people, count = self.recent(narrowed, limit)
+            return Answer(tuple(people), candidates=count, confident=count, chips=understood.chips)
+        answer = self.by_text(understood.description if understood.chips else question, narrowed, limit, with_weak)
+        return replace(answer, chips=understood.chips)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
@@ -163,18 +185,17 @@ class PeopleSearch:
     ) -> Answer:
         ask = Ask.alike(look, filters, model.config.appearance)
         near = model.appearance.near(ask)
-        found = rank(ask, near.rows, near.chosen)
-        others = [candidate for candidate in found if candidate.global_id != but]
-        return self._answer(others, near.candidates - (len(found) - len(others)), limit, with_weak)
+        found = rank(ask, near.rows, near.chosen, limit + (but is not None))
+        is_among = but is not None and any(candidate.global_id == but for candidate in found.candidates)
+        others = [candidate for candidate in found.candidates if candidate.global_id != but][:limit]
+        return self._answer(Ranking(others, found.confident - is_among), near.candidates - is_among, with_weak)
 
-    def _answer(self, candidates: list[Candidate], compared: int, limit: int, with_weak: bool) -> Answer:
-        shown = [c for c in candidates if c.is_confident or with_weak][:limit]
+    def _answer(self, found: Ranking, compared: int, with_weak: bool) -> Answer:
+        shown = [candidate for candidate in found.candidates if candidate.is_confident or with_weak]
         routes = self._store.routes([candidate.global_id for candidate in shown])
         # A person who was erased or merged since the index was read has no route any more, and is left out.
         people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
-        return Answer(
-            people=tuple(people), candidates=compared, confident=sum(candidate.is_confident for candidate in candidates)
-        )
+        return Answer(people=tuple(people), candidates=compared, confident=found.confident)
 
     def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
         return Person(

@@ -121,42 +121,48 @@ class Candidate:
     tracklet_ids: tuple[TrackletId, ...]
 
 
-def rank(ask: Ask, rows: Rows, chosen: I64 | None = None) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Identities, the best fit first, and how many of all that were compared are called a match."""
+
+    candidates: list[Candidate]
+    confident: int
+
+
+def rank(ask: Ask, rows: Rows, chosen: I64 | None = None, most: int | None = None) -> Ranking:
     """The identities of the rows numbered `chosen` (none: all inside the filters), the best fit first; equal ones by
-    number. The filters must have been applied to `chosen` already."""
+    number. The filters must have been applied to `chosen` already. Only the first `most` are told one by one."""
     chosen = inside(rows, ask.filters) if chosen is None else chosen
     if len(chosen) == 0:
-        return []
+        return Ranking([], 0)
     terms = np.concatenate([ask.present[None], ask.absent])
     # Equal vectors must tie whatever their place in the matrix, and the last bits of a product depend on it.
     told = np.round(rows.vectors[chosen] @ terms.T, 5).astype(np.float64)  # (N, 1 + A)
     order = np.lexsort((chosen, -told[:, 0], rows.global_ids[chosen]))
     chosen, told = chosen[order], told[order]
     global_ids, starts, counts = np.unique(rows.global_ids[chosen], return_index=True, return_counts=True)
-    counted = better_half(counts)
     similarities = _better_half_means(told[:, 0], starts, counts)
-    things = (
-        np.stack([_better_half_means(_falling(each, starts, counts), starts, counts) for each in told.T[1:]], 1)
-        if (len(ask.absent))
-        else np.zeros((len(starts), 0))
-    )
+    things = np.zeros((len(starts), len(ask.absent)))
+    for place, values in enumerate(told.T[1:]):
+        things[:, place] = _better_half_means(_falling(values, starts, counts), starts, counts)
     fits = ask.judge.fits(similarities, things)
     in_view_s = np.add.reduceat(rows.ended_at[chosen] - rows.started_at[chosen], starts)
-    ranked = [index for index in np.lexsort((global_ids, -fits)) if in_view_s[index] >= ask.filters.shortest_s]
+    ranked = np.lexsort((global_ids, -fits))
+    ranked = ranked[in_view_s[ranked] >= ask.filters.shortest_s]
     confidences, are_confident = ask.judge.judged(fits[ranked])
-    return [
+    ends = starts + better_half(counts)
+    candidates = [
         Candidate(
             global_id=GlobalId(int(global_ids[index])),
             similarity=float(similarities[index]),
             fit=float(fits[index]),
             confidence=float(confidence),
             is_confident=bool(is_confident),
-            tracklet_ids=tuple(
-                rows.tracklet_ids[row] for row in chosen[starts[index] : starts[index] + counted[index]]
-            ),
+            tracklet_ids=tuple(rows.tracklet_ids[row] for row in chosen[starts[index] : ends[index]].tolist()),
         )
-        for index, confidence, is_confident in zip(ranked, confidences, are_confident, strict=True)
+        for index, confidence, is_confident in zip(ranked[:most], confidences, are_confident, strict=False)
     ]
+    return Ranking(candidates, int(are_confident.sum()))
 
 
 def last_seen_first(rows: Rows, filters: Filters) -> list[GlobalId]:

@@ -37,7 +37,7 @@ _DANGLING = re.compile(r"(?:^|[\s,;]+)(?:and|but|with|or)[\s,;.]*$|^(?:and|but|o
 _FILLER = re.compile(
     r"an?|the|his|her|their|its|some|any|one|two|of|in|on|at|by|to|for|from|with|without|and|or|but|not|no|is|are|was|"
     r"were|be|been|has|have|had|having|who|whom|which|that|this|there|here|it|s?he|they|i|we|you|me|us|show|find|give|"
-    r"search|look|looking|seen|see|saw|please|all|every|someone|somebody|anyone|person|people|wear(ing|s)|wore|"
+    r"search|look|looking|seen|see|saw|please|all|every|someone|somebody|anyone|anybody|everyone|everybody|person|people|wear(ing|s)|wore|"
     r"carry(ing)?|carries|holding|\w*\d\w*"
 )
 _LEAST_UNKNOWN_SHARE = 0.2  # of what describes: one unknown word in five is a part of the question that goes unheard
@@ -61,6 +61,7 @@ class Wording:
     absent: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    text: str = ""  # the question without what is denied
     words: int = 1
 
     @property
@@ -93,8 +94,14 @@ def wording(question: str) -> Wording:
         absent=tuple(_of_person(thing) for thing in denied),
         said=said,
         denied=denied,
+        text=present,
         words=max(len(_WORD.findall(present)), 1),
     )
+
+
+def describes(question: str) -> bool:
+    """Whether anything is said of how somebody looks: "anybody" and "who was there" say nothing."""
+    return any(not _FILLER.fullmatch(word) for word in _words(question))
 
 
 def is_heard(question: str, unknown_words: Collection[str]) -> bool:

@@ -43,9 +43,14 @@ class TextQuestion(SearchOptions):
 
 
 def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:
-    """People who fit a description. Raises `InvalidQuery`."""
+    """People who fit a description; places and times in it are filters. Raises `InvalidQuery`."""
     words = _CONTROL.sub(" ", question)
-    return _counted("text", lambda: deps.search.by_text(words, filters(deps, options), options.limit, options.weak))
+    return _counted(
+        "text",
+        lambda: deps.search.by_words(
+            words, filters(deps, options), deps.known_cameras(), deps.local_now(), options.limit, options.weak
+        ),
+    )
 
 
 def ask_picture(deps: ApiDependencies, content: bytes, options: SearchOptions) -> Answer:

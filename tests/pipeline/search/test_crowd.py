@@ -64,7 +64,7 @@ def test_where_everybody_fits_into_the_short_list_the_answer_is_that_of_all_rows
     for ask, (chosen, candidates) in zip(asks, crowd.near(asks, rows, owners), strict=True):
         exact = rank(ask, rows)
         assert rank(ask, rows, chosen) == exact
-        assert candidates == len(exact)
+        assert candidates == len(exact.candidates)
 
 
 def test_of_many_the_short_list_holds_whom_all_rows_would_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +74,8 @@ def test_of_many_the_short_list_holds_whom_all_rows_would_name_first(monkeypatch
     rng = np.random.default_rng(5)
     asks = [Ask(query, unit_vectors(rng, 1, DIMENSION), Filters(), CURVE) for query in rows.vectors[:30]]
     for ask, (chosen, candidates) in zip(asks, crowd.near(asks, rows, owners), strict=True):
-        listed, exact = rank(ask, rows, chosen), rank(ask, rows)
-        assert listed[:5] == exact[:5]
+        listed, exact = rank(ask, rows, chosen).candidates, rank(ask, rows, most=5).candidates
+        assert listed[:5] == exact
         assert (len(listed), candidates) == (40, 600)
 
 
@@ -89,7 +89,7 @@ def test_a_row_that_moves_is_found_with_its_new_owner() -> None:
     [(chosen, candidates)] = crowd.near([ask], moved, owners)
     assert candidates == 3
     assert rank(ask, moved, chosen) == rank(ask, moved)
-    assert rank(ask, moved, chosen)[0].global_id == GlobalId(7)
+    assert rank(ask, moved, chosen).candidates[0].global_id == GlobalId(7)
 
 
 def test_nobody_is_near_in_an_empty_crowd() -> None:

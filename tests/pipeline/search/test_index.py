@@ -122,7 +122,7 @@ def test_a_question_is_compared_with_who_is_who_now(changes: Changes, index: Vec
     changes.erase(4, names[3])
     ask = Ask.alike(before.vectors[1], Filters(), Calibration(10.0, -5.0, 0.5))
     near = index.near(ask)
-    found = rank(ask, near.rows, near.chosen)
+    found = rank(ask, near.rows, near.chosen).candidates
     assert near.candidates == len(found) == 2
     assert found[0].global_id == 1 and {c.global_id for c in found} == {1, 5}
     changes.add(6, 6)

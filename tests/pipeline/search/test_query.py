@@ -47,7 +47,7 @@ def rows(
 
 
 def ranked(archive: Rows, filters: Filters | None = None) -> list[Candidate]:
-    return rank(Ask.alike(AXIS, filters or Filters(), CALIBRATION), archive)
+    return rank(Ask.alike(AXIS, filters or Filters(), CALIBRATION), archive).candidates
 
 
 def found(candidates: list[Candidate]) -> list[int]:
