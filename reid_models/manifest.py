@@ -146,6 +146,20 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
+def keep_word_curve(folder: Path, curve: WordCurve) -> None:
+    """Write the curve into the manifest of a calibrated bundle. The digest, which names the weights, stays."""
+    manifest = read_manifest(folder)
+    if manifest.calibration is None:
+        raise ConfigurationError(
+            f"{folder} was never calibrated; import the model with --calibrate first, for what pictures mean"
+        )
+    calibration = manifest.calibration.model_copy(update={"words": curve})
+    content = manifest.model_copy(update={"calibration": calibration}).model_dump_json(indent=1)
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(content + "\n", encoding="utf-8")
+    part.replace(folder / MANIFEST)
+
+
 def bundle_folder(source: str | Path) -> Path | None:
     """Where the bundle lies that `source` names: a folder, or a shipped one; None for models that are no bundles."""
     places = (Path(source), DEFAULT_BUNDLE.parent / str(source))

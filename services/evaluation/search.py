@@ -13,25 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.contracts import F32, F64, CameraId, TrackletId
+from pipeline.contracts import F32, CameraId, TrackletId
 from pipeline.errors import ConfigurationError
-from pipeline.search.query import Candidate, Rows, centre, rank
-from pipeline.search.reliability import expected_calibration_error
+from pipeline.search.query import Rows, centre
+from pipeline.search.reliability import Bin, expected_calibration_error, reliability
 from pipeline.search.text_calibration import TextCalibration
 from reid_models.benchmarks import ScoredEncoder
 from reid_models.datasets.captions import read_attributes, read_captions
 from reid_models.datasets.market1501 import read_query_and_gallery
-from reid_models.datasets.sample import read_image
-from services.evaluation.search_devices import DEVICES, EVERYTHING, WAYS_TO_DENY, Embed
+from reid_models.datasets.sample import DISTRACTOR, ImageSample, read_image
+from services.evaluation.search_devices import rankings
 from services.evaluation.search_fit import (
     Found,
     ask_all,
     confidence,
+    confidences,
     fit_text_calibration,
     part_of,
     seen_pairs,
 )
-from services.evaluation.search_questions import THINGS, Coded, Kind, Question, attribute_questions, caption_questions
+from services.evaluation.search_questions import Kind, attribute_questions, caption_questions
 
 SPLIT, SEED, EACH = "val", 7, 6
 FALSE_ANSWER_SHARE = 0.05  # of questions about somebody who is not there: so many may be answered all the same
@@ -43,21 +44,25 @@ class SearchScores:
 
     figures: Mapping[str, float | int]
     curve: TextCalibration
-    confidences: F64
-    is_right: F64
-    weights: F64
+    reliability: Sequence[Bin]
 
 
 def evaluate_search(encoder: ScoredEncoder, data: Path, captions: Path, attributes: Path) -> SearchScores:
-    """Raises `ConfigurationError` where the files describe none of the people in the pictures."""
-    rows = tracklet_rows(encoder, data)
+    """On the query and gallery images of `data` and what the files say of them, split `val`."""
+    samples = searched_samples(data)
+    vectors = encoder.embed_images([read_image(sample) for sample in samples]).language
+    return score_search(encoder, tracklet_rows(samples, vectors), captions, attributes)
+
+
+def score_search(encoder: ScoredEncoder, rows: Rows, captions: Path, attributes: Path) -> SearchScores:
+    """Raises `ConfigurationError` where the files do not describe the people of `rows`."""
     people = sorted(set(rows.global_ids.tolist()))
     coded = {who: codes for who, codes in read_attributes(attributes, SPLIT).items() if who in set(people)}
     written = [caption for caption in read_captions(captions, SPLIT) if caption.identity in set(people)]
     if len(coded) < len(people) or not written:
         raise ConfigurationError(
-            f"of {len(people)} people in {data} {len(coded)} have attributes and {len(written)} captions are theirs; "
-            "expected attributes of all and captions of some: do the files belong together?"
+            f"of {len(people)} people {len(coded)} have attributes in {attributes}, and {len(written)} captions in "
+            f"{captions} are theirs; expected attributes of all and captions of some: do the files belong together?"
         )
     rng = np.random.default_rng(SEED)
     questions = caption_questions(written) + attribute_questions(coded, EACH, rng)
@@ -66,28 +71,29 @@ def evaluate_search(encoder: ScoredEncoder, data: Path, captions: Path, attribut
     curve = fit_text_calibration(part_of(rows, questions, halves[0]), coded, embed, FALSE_ANSWER_SHARE)
     judged = ask_all(part_of(rows, questions, halves[1]), embed, curve)
     fits, words, is_right, weights = seen_pairs(judged)
-    confidences = np.array([curve.asked(int(w)).judged(fits[i : i + 1])[0][0] for i, w in enumerate(words)])
-    figures: dict[str, float | int] = dict(_rankings(rows, questions, coded, embed, curve))
+    said = confidences(fits, words, curve)
+    figures = rankings(rows, questions, coded, embed, curve)
     for kind in Kind:
-        figures |= {
-            f"{kind}_{name}": value
-            for name, value in _decisions([each for each in judged if each.question.kind is kind], curve).items()
-        }
+        own = _decisions([each for each in judged if each.question.kind is kind], curve)
+        figures |= {f"{kind}_{name}": value for name, value in own.items()}
     figures |= {
-        "expected_calibration_error": expected_calibration_error(confidences, is_right, weights),
+        "expected_calibration_error": expected_calibration_error(said, is_right, weights),
         "people": len(people),
         "judged_people": len(halves[1]),
         "questions": len(questions),
         "judged_questions": len(judged),
     }
-    return SearchScores(figures, curve, confidences, is_right, weights)
+    return SearchScores(figures, curve, reliability(said, is_right, weights))
 
 
-def tracklet_rows(encoder: ScoredEncoder, data: Path) -> Rows:
-    """The images of `data` as the search would hold them: one row for each person, camera and sequence."""
+def searched_samples(data: Path) -> list[ImageSample]:
+    """The images of all people of `data`, without distractors."""
     parts = read_query_and_gallery(data)
-    samples = [sample for sample in (*parts.query, *parts.gallery) if sample.identity > 0]
-    vectors = encoder.embed_images([read_image(sample) for sample in samples]).language
+    return [sample for sample in (*parts.query, *parts.gallery) if sample.identity > DISTRACTOR]
+
+
+def tracklet_rows(samples: Sequence[ImageSample], vectors: F32) -> Rows:
+    """Images and their vectors (N, L) as the search would hold them: a row for each person, camera and sequence."""
     members: dict[tuple[int, str], list[int]] = {}
     for place, sample in enumerate(samples):
         # 0002_c1s1_000451_03.jpg: identity, camera and sequence, frame, box
@@ -118,51 +124,17 @@ class _Remembered:
         return np.array([self._vectors[sentence] for sentence in sentences], np.float32).reshape(len(sentences), -1)
 
 
-def _rankings(
-    rows: Rows, questions: Sequence[Question], coded: Mapping[int, Coded], embed: Embed, curve: TextCalibration
-) -> dict[str, float]:
-    """Rank-1, rank-5 and mean average precision of each kind of question, with everything and in each plainer way."""
-    figures: dict[str, float] = {}
-    for name, device in {**DEVICES, **WAYS_TO_DENY}.items():
-        prefix = "" if name == EVERYTHING else f"{name}_"
-        for kind in Kind if name in DEVICES else (Kind.NEGATION,):
-            own = [each for each in questions if each.kind is kind]
-            ranked = [(each, rank(device(each.text, embed, curve), rows)) for each in own]
-            hits = [np.array([c.global_id in question.right for c in found]) for question, found in ranked]
-            figures |= {
-                f"{prefix}{kind}_rank_1": float(np.mean([hit[0] for hit in hits])),
-                f"{prefix}{kind}_rank_5": float(np.mean([hit[:5].any() for hit in hits])),
-                f"{prefix}{kind}_mean_average_precision": float(np.mean([_average_precision(hit) for hit in hits])),
-            }
-            if kind is Kind.NEGATION:
-                shown = [_has(coded, question, c) for question, found in ranked for c in found[:5]]
-                figures[f"{prefix}negation_denied_among_first_5"] = float(np.mean(shown))
-    return figures
-
-
 def _decisions(found: Sequence[Found], curve: TextCalibration) -> dict[str, float]:
-    """How often an absent person is answered with somebody, and how many of the right first answers are kept."""
-    false = [_is_answered(each, each.seen(False), curve) for each in found if each.seen(False)]
-    right = [each for each in found if each.seen(True)[0].global_id in each.question.right]
-    kept = [_is_answered(each, each.seen(True), curve) for each in right]
+    """How often an absent person is answered with somebody, how many of the right first answers are kept, and what it
+    would cost to keep four of five."""
+    tops = np.array([confidence(seen[0], each.words, curve) for each in found if (seen := each.seen(False))])
+    firsts = [(each.seen(True)[0], each) for each in found]
+    right = np.array([confidence(first, e.words, curve) for first, e in firsts if first.global_id in e.question.right])
     fits, words, is_right, weights = seen_pairs(found)
-    said = np.array([curve.asked(int(w)).judged(fits[i : i + 1])[0][0] for i, w in enumerate(words)])
+    said = confidences(fits, words, curve)
     return {
-        "false_answer_share": float(np.mean(false)),
-        "recall_kept": float(np.mean(kept)),
+        "false_answer_share": float((tops >= curve.least).mean()),
+        "recall_kept": float((right >= curve.least).mean()),
+        "false_answer_share_at_recall_80": float((tops >= np.quantile(right, 0.2)).mean()),
         "expected_calibration_error": expected_calibration_error(said, is_right, weights),
     }
-
-
-def _is_answered(found: Found, seen: Sequence[Candidate], curve: TextCalibration) -> bool:
-    return confidence(seen[0], found.words, curve) >= curve.least
-
-
-def _has(coded: Mapping[int, Coded], question: Question, candidate: Candidate) -> bool:
-    name, code = THINGS[question.denied]
-    return coded[candidate.global_id].get(name) == code
-
-
-def _average_precision(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return float(precision[hits].mean())

@@ -59,7 +59,7 @@ def part_of(rows: Rows, questions: Sequence[Question], people: frozenset[int]) -
 def ask_all(part: Part, embed: Embed, curve: TextCalibration) -> list[Found]:
     """Every question as the search asks it."""
     return [
-        Found(each, wording(each.text).words, rank(everything(each.text, embed, curve), part.rows))
+        Found(each, wording(each.text).words, rank(everything(each.text, embed, curve), part.rows).candidates)
         for each in part.questions
     ]
 
@@ -95,7 +95,12 @@ def seen_pairs(found: Sequence[Found]) -> tuple[F64, F64, F64, F64]:
 
 def confidence(candidate: Candidate, words: int, curve: TextCalibration) -> float:
     """The probability that the search gives to a candidate."""
-    return float(curve.asked(words).judged(np.array([candidate.fit]))[0][0])
+    return float(confidences(np.array([candidate.fit]), np.array([float(words)]), curve)[0])
+
+
+def confidences(fits: F64, words: F64, curve: TextCalibration) -> F64:
+    """(N,) the same for many."""
+    return np.array([curve.asked(int(own)).judged(np.array([fit]))[0][0] for fit, own in zip(fits, words, strict=True)])
 
 
 def _least(found: Sequence[Found], curve: TextCalibration, share: float) -> float:
@@ -117,7 +122,7 @@ def _fit_things(rows: Rows, coded: Mapping[int, Coded], embed: Embed) -> tuple[f
     for thing, (name, code) in THINGS.items():
         sentence = _THING.format(thing if thing == "shorts" or thing == "long hair" else f"a {thing}")
         direction = (embed((sentence,)) - neutral)[0]
-        for candidate in rank(Ask.alike(direction, Filters(), START), rows):
+        for candidate in rank(Ask.alike(direction, Filters(), START), rows).candidates:
             told.append(candidate.similarity)
             truths.append(coded[candidate.global_id].get(name) == code)
     inputs = np.stack([np.array(told), np.ones(len(told))], axis=1)
