@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from pipeline.adapters.clock import SystemClock
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
-from pipeline.search.index import RowSource
+from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
-from pipeline.search.people import Answer, PeopleSearch
+from pipeline.search.people import Answer, PeopleSearch, SearchStore
 from pipeline.search.query import Calibration, Filters
 from pipeline.search.text_calibration import TextCalibration
 from services.api.words import answer_in_words
@@ -142,9 +142,11 @@ def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
     return PeopleSearch(store, lambda: model)
 
 
-def search_model(store: RowSource, encoder: ServedEncoder) -> SearchModel:
+def search_model(store: SearchStore, encoder: ServedEncoder) -> SearchModel:
     """A loaded model at work in the search."""
-    return SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    model.learn(store.verdicts(model.digest, MAX_VERDICTS))
+    return model
 
 
 def search_config(measured: ModelCalibration | None) -> SearchConfig:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
+from pipeline.search.feedback import Verdict, taught
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
@@ -36,6 +37,7 @@ class SearchModel:
         unknown_words: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self.config = config
+        self._words = config.text
         self.unknown_words = unknown_words
         self.language = VectorIndex(source, encoder.digest, "language")
         self.appearance = VectorIndex(source, encoder.digest, "appearance")
@@ -63,6 +65,15 @@ class SearchModel:
         with self._encoding:
             vector: F32 = self._encoder.embed_images([picture]).appearance[0]
         return vector
+
+    @property
+    def words(self) -> TextCalibration:
+        """What similarities to words mean, with what the site has said about answers."""
+        return self._words
+
+    def learn(self, verdicts: Sequence[Verdict]) -> None:
+        """From now on answer with what people said about answers of this model."""
+        self._words = taught(self.config.text, verdicts)
 
     def make_ready(self) -> None:
         """Follow the database, so that the next question need not. Raises `Unavailable` while it does not answer."""

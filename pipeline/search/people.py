@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+import numpy as np
+
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
+from pipeline.search.feedback import MAX_VERDICTS, Verdict, VerdictSource
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
@@ -28,7 +31,7 @@ class UnknownPerson(InvalidQuery):
         )
 
 
-class SearchStore(RowSource, Protocol):
+class SearchStore(RowSource, VerdictSource, Protocol):
     """The part of `Store` that a search reads."""
 
     def current_identity(self, global_id: GlobalId) -> GlobalId | None: ...
@@ -113,6 +116,39 @@ class PeopleSearch:
             return Answer(tuple(people), candidates=count, confident=count, chips=understood.chips)
         answer = self.by_text(understood.description if understood.chips else question, narrowed, limit, with_weak)
         return replace(answer, chips=understood.chips)
+
+    def say(
+        self,
+        question: str,
+        global_id: GlobalId,
+        is_right: bool,
+        made_by: str,
+        cameras: Sequence[CameraId],
+        now: datetime,
+    ) -> int:
+        """Note that a person fits a description, or does not, and learn from it; returns how many verdicts count now.
+
+        Raises `UnknownPerson`, and `InvalidQuery` for a person who is not among the closest: nothing was said of her.
+        """
+        model, current = self._model(), self._current(global_id)
+        understood = understand(question, cameras, now)
+        text = understood.description if understood.chips else question
+        ask = text_ask(model, wording(text), understood.narrowed(Filters()))
+        near = model.language.near(ask)
+        found = [c for c in rank(ask, near.rows, near.chosen).candidates if c.global_id == current]
+        if not found:
+            raise InvalidQuery(
+                f"person {current} is not among the closest to this question",
+                "a person of its answer, or of the closest to it",
+                "ask the question with weak answers, and judge one of them",
+            )
+        curve = model.config.text.asked(wording(text).words)
+        log_odds = float(curve.log_odds(np.array([found[0].fit]))[0])
+        verdict = Verdict(" ".join(question.split()), current, log_odds, is_right, made_by, now.timestamp())
+        self._store.keep_verdict(model.digest, verdict)
+        verdicts = self._store.verdicts(model.digest, MAX_VERDICTS)
+        model.learn(verdicts)
+        return len(verdicts)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
@@ -219,4 +255,4 @@ def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
 def text_ask(model: SearchModel, asked: Wording, filters: Filters) -> Ask:
     """A description as a question to the vectors of `model.language`."""
     present, absent = ask_vectors(asked, model.embed_texts(asked.sentences), model.neutral())
-    return Ask(present, absent, filters, model.config.text.asked(asked.words))
+    return Ask(present, absent, filters, model.words.asked(asked.words))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, Form, Query, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.contracts import GlobalId
+from pipeline.decisions import MAX_NAME
+from pipeline.search.wording import MAX_QUERY_CHARACTERS
+from services.api.access import own_pages_only
 from services.api.asking import SearchOptions, TextQuestion, ask_alike, ask_picture, ask_text
 from services.api.dependencies import Dependencies
 from services.api.replies import SearchReply
@@ -17,6 +22,23 @@ class PictureQuestion(SearchOptions):
     """A picture of one person (JPEG, PNG or WebP, at most 8 MiB), with the options beside it in the form."""
 
     picture: UploadFile
+
+
+class VerdictBody(BaseModel):
+    """Whether a person fits a question. The last word on each two counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="The question, as it was asked")]
+    global_id: int
+    is_right: bool
+    made_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="As the caller says")]
+
+
+class VerdictReply(BaseModel):
+    """How many verdicts the confidence of this site rests on now, beside what was measured with the model."""
+
+    verdicts: int
 
 
 @router.get("/search")
@@ -43,3 +65,13 @@ def search_by_picture(
 def search_by_identity(deps: Dependencies, global_id: int, options: Annotated[SearchOptions, Query()]) -> SearchReply:
     """More like this: other people who look like a known one."""
     return SearchReply.of(ask_alike(deps, global_id, options))
+
+
+@router.post("/search/verdicts", dependencies=[Depends(own_pages_only)])
+def judge_answer(deps: Dependencies, body: VerdictBody) -> VerdictReply:
+    """Say whether a person of an answer is right: from then on confidences are those of this site."""
+    return VerdictReply(
+        verdicts=deps.search.say(
+            body.q, GlobalId(body.global_id), body.is_right, body.made_by, deps.known_cameras(), deps.local_now()
+        )
+    )

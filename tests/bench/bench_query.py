@@ -1,5 +1,5 @@
-"""A question to a large archive, while tracklets arrive: the time of one, how many a processor answers when sixteen ask,
-what the short list misses against all rows, memory, and whether ingestion loses anything.
+"""Questions to a large archive while tracklets arrive: how long one takes, how many are answered when sixteen ask, what
+the short list misses against all rows, memory, and whether ingestion loses anything.
 
 Everything but HTTP is real: the sentences go through the shipped model, routes come from SQLite, and a thread commits
 tracklets as the matcher does. Looks are drawn around real sentences, so that many people fit a question almost as well.
