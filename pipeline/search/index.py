@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.contracts import F32, F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.contracts import F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.interfaces import GalleryRows
 from pipeline.search.crowd import Crowd
 from pipeline.search.query import Ask, Rows
@@ -52,7 +53,8 @@ class VectorIndex:
         self._row = 0
         self._event_id = 0
         self._count = 0
-        self._vectors: F32 = np.zeros((0, 0), np.float32)
+        # As the database holds them: nothing is lost, and a million of 512 take one gigabyte instead of two.
+        self._vectors: npt.NDArray[np.float16] = np.zeros((0, 0), np.float16)
         self._global_ids: I64 = np.zeros(0, np.int64)
         self._cameras: I64 = np.zeros(0, np.int64)
         self._started_at: F64 = np.zeros(0, np.float64)
@@ -121,7 +123,7 @@ class VectorIndex:
             return
         larger = max(2 * capacity, self._count + added, 1024)
         keep = slice(0, self._count)
-        vectors = np.empty((larger, dimension), np.float32)
+        vectors = np.empty((larger, dimension), np.float16)
         if self._count:
             vectors[keep] = self._vectors[keep]
         self._vectors = vectors
@@ -150,7 +152,9 @@ class VectorIndex:
     def _move(self, places: list[int], global_id: int) -> None:
         for row in places:
             in_view_s = float(self._ended_at[row] - self._started_at[row])
-            self._owners[row] = self._crowd.move(row, int(self._owners[row]), global_id, self._vectors[row], in_view_s)
+            self._owners[row] = self._crowd.move(
+                row, int(self._owners[row]), global_id, self._vectors[row].astype(np.float32), in_view_s
+            )
 
     def _drop(self, places: list[int]) -> None:
         if not places:
@@ -166,7 +170,9 @@ class VectorIndex:
         self._places = {tracklet: place for place, tracklet in enumerate(self._tracklet_ids)}
         self._count = len(kept)
         self._crowd = Crowd()
-        self._owners = self._crowd.add(0, self._global_ids, self._vectors, self._ended_at - self._started_at)
+        self._owners = self._crowd.add(
+            0, self._global_ids, self._vectors.astype(np.float32), self._ended_at - self._started_at
+        )
 
 
 def _grown(column: Column, length: int) -> Column:

@@ -249,7 +249,7 @@ def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
     own = rows.of(global_id)
     if len(own) == 0:
         raise UnknownPerson(global_id)
-    return centre(rows.vectors[own])
+    return centre(rows.looks(own))
 
 
 def text_ask(model: SearchModel, asked: Wording, filters: Filters) -> Ask:

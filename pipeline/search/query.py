@@ -93,7 +93,7 @@ class Ask:
 class Rows:
     """Assigned tracklets of one model and one kind of vector, as columns."""
 
-    vectors: F32  # (N, D) unit length
+    vectors: npt.NDArray[np.float16] | F32  # (N, D) unit length
     global_ids: I64  # (N,)
     cameras: I64  # (N,) positions in `camera_ids`
     started_at: F64  # (N,)
@@ -103,6 +103,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.global_ids)
+
+    def looks(self, numbers: I64) -> F32:
+        """(n, D) the vectors of these rows."""
+        return np.asarray(self.vectors[numbers], np.float32)
 
     def of(self, global_id: GlobalId) -> I64:
         """Row numbers of one identity."""
@@ -137,7 +141,7 @@ def rank(ask: Ask, rows: Rows, chosen: I64 | None = None, most: int | None = Non
         return Ranking([], 0)
     terms = np.concatenate([ask.present[None], ask.absent])
     # Equal vectors must tie whatever their place in the matrix, and the last bits of a product depend on it.
-    told = np.round(rows.vectors[chosen] @ terms.T, 5).astype(np.float64)  # (N, 1 + A)
+    told = np.round(rows.looks(chosen) @ terms.T, 5).astype(np.float64)  # (N, 1 + A)
     order = np.lexsort((chosen, -told[:, 0], rows.global_ids[chosen]))
     chosen, told = chosen[order], told[order]
     global_ids, starts, counts = np.unique(rows.global_ids[chosen], return_index=True, return_counts=True)
