@@ -171,18 +171,11 @@ class PersonEncoder(nn.Module):
         `end_positions` (N,) are the places of the end mark, whose feature stands for the sentence. A causal tower reads
         nothing behind it, so cutting there is free of charge. Raises `ConfigurationError` for a tower of another kind.
         """
-        text = self.clip.text
-        if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
+        if not ends_in_mark(self.clip.text):
             raise ConfigurationError(
                 "prompts need a causal text tower of open_clip that ends in an end mark, as CLIP's"
             )
-        length = embeddings.shape[1]
-        hidden = embeddings + text.positional_embedding[:length]
-        hidden = text.transformer(hidden, attn_mask=text.attn_mask[:length, :length])
-        ends = text.ln_final(hidden[torch.arange(len(hidden), device=hidden.device), end_positions])
-        projection = text.text_projection
-        features: Tensor = projection(ends) if isinstance(projection, nn.Module) else ends @ projection
-        return features
+        return features_at_marks(self.clip.text, embeddings, end_positions)
 
     def similarity_scale(self) -> Tensor:
         """Inverse temperature of the image-text similarity, at most 100 as in CLIP."""
@@ -203,6 +196,24 @@ class PersonEncoder(nn.Module):
         if self.camera_vectors is None or cameras is None:
             return None
         return self.camera_vectors[cameras.clamp(min=0)] * (cameras != NO_CAMERA)[:, None]
+
+
+def ends_in_mark(text: nn.Module) -> bool:
+    """Whether a text tower is causal, and the feature of its end mark stands for the sentence, as in CLIP."""
+    is_causal = isinstance(text, TextTransformer) and text.attn_mask is not None and text.cls_emb is None
+    return is_causal and text.pool_type == "argmax" and not text.use_pad_mask
+
+
+def features_at_marks(text: nn.Module, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+    """As `PersonEncoder.embed_prompts`, by a tower that `ends_in_mark`."""
+    tower: Any = text
+    length = embeddings.shape[1]
+    hidden = embeddings + tower.positional_embedding[:length]
+    hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
+    ends = tower.ln_final(hidden[torch.arange(len(hidden), device=hidden.device), end_positions])
+    projection = tower.text_projection
+    features: Tensor = projection(ends) if isinstance(projection, nn.Module) else ends @ projection
+    return features
 
 
 def person_cnn_architecture(tower: str, image_size: tuple[int, int], vocabulary_size: int) -> dict[str, Any]:

@@ -57,6 +57,22 @@ class StrangerLooks(_Part):
         return curves
 
 
+class WordCurve(_Part):
+    """That somebody fits a description: log-odds `slope` * similarity + `intercept` + `per_word` * ln(its words); that
+    somebody shows a thing: log-odds `thing_slope` * what the thing adds to anybody + `thing_intercept`.
+
+    Measured as the search asks (`sightline evaluate search`), which the curves of single pairs are not.
+    """
+
+    slope: Finite
+    intercept: Finite
+    per_word: Finite
+    thing_slope: Annotated[Finite, Field(gt=0)]
+    thing_intercept: Finite
+    least: Share  # probability below which nobody is called a match
+    measured_on: str
+
+
 class Calibration(_Part):
     """What a similarity means, measured on identities that the model has not been trained on.
 
@@ -73,6 +89,7 @@ class Calibration(_Part):
     language: LogisticCurve | None = None  # that a sentence was written about the person
     language_threshold: Similarity | None = None  # below it for every person, the answer is "no confident match"
     language_false_match_share: Share | None = None  # of wrong pairs of sentence and person at or above it
+    words: WordCurve | None = None  # None: nobody measured the search with this model
     measured_on: str
 
 
@@ -127,6 +144,20 @@ def read_manifest(folder: Path) -> Manifest:
         raise ConfigurationError(
             f"{path}: {place}: {problem['msg']}; the bundle was damaged or made by another release"
         ) from error
+
+
+def keep_word_curve(folder: Path, curve: WordCurve) -> None:
+    """Write the curve into the manifest of a calibrated bundle. The digest, which names the weights, stays."""
+    manifest = read_manifest(folder)
+    if manifest.calibration is None:
+        raise ConfigurationError(
+            f"{folder} was never calibrated; import the model with --calibrate first, for what pictures mean"
+        )
+    calibration = manifest.calibration.model_copy(update={"words": curve})
+    content = manifest.model_copy(update={"calibration": calibration}).model_dump_json(indent=1)
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(content + "\n", encoding="utf-8")
+    part.replace(folder / MANIFEST)
 
 
 def bundle_folder(source: str | Path) -> Path | None:

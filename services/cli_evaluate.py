@@ -85,6 +85,24 @@ def text(
     commands.text(data, captions, model).show(console, json_file)
 
 
+@app.command("search")
+def search(
+    data: DataOption,
+    captions: Annotated[Path, typer.Option(help="Captions as JSON")],
+    attributes: Annotated[Path, typer.Option(help="Coded attributes as JSON, in the coding of Market-1501-attribute")],
+    model: ModelOption = "sightline-small",
+    plot: Annotated[Path | None, typer.Option(help="PNG to write: what was said against what was true")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the fitted curve in the bundle; a running API reads it at its start")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """The search as people use it: ranks, denied things, absent people, and whether a confidence is true."""
+    from services.evaluation import commands
+
+    commands.search(data, captions, attributes, model, plot, keep).show(console, json_file)
+
+
 @app.command("identity")
 def identity(
     data: Annotated[Path, typer.Option(help="Folder or zip in the Market-1501 layout: replayed as a timeline")],

@@ -13,11 +13,12 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.audit import AuditAction
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
-from pipeline.search.index import RowSource
+from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
-from pipeline.search.people import Answer, PeopleSearch
+from pipeline.search.people import Answer, PeopleSearch, SearchStore
 from pipeline.search.query import Calibration, Filters
+from pipeline.search.text_calibration import TextCalibration
 from services.accounts import MissingReason, record_at_terminal
 from services.api.words import answer_in_words
 from services.local_zone import local_zone
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 # Nobody is called a match by a model whose similarities were never measured; the closest can still be asked for.
 _UNCALIBRATED = Calibration(slope=0.0, intercept=0.0, threshold=float("inf"))
+_UNCALIBRATED_TEXT = TextCalibration(
+    slope=0.0, intercept=0.0, per_word=0.0, thing_slope=20.0, thing_intercept=0.0, least=float("inf")
+)
 
 
 class RouteStop(BaseModel):
@@ -55,6 +59,15 @@ class PersonFound(BaseModel):
     crops: list[str]  # where the best crops lie, best first
 
 
+class FilterFound(BaseModel):
+    """Words of the question that were taken for a place or a time."""
+
+    words: str
+    camera_id: str | None
+    since_at: float | None
+    until_at: float | None
+
+
 class QueryAnswer(BaseModel):
     """What a question found. `is_match` is false when nobody was similar enough; then `people` are weak candidates."""
 
@@ -63,6 +76,7 @@ class QueryAnswer(BaseModel):
     summary: str
     candidates: int
     unknown_words: list[str]
+    filters: list[FilterFound]
     people: list[PersonFound]
 
 
@@ -129,7 +143,8 @@ def run_query(
                 f"camera {camera!r} is unknown", f"one of {', '.join(known) or '(none yet)'}", "correct the name"
             )
     filters = Filters(frozenset(CameraId(name) for name in cameras), since_at, until_at)
-    answer = search.by_text(sentence, filters, limit, with_weak)
+    named = [CameraId(name) for name in sorted({*known_cameras, *search.cameras()})]
+    answer = search.by_words(sentence, filters, named, now, limit, with_weak)
     return _told(sentence, answer, location)
 
 
@@ -140,20 +155,32 @@ def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
     return PeopleSearch(store, lambda: model)
 
 
-def search_model(store: RowSource, encoder: ServedEncoder) -> SearchModel:
+def search_model(store: SearchStore, encoder: ServedEncoder) -> SearchModel:
     """A loaded model at work in the search."""
-    return SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    model.learn(store.verdicts(model.digest, MAX_VERDICTS))
+    return model
 
 
 def search_config(measured: ModelCalibration | None) -> SearchConfig:
     """What the model's validation says about its similarities."""
     if measured is None:
-        return SearchConfig(text=_UNCALIBRATED, appearance=_UNCALIBRATED)
-    language, appearance = measured.language, measured.appearance
-    text = _UNCALIBRATED
-    if language is not None and measured.language_threshold is not None:
-        text = Calibration(language.slope, language.intercept, measured.language_threshold)
-    return SearchConfig(text, Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold))
+        return SearchConfig(text=_UNCALIBRATED_TEXT, appearance=_UNCALIBRATED)
+    appearance = measured.appearance
+    return SearchConfig(
+        _text_calibration(measured),
+        Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold),
+    )
+
+
+def _text_calibration(measured: ModelCalibration) -> TextCalibration:
+    if measured.words is not None:
+        return TextCalibration(**measured.words.model_dump(exclude={"measured_on"}))
+    curve, threshold = measured.language, measured.language_threshold
+    if curve is None or threshold is None:
+        return _UNCALIBRATED_TEXT
+    # Of single pairs: where the search was not measured with this model, they are the nearest to it.
+    return TextCalibration(curve.slope, curve.intercept, 0.0, curve.slope, 0.0, curve.probability(threshold))
 
 
 def check_database(url: str) -> None:
@@ -173,6 +200,10 @@ def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> 
         summary=answer_in_words(answer),
         candidates=answer.candidates,
         unknown_words=list(answer.unknown_words),
+        filters=[
+            FilterFound(words=c.words, camera_id=c.camera_id, since_at=c.since_at, until_at=c.until_at)
+            for c in answer.chips
+        ],
         people=[
             PersonFound(
                 global_id=person.global_id,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Protocol
 
 from pipeline import metrics
 from pipeline.contracts import ServingModel
 from pipeline.embedding.in_force import Pointer, in_force
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Clock, ModelSwitch, Store
+from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchModel
+from pipeline.search.people import SearchStore
 from services.model_shelf import ModelShelf
 from services.query import search_model
 from services.site_models import SiteModels
@@ -21,6 +24,10 @@ LOOK_EVERY_S = 0.5
 _READY_EVERY_S = 5.0  # how fresh the vectors of a model are kept that does not serve
 
 
+class SiteStore(Store, SearchStore, Protocol):
+    """The database, as the search and its change of models read it."""
+
+
 class SearchModels:
     """The model of the next question, the same for the whole question.
 
@@ -28,7 +35,7 @@ class SearchModels:
     the last one goes on answering from its own vectors; questions never meet vectors of another model.
     """
 
-    def __init__(self, site: SiteModels, store: Store, clock: Clock, keep_previous_s: float) -> None:
+    def __init__(self, site: SiteModels, store: SiteStore, clock: Clock, keep_previous_s: float) -> None:
         """Loads one model. Raises `ConfigurationError` where neither the serving nor the wanted one can be loaded."""
         self._site = site
         self._store = store
@@ -70,6 +77,7 @@ class SearchModels:
                 model = self._shelf.get(digest)
                 if model is not None:
                     model.make_ready()
+                    model.learn(self._store.verdicts(digest, MAX_VERDICTS))  # other APIs of the site hear them too
             self._ready_at_s = self._clock.monotonic() + _READY_EVERY_S
 
     def _answer_with(self, model: SearchModel) -> None:

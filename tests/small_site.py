@@ -34,12 +34,15 @@ from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
+from pipeline.search.text_calibration import TextCalibration
 from services.api.dependencies import ApiDependencies
 from services.api.passwords import Passwords
 from tests.fakes import DIGEST, HandClock, jpeg, painted
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
 CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
+# Who is at least as similar as 0.75 is a match
+WORDS = TextCalibration(slope=20.0, intercept=-13.0, per_word=0.0, thing_slope=20.0, thing_intercept=0.0, least=0.88)
 COLOURS = {
     "red": (200, 30, 40),
     "green": (30, 160, 60),
@@ -150,7 +153,7 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     record(store, blobs, PAINTED_PEOPLE if stays is None else stays, encoder)
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
-    model = SearchModel(store, encoder, SearchConfig(text=CALIBRATION, appearance=CALIBRATION), encoder.unknown_words)
+    model = SearchModel(store, encoder, SearchConfig(text=WORDS, appearance=CALIBRATION), encoder.unknown_words)
     return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model))
 
 

@@ -261,3 +261,16 @@ corrections = Table(
     Column("other_side", JSON, nullable=False),
     Column("undone_by", BigInteger),
 )
+
+# What people said about answers to a description: the last word on each person and question.
+search_verdicts = Table(
+    "search_verdicts",
+    metadata,
+    Column("model_digest", String(64), primary_key=True),
+    Column("global_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("question", String(300), primary_key=True),
+    Column("log_odds", Double, nullable=False),  # as the model gave them
+    Column("is_right", Boolean, nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("made_at", Double, nullable=False),
+)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
-from pipeline.adapters.calibration_store import CalibrationStore
 from pipeline.adapters.correction_store import is_applied, note_applied
 from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, Fence, in_parts
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
 from pipeline.adapters.revisions import event_row, write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
+from pipeline.adapters.verdict_store import VerdictStore
 from pipeline.contracts import (
     CameraId,
     GlobalId,
@@ -57,7 +57,7 @@ def upgrade(url: str) -> None:
         database.close()
 
 
-class SqlStore(CalibrationStore):
+class SqlStore(VerdictStore):
     """The truth, on SQLite (`sqlite:///FILE`) or PostgreSQL (`postgresql://…`). May be used by several threads.
 
     Raises `ConfigurationError` when the schema is not this code's, `Unavailable` from every method while the database

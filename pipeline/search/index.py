@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.contracts import F32, F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.contracts import F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.interfaces import GalleryRows
-from pipeline.search.query import Rows
+from pipeline.search.crowd import Crowd
+from pipeline.search.query import Ask, Rows
+from pipeline.search.together import Together
 
 _SLAB_ROWS = 4096
 
@@ -22,6 +27,15 @@ class RowSource(Protocol):
     def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]: ...
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What is worth judging exactly for one question."""
+
+    rows: Rows
+    chosen: I64  # row numbers, inside the filters
+    candidates: int  # identities inside the filters, judged or not
 
 
 class VectorIndex:
@@ -39,24 +53,37 @@ class VectorIndex:
         self._row = 0
         self._event_id = 0
         self._count = 0
-        self._vectors: F32 = np.zeros((0, 0), np.float32)
+        # As the database holds them: nothing is lost, and a million of 512 take one gigabyte instead of two.
+        self._vectors: npt.NDArray[np.float16] = np.zeros((0, 0), np.float16)
         self._global_ids: I64 = np.zeros(0, np.int64)
         self._cameras: I64 = np.zeros(0, np.int64)
         self._started_at: F64 = np.zeros(0, np.float64)
         self._ended_at: F64 = np.zeros(0, np.float64)
         self._tracklet_ids: list[TrackletId] = []
         self._places: dict[TrackletId, int] = {}
+        self._crowd = Crowd()
+        self._owners: I64 = np.zeros(0, np.int64)
+        self.near = Together(self._near)
         self._camera_codes: dict[CameraId, int] = {}
 
     def refresh(self) -> Rows:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
         with self._lock:
-            # Rows before changes: a row read after its change is already right, and the change repeats harmlessly.
-            while self._read_slab():
-                pass
-            while self._read_changes():
-                pass
-            return self._rows()
+            return self._refreshed()
+
+    def _near(self, asks: Sequence[Ask]) -> list[Near]:
+        with self._lock:
+            rows = self._refreshed()
+            found = self._crowd.near(asks, rows, self._owners[: len(rows)])
+        return [Near(rows, chosen, candidates) for chosen, candidates in found]
+
+    def _refreshed(self) -> Rows:
+        # Rows before changes: a row read after its change is already right, and the change repeats harmlessly.
+        while self._read_slab():
+            pass
+        while self._read_changes():
+            pass
+        return self._rows()
 
     def _rows(self) -> Rows:
         count = self._count
@@ -84,6 +111,7 @@ class VectorIndex:
         ]
         self._started_at[start:end] = slab.started_at
         self._ended_at[start:end] = slab.ended_at
+        self._owners[start:end] = self._crowd.add(start, slab.global_ids, slab.vectors, slab.ended_at - slab.started_at)
         self._tracklet_ids.extend(slab.tracklet_ids)
         self._places.update((tracklet, start + place) for place, tracklet in enumerate(slab.tracklet_ids))
         self._count = end
@@ -95,11 +123,12 @@ class VectorIndex:
             return
         larger = max(2 * capacity, self._count + added, 1024)
         keep = slice(0, self._count)
-        vectors = np.empty((larger, dimension), np.float32)
+        vectors = np.empty((larger, dimension), np.float16)
         if self._count:
             vectors[keep] = self._vectors[keep]
         self._vectors = vectors
         self._global_ids = _grown(self._global_ids, larger)
+        self._owners = _grown(self._owners, larger)
         self._cameras = _grown(self._cameras, larger)
         self._started_at = _grown(self._started_at, larger)
         self._ended_at = _grown(self._ended_at, larger)
@@ -115,9 +144,17 @@ class VectorIndex:
                 moved = self._global_ids
             else:
                 moved[places] = change.global_id
+                self._move(places, change.global_id)
             self._event_id = change.event_id
         self._global_ids = moved
         return bool(changes)
+
+    def _move(self, places: list[int], global_id: int) -> None:
+        for row in places:
+            in_view_s = float(self._ended_at[row] - self._started_at[row])
+            self._owners[row] = self._crowd.move(
+                row, int(self._owners[row]), global_id, self._vectors[row].astype(np.float32), in_view_s
+            )
 
     def _drop(self, places: list[int]) -> None:
         if not places:
@@ -132,6 +169,10 @@ class VectorIndex:
         self._tracklet_ids = [self._tracklet_ids[place] for place in kept]
         self._places = {tracklet: place for place, tracklet in enumerate(self._tracklet_ids)}
         self._count = len(kept)
+        self._crowd = Crowd()
+        self._owners = self._crowd.add(
+            0, self._global_ids, self._vectors.astype(np.float32), self._ended_at - self._started_at
+        )
 
 
 def _grown(column: Column, length: int) -> Column:

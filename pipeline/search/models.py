@@ -6,10 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
+from pipeline.search.feedback import Verdict, taught
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
+from pipeline.search.text_calibration import TextCalibration
+from pipeline.search.together import Together
 from pipeline.search.wording import NEUTRAL
 
 
@@ -17,9 +22,8 @@ from pipeline.search.wording import NEUTRAL
 class SearchConfig:
     """The calibrations belong to one model, and come with it."""
 
-    text: Calibration
+    text: TextCalibration
     appearance: Calibration
-    absent_weight: float = 2.0  # of each "without …"; 1 and less left people with the thing above those without
 
 
 class SearchModel:
@@ -33,11 +37,14 @@ class SearchModel:
         unknown_words: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self.config = config
+        self._words = config.text
         self.unknown_words = unknown_words
         self.language = VectorIndex(source, encoder.digest, "language")
         self.appearance = VectorIndex(source, encoder.digest, "appearance")
         self._encoder = encoder
         self._encoding = threading.Lock()
+        self._texts = Together(self._embed_all)
+        self._neutral: F32 | None = None
 
     @property
     def digest(self) -> str:
@@ -45,14 +52,28 @@ class SearchModel:
 
     def embed_texts(self, sentences: Sequence[str]) -> F32:
         """(N, L) unit vectors, to be compared with `language`."""
-        with self._encoding:
-            return self._encoder.embed_texts(sentences)
+        return self._texts(sentences)
+
+    def neutral(self) -> F32:
+        """(L,) the vector of nobody in particular."""
+        if self._neutral is None:
+            self._neutral = self.embed_texts((NEUTRAL,))[0]
+        return self._neutral
 
     def embed_picture(self, picture: Image) -> F32:
         """(A,) unit vector, to be compared with `appearance`."""
         with self._encoding:
             vector: F32 = self._encoder.embed_images([picture]).appearance[0]
         return vector
+
+    @property
+    def words(self) -> TextCalibration:
+        """What similarities to words mean, with what the site has said about answers."""
+        return self._words
+
+    def learn(self, verdicts: Sequence[Verdict]) -> None:
+        """From now on answer with what people said about answers of this model."""
+        self._words = taught(self.config.text, verdicts)
 
     def make_ready(self) -> None:
         """Follow the database, so that the next question need not. Raises `Unavailable` while it does not answer."""
@@ -62,3 +83,10 @@ class SearchModel:
     def check(self) -> None:
         """Whether the model answers; raises what it raises."""
         self.embed_texts((NEUTRAL,))
+
+    def _embed_all(self, questions: Sequence[Sequence[str]]) -> list[F32]:
+        sentences = [sentence for question in questions for sentence in question]
+        with self._encoding:
+            vectors = self._encoder.embed_texts(sentences)
+        ends = np.cumsum([len(question) for question in questions])
+        return np.split(vectors, ends[:-1])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
+
+import numpy as np
 
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
+from pipeline.search.feedback import MAX_VERDICTS, Verdict, VerdictSource
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
-from pipeline.search.query import Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
-from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
+from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
+from pipeline.search.understanding import Chip, understand
+from pipeline.search.wording import Wording, ask_vectors, describes, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
@@ -26,7 +31,7 @@ class UnknownPerson(InvalidQuery):
         )
 
 
-class SearchStore(RowSource, Protocol):
+class SearchStore(RowSource, VerdictSource, Protocol):
     """The part of `Store` that a search reads."""
 
     def current_identity(self, global_id: GlobalId) -> GlobalId | None: ...
@@ -61,8 +66,11 @@ class Answer:
 
     people: tuple[Person, ...]  # most probable first
     candidates: int  # identities inside the filters
-    confident: int  # of these, how many are called a match
+    confident: int  # of the closest of these, how many are called a match
     unknown_words: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()  # what the question asks for, thing by thing
+    denied: tuple[str, ...] = ()  # what must not be there
+    chips: tuple[Chip, ...] = ()  # places and times in the question that were taken for filters
 
 
 class PeopleSearch:
@@ -80,31 +88,78 @@ class PeopleSearch:
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
         model, asked = self._model(), wording(question)
-        present, absent = len(asked.present), len(asked.absent)
-        vectors = model.embed_texts((*asked.present, *asked.absent, NEUTRAL))
-        query = direction(
-            vectors[:present], vectors[present : present + absent], vectors[-1], model.config.absent_weight
-        )
-        candidates = rank(query, model.language.refresh(), filters, model.config.text)
+        ask = text_ask(model, asked, filters)
+        near = model.language.near(ask)
+        found = rank(ask, near.rows, near.chosen, limit)
         unknown_words = tuple(model.unknown_words(question))
         if not is_heard(question, unknown_words):
             # Whoever fits the rest of the question may be somebody else.
-            candidates = [replace(candidate, is_confident=False) for candidate in candidates]
-        return self._answer(candidates, limit, with_weak, unknown_words)
+            found = Ranking([replace(candidate, is_confident=False) for candidate in found.candidates], 0)
+        answer = self._answer(found, near.candidates, with_weak)
+        return replace(answer, unknown_words=unknown_words, said=asked.said, denied=asked.denied)
+
+    def by_words(
+        self,
+        question: str,
+        filters: Filters,
+        cameras: Sequence[CameraId],
+        now: datetime,
+        limit: int,
+        with_weak: bool = False,
+    ) -> Answer:
+        """As `by_text`, with places and times in the question read as filters. Of a question that says nothing else,
+        everybody inside them, last seen first. `now` carries the time zone of the site."""
+        understood = understand(question, cameras, now)
+        narrowed = understood.narrowed(filters)
+        if understood.chips and not describes(understood.description):
+            people, count = self.recent(narrowed, limit)
+            return Answer(tuple(people), candidates=count, confident=count, chips=understood.chips)
+        answer = self.by_text(understood.description if understood.chips else question, narrowed, limit, with_weak)
+        return replace(answer, chips=understood.chips)
+
+    def say(
+        self,
+        question: str,
+        global_id: GlobalId,
+        is_right: bool,
+        made_by: str,
+        cameras: Sequence[CameraId],
+        now: datetime,
+    ) -> int:
+        """Note that a person fits a description, or does not, and learn from it; returns how many verdicts count now.
+
+        Raises `UnknownPerson`, and `InvalidQuery` for a person who is not among the closest: nothing was said of her.
+        """
+        model, current = self._model(), self._current(global_id)
+        understood = understand(question, cameras, now)
+        text = understood.description if understood.chips else question
+        ask = text_ask(model, wording(text), understood.narrowed(Filters()))
+        near = model.language.near(ask)
+        found = [c for c in rank(ask, near.rows, near.chosen).candidates if c.global_id == current]
+        if not found:
+            raise InvalidQuery(
+                f"person {current} is not among the closest to this question",
+                "a person of its answer, or of the closest to it",
+                "ask the question with weak answers, and judge one of them",
+            )
+        curve = model.config.text.asked(wording(text).words)
+        log_odds = float(curve.log_odds(np.array([found[0].fit]))[0])
+        verdict = Verdict(" ".join(question.split()), current, log_odds, is_right, made_by, now.timestamp())
+        self._store.keep_verdict(model.digest, verdict)
+        verdicts = self._store.verdicts(model.digest, MAX_VERDICTS)
+        model.learn(verdicts)
+        return len(verdicts)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
         model = self._model()
-        candidates = rank(model.embed_picture(picture), model.appearance.refresh(), filters, model.config.appearance)
-        return self._answer(candidates, limit, with_weak)
+        return self._alike(model, model.embed_picture(picture), filters, limit, with_weak)
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """Other people who look like a known one. Raises `UnknownPerson` for an unknown identity."""
         model, current = self._model(), self._current(global_id)
-        rows = model.appearance.refresh()
-        candidates = rank(_mean_look(rows, current), rows, filters, model.config.appearance)
-        others = [candidate for candidate in candidates if candidate.global_id != current]
-        return self._answer(others, limit, with_weak)
+        look = _mean_look(model.appearance.refresh(), current)
+        return self._alike(model, look, filters, limit, with_weak, but=current)
 
     def look(self, global_id: GlobalId) -> Look:
         """How a known person looks, for a question to another site. Raises `UnknownPerson` for an unknown identity."""
@@ -124,7 +179,7 @@ class PeopleSearch:
                 f"one of model {model.digest!r}, which serves here",
                 "let the same model serve at both sites, then ask again",
             )
-        return self._answer(rank(look.vector, rows, filters, model.config.appearance), limit, with_weak)
+        return self._alike(model, look.vector, filters, limit, with_weak)
 
     def person(self, global_id: GlobalId) -> Person:
         """One identity with its whole route; of a merged one the person that it lives on as. Raises `UnknownPerson` for
@@ -155,19 +210,28 @@ class PeopleSearch:
             raise UnknownPerson(global_id)
         return current
 
-    def _answer(
-        self, candidates: list[Candidate], limit: int, with_weak: bool, unknown_words: tuple[str, ...] = ()
+    def _alike(
+        self,
+        model: SearchModel,
+        look: F32,
+        filters: Filters,
+        limit: int,
+        with_weak: bool,
+        but: GlobalId | None = None,
     ) -> Answer:
-        shown = [c for c in candidates if c.is_confident or with_weak][:limit]
+        ask = Ask.alike(look, filters, model.config.appearance)
+        near = model.appearance.near(ask)
+        found = rank(ask, near.rows, near.chosen, limit + (but is not None))
+        is_among = but is not None and any(candidate.global_id == but for candidate in found.candidates)
+        others = [candidate for candidate in found.candidates if candidate.global_id != but][:limit]
+        return self._answer(Ranking(others, found.confident - is_among), near.candidates - is_among, with_weak)
+
+    def _answer(self, found: Ranking, compared: int, with_weak: bool) -> Answer:
+        shown = [candidate for candidate in found.candidates if candidate.is_confident or with_weak]
         routes = self._store.routes([candidate.global_id for candidate in shown])
         # A person who was erased or merged since the index was read has no route any more, and is left out.
         people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
-        return Answer(
-            people=tuple(people),
-            candidates=len(candidates),
-            confident=sum(c.is_confident for c in candidates),
-            unknown_words=unknown_words,
-        )
+        return Answer(people=tuple(people), candidates=compared, confident=found.confident)
 
     def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
         return Person(
@@ -185,4 +249,10 @@ def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
     own = rows.of(global_id)
     if len(own) == 0:
         raise UnknownPerson(global_id)
-    return centre(rows.vectors[own])
+    return centre(rows.looks(own))
+
+
+def text_ask(model: SearchModel, asked: Wording, filters: Filters) -> Ask:
+    """A description as a question to the vectors of `model.language`."""
+    present, absent = ask_vectors(asked, model.embed_texts(asked.sentences), model.neutral())
+    return Ask(present, absent, filters, model.words.asked(asked.words))

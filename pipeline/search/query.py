@@ -9,16 +9,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64, BlobKey, CameraId, GlobalId, TrackletId
 from pipeline.interfaces import Sighting
 
+Bools = npt.NDArray[np.bool_]
+
+
+class Judge(Protocol):
+    """What similarities mean: `Calibration` for looks, `TextCalibration` for words."""
+
+    def fits(self, similarities: F64, things: F64, /) -> F64:
+        """(N,) how well each fits, higher is better, from (N,) similarities to what is asked for and (N, A) to what
+        must not be there."""
+
+    def judged(self, fits: F64) -> tuple[F64, Bools]:
+        """The probability that each is who is meant, and whether it is called a match; `fits` falls."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a similarity means, measured on people that the model never saw.
+    """What the similarity of two looks means, measured on people that the model never saw.
 
     The logistic curve tells right from wrong where both are equally frequent. Nobody below `threshold` is called a
     match, nor anybody who is less than `least_share` as probable as the first.
@@ -28,6 +43,15 @@ class Calibration:
     intercept: float
     threshold: float
     least_share: float = 0.25
+
+    def fits(self, similarities: F64, _things: F64, /) -> F64:
+        """The similarities themselves: a picture says nothing of what must not be there."""
+        return similarities
+
+    def judged(self, fits: F64) -> tuple[F64, Bools]:
+        probabilities = self.probabilities(fits)
+        is_near = probabilities >= self.least_share * probabilities[:1]
+        return probabilities, is_near & (fits >= self.threshold)
 
     def probabilities(self, similarities: F64) -> F64:
         """(N,) that each is who is meant, where one of them is or, as probable beforehand, none.
@@ -51,10 +75,25 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to the vectors: who is like `present`, and shows none of `absent`."""
+
+    present: F32  # (D,)
+    absent: F32  # (A, D) what each thing adds to anybody; often none
+    filters: Filters
+    judge: Judge
+
+    @classmethod
+    def alike(cls, look: F32, filters: Filters, judge: Judge) -> Ask:
+        """Who looks like `look` (D,)."""
+        return cls(look, np.zeros((0, len(look)), np.float32), filters, judge)
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Assigned tracklets of one model and one kind of vector, as columns."""
 
-    vectors: F32  # (N, D) unit length
+    vectors: npt.NDArray[np.float16] | F32  # (N, D) unit length
     global_ids: I64  # (N,)
     cameras: I64  # (N,) positions in `camera_ids`
     started_at: F64  # (N,)
@@ -64,6 +103,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.global_ids)
+
+    def looks(self, numbers: I64) -> F32:
+        """(n, D) the vectors of these rows."""
+        return np.asarray(self.vectors[numbers], np.float32)
 
     def of(self, global_id: GlobalId) -> I64:
         """Row numbers of one identity."""
@@ -76,52 +119,59 @@ class Candidate:
 
     global_id: GlobalId
     similarity: float
+    fit: float  # the same less what speaks for a thing that must not be there
     confidence: float  # calibrated probability
     is_confident: bool
     tracklet_ids: tuple[TrackletId, ...]
 
 
-def rank(query: F32, rows: Rows, filters: Filters, calibration: Calibration) -> list[Candidate]:
-    """Every identity inside the filters, most similar first; equal ones by number.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Identities, the best fit first, and how many of all that were compared are called a match."""
 
-    `query` is a (D,) vector. A linear term for what must not be there may be folded into it, so it need not be of unit
-    length. The scan is exact: up to about 100,000 rows one matrix product beats every index (design, dependencies).
-    """
-    chosen = np.flatnonzero(_inside(rows, filters))
+    candidates: list[Candidate]
+    confident: int
+
+
+def rank(ask: Ask, rows: Rows, chosen: I64 | None = None, most: int | None = None) -> Ranking:
+    """The identities of the rows numbered `chosen` (none: all inside the filters), the best fit first; equal ones by
+    number. The filters must have been applied to `chosen` already. Only the first `most` are told one by one."""
+    chosen = inside(rows, ask.filters) if chosen is None else chosen
     if len(chosen) == 0:
-        return []
-    vectors = rows.vectors if len(chosen) == len(rows) else rows.vectors[chosen]
+        return Ranking([], 0)
+    terms = np.concatenate([ask.present[None], ask.absent])
     # Equal vectors must tie whatever their place in the matrix, and the last bits of a product depend on it.
-    similarities = np.round(vectors @ query, 5).astype(np.float64)
-    order = np.lexsort((chosen, -similarities, rows.global_ids[chosen]))
-    chosen, similarities = chosen[order], similarities[order]
+    told = np.round(rows.looks(chosen) @ terms.T, 5).astype(np.float64)  # (N, 1 + A)
+    order = np.lexsort((chosen, -told[:, 0], rows.global_ids[chosen]))
+    chosen, told = chosen[order], told[order]
     global_ids, starts, counts = np.unique(rows.global_ids[chosen], return_index=True, return_counts=True)
-    counted = better_half(counts)
-    place = np.arange(len(chosen)) - np.repeat(starts, counts)  # place of each row within its identity
-    speaks = place < np.repeat(counted, counts)
-    scores = np.add.reduceat(np.where(speaks, similarities, 0.0), starts) / counted
+    similarities = _better_half_means(told[:, 0], starts, counts)
+    things = np.zeros((len(starts), len(ask.absent)))
+    for place, values in enumerate(told.T[1:]):
+        things[:, place] = _better_half_means(_falling(values, starts, counts), starts, counts)
+    fits = ask.judge.fits(similarities, things)
     in_view_s = np.add.reduceat(rows.ended_at[chosen] - rows.started_at[chosen], starts)
-    ranked = [index for index in np.lexsort((global_ids, -scores)) if in_view_s[index] >= filters.shortest_s]
-    confidences = calibration.probabilities(scores[ranked])
-    candidates = []
-    for index, confidence in zip(ranked, confidences, strict=True):
-        speaking = chosen[starts[index] : starts[index] + counted[index]]
-        is_near = confidence >= calibration.least_share * confidences[0]
-        candidates.append(
-            Candidate(
-                global_id=GlobalId(int(global_ids[index])),
-                similarity=float(scores[index]),
-                confidence=float(confidence),
-                is_confident=bool(is_near and scores[index] >= calibration.threshold),
-                tracklet_ids=tuple(rows.tracklet_ids[row] for row in speaking),
-            )
+    ranked = np.lexsort((global_ids, -fits))
+    ranked = ranked[in_view_s[ranked] >= ask.filters.shortest_s]
+    confidences, are_confident = ask.judge.judged(fits[ranked])
+    ends = starts + better_half(counts)
+    candidates = [
+        Candidate(
+            global_id=GlobalId(int(global_ids[index])),
+            similarity=float(similarities[index]),
+            fit=float(fits[index]),
+            confidence=float(confidence),
+            is_confident=bool(is_confident),
+            tracklet_ids=tuple(rows.tracklet_ids[row] for row in chosen[starts[index] : ends[index]].tolist()),
         )
-    return candidates
+        for index, confidence, is_confident in zip(ranked[:most], confidences, are_confident, strict=False)
+    ]
+    return Ranking(candidates, int(are_confident.sum()))
 
 
 def last_seen_first(rows: Rows, filters: Filters) -> list[GlobalId]:
     """The identities inside the filters, the one seen last first; equal ones by number."""
-    chosen = np.flatnonzero(_inside(rows, filters))
+    chosen = inside(rows, filters)
     global_ids, owner = np.unique(rows.global_ids[chosen], return_inverse=True)
     seen_at = np.full(len(global_ids), -np.inf)
     np.maximum.at(seen_at, owner, rows.ended_at[chosen])
@@ -152,13 +202,27 @@ def best_crops(route: Sequence[Sighting], speaking: Sequence[TrackletId], count:
     return tuple(dict.fromkeys(keys))[:count]
 
 
-def _inside(rows: Rows, filters: Filters) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    inside = np.ones(len(rows), dtype=np.bool_)
+def inside(rows: Rows, filters: Filters) -> I64:
+    """The numbers of the rows that the filters leave."""
+    is_inside = np.ones(len(rows), dtype=np.bool_)
     if filters.camera_ids:
         wanted = [position for position, name in enumerate(rows.camera_ids) if name in filters.camera_ids]
-        inside &= np.isin(rows.cameras, wanted)
+        is_inside &= np.isin(rows.cameras, wanted)
     if filters.since_at is not None:
-        inside &= rows.ended_at >= filters.since_at
+        is_inside &= rows.ended_at >= filters.since_at
     if filters.until_at is not None:
-        inside &= rows.started_at <= filters.until_at
-    return inside
+        is_inside &= rows.started_at <= filters.until_at
+    return np.flatnonzero(is_inside)
+
+
+def _falling(values: F64, starts: I64, counts: I64) -> F64:
+    """The values of each identity from the largest to the smallest, the identities where they are."""
+    return values[np.lexsort((-values, np.repeat(np.arange(len(starts)), counts)))]
+
+
+def _better_half_means(falling: F64, starts: I64, counts: I64) -> F64:
+    """(P,) means over the better half of each identity's values, which stand together and fall."""
+    counted = better_half(counts)
+    place = np.arange(len(falling)) - np.repeat(starts, counts)
+    is_counted = place < np.repeat(counted, counts)
+    return np.asarray(np.add.reduceat(np.where(is_counted, falling, 0.0), starts) / counted, np.float64)

@@ -52,10 +52,18 @@ class TextQuestion(SearchOptions):
 
 
 def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> Answer:
-    """People who fit a description. Raises `InvalidQuery`."""
+    """People who fit a description; places and times in it are filters. Raises `InvalidQuery`."""
     words = _CONTROL.sub(" ", question)
     return _counted(
-        "text", lambda: deps.search.by_text(words, _asked(deps, "text", words, options), options.limit, options.weak)
+        "text",
+        lambda: deps.search.by_words(
+            words,
+            _asked(deps, "text", words, options),
+            deps.known_cameras(),
+            deps.local_now(),
+            options.limit,
+            options.weak,
+        ),
     )
 
 

@@ -15,7 +15,6 @@ from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId, TrackletId
 from pipeline.decisions import MAX_NAME, MAX_NOTE, MAX_SPLIT_TRACKLETS, Correction, CorrectionKind, CorrectionRequest
 from pipeline.decisions import Evidence as EvidenceReply
-from services.api.callers import ANYBODY_HERE, TOKEN_NAME
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.problems import Missing
 from services.api.words import iso_moment
@@ -125,7 +124,7 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
     """Say who is who. The matcher applies it within seconds."""
     request = CorrectionRequest(
         kind=CorrectionKind(body.kind),
-        made_by=_maker(deps, body),
+        made_by=deps.maker(body.made_by),
         note=body.note,
         global_ids=tuple(GlobalId(number) for number in body.global_ids),
         tracklet_ids=tuple(TrackletId(name) for name in body.tracklet_ids),
@@ -137,7 +136,7 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
 def undo_correction(deps: Dependencies, number: int, body: Maker) -> CorrectionReply:
     """Take a correction back, as far as nothing has changed since."""
     return _added(
-        deps, CorrectionRequest(CorrectionKind.UNDO, made_by=_maker(deps, body), note=body.note, undoes=number)
+        deps, CorrectionRequest(CorrectionKind.UNDO, made_by=deps.maker(body.made_by), note=body.note, undoes=number)
     )
 
 
@@ -173,12 +172,6 @@ def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
         changes=[ChangeReply.of(change) for change in found.changes],
         corrections=[law.number for law in found.laws],
     )
-
-
-def _maker(deps: ApiDependencies, body: Maker) -> str:
-    """Nobody who is logged in can say that somebody else made it; the token of the settings speaks for many people."""
-    is_account = deps.who.name not in (ANYBODY_HERE.name, TOKEN_NAME)
-    return deps.who.name[:MAX_NAME] if is_account else body.made_by or deps.who.name
 
 
 def _added(deps: ApiDependencies, request: CorrectionRequest) -> CorrectionReply:

@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 from pipeline.accounts import AccountStore
 from pipeline.audit import AuditAction, AuditLog
 from pipeline.contracts import CameraId
+from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Clock
-from services.api.callers import Caller, caller_of
+from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
 from services.api.granted import (
     CamerasOfCrop,
     Crops,
@@ -63,6 +64,12 @@ class ApiDependencies:
         if self.caller is None:
             raise RuntimeError("a route that everybody may call asks for its caller; correct its line in RIGHTS")
         return self.caller
+
+    def maker(self, named: str | None) -> str:
+        """Who says something that is kept. Nobody who is logged in can say that somebody else said it; the token of the
+        settings speaks for many people."""
+        is_account = self.who.name not in (ANYBODY_HERE.name, TOKEN_NAME)
+        return self.who.name[:MAX_NAME] if is_account else named or self.who.name
 
     def record(self, action: AuditAction, subject: str, detail: Mapping[str, object] | None = None) -> None:
         """Into the audit log, by the caller. Raises `Unavailable`: then the request is not answered."""

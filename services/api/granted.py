@@ -5,13 +5,15 @@ Each class stands where the whole one stands, so that no route has to think of i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from pipeline.contracts import BlobKey, CameraId, CameraStatus, GlobalId, Image
 from pipeline.search.people import Answer, Look, Person, UnknownPerson
 from pipeline.search.query import Filters, best_crops
+from pipeline.search.understanding import understand
 
 Cameras = frozenset[CameraId]
 CamerasOfCrop = Callable[[BlobKey], Cameras]
@@ -22,7 +24,25 @@ _NO_CAMERA = frozenset({CameraId("")})  # as a filter, an empty set would mean a
 class People(Protocol):
     """What the API asks of a search: `PeopleSearch`, or what a caller may see of it."""
 
-    def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
+    def by_words(
+        self,
+        question: str,
+        filters: Filters,
+        cameras: Sequence[CameraId],
+        now: datetime,
+        limit: int,
+        with_weak: bool = False,
+    ) -> Answer: ...
+
+    def say(
+        self,
+        question: str,
+        global_id: GlobalId,
+        is_right: bool,
+        made_by: str,
+        cameras: Sequence[CameraId],
+        now: datetime,
+    ) -> int: ...
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
 
@@ -60,8 +80,31 @@ class GrantedPeople:
         self._search = search
         self._cameras = cameras
 
-    def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
-        return self._answer(self._search.by_text(question, self._filters(filters), limit, with_weak))
+    def by_words(
+        self,
+        question: str,
+        filters: Filters,
+        cameras: Sequence[CameraId],
+        now: datetime,
+        limit: int,
+        with_weak: bool = False,
+    ) -> Answer:
+        mine = [camera for camera in cameras if camera in self._cameras]
+        # What the question names widens a choice of cameras, and narrows what was granted.
+        named = understand(question, mine, now).narrowed(filters)
+        return self._answer(self._search.by_words(question, self._filters(named), mine, now, limit, with_weak))
+
+    def say(
+        self,
+        question: str,
+        global_id: GlobalId,
+        is_right: bool,
+        made_by: str,
+        cameras: Sequence[CameraId],
+        now: datetime,
+    ) -> int:
+        mine = [camera for camera in cameras if camera in self._cameras]
+        return self._search.say(question, self.person(global_id).global_id, is_right, made_by, mine, now)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         return self._answer(self._search.by_image(picture, self._filters(filters), limit, with_weak))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from pipeline.contracts import CameraStatus
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.search.people import Answer
 from pipeline.search.query import Filters
+from pipeline.search.understanding import Chip
 from services.api.asking import MAX_REASON, SearchOptions, ask_alike, ask_picture, ask_text, list_people, view_person
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.pages import page
@@ -67,7 +69,8 @@ def search_page(deps: Dependencies, question: Annotated[PageQuestion, Query()]) 
         answer = ask_text(deps, question.q, question.options())
     except InvalidQuery as error:
         return _home(deps, question, error)
-    return _answer_page(deps, question, answer, f"“{question.q}”")
+    chips = [(chip, question.model_copy(update={"q": chip.without}).address()) for chip in answer.chips]
+    return _answer_page(deps, question, answer, f"“{question.q}”", chips=chips)
 
 
 @router.post("/")
@@ -149,7 +152,12 @@ def _home(deps: ApiDependencies, question: PageQuestion, error: InvalidQuery | N
 
 
 def _answer_page(
-    deps: ApiDependencies, question: PageQuestion, answer: Answer, asked: str, weak_address: str | None = None
+    deps: ApiDependencies,
+    question: PageQuestion,
+    answer: Answer,
+    asked: str,
+    weak_address: str | None = None,
+    chips: Sequence[tuple[Chip, str]] = (),
 ) -> Response:
     if weak_address is None and question.q:
         weak_address = f"{question.address()}&weak=true"
@@ -162,6 +170,7 @@ def _answer_page(
         problem=None,
         answer=answer,
         asked=asked,
+        chips=chips,
         weak_address=None if question.weak else weak_address,
         now=deps.local_now(),
     )

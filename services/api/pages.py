@@ -30,6 +30,7 @@ def _environment() -> Environment:
         duration=words.duration_in_words,
         confidence_words=words.confidence_in_words,
         answer_words=words.answer_in_words,
+        chip_words=words.chip_in_words,
         camera_words=words.camera_in_words,
         camera_light=words.camera_light,
         crop_address=crop_address,

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pipeline.contracts import CameraState, CameraStatus
 from pipeline.interfaces import Sighting
 from pipeline.search.people import Answer, Person
+from pipeline.search.understanding import Chip, ChipKind
 from services.api.words import answer_in_words, camera_in_words, camera_light
 
 
@@ -54,6 +55,28 @@ class PersonReply(BaseModel):
         )
 
 
+class ChipReply(BaseModel):
+    """Words of the question that were taken for a filter; asking `without` takes it away."""
+
+    kind: ChipKind
+    words: str
+    without: str
+    camera_id: str | None
+    since_at: float | None
+    until_at: float | None
+
+    @classmethod
+    def of(cls, chip: Chip) -> ChipReply:
+        return cls(
+            kind=chip.kind,
+            words=chip.words,
+            without=chip.without,
+            camera_id=chip.camera_id,
+            since_at=chip.since_at,
+            until_at=chip.until_at,
+        )
+
+
 class SearchReply(BaseModel):
     """The answer to a search. `is_match` is false when nobody was similar enough, and `summary` says it in words."""
 
@@ -62,6 +85,9 @@ class SearchReply(BaseModel):
     candidates: int
     confident: int
     unknown_words: list[str]
+    said: list[str] = []  # what the question asks for, thing by thing
+    denied: list[str] = []  # what must not be there
+    chips: list[ChipReply] = []
     people: list[PersonReply]
 
     @classmethod
@@ -72,6 +98,9 @@ class SearchReply(BaseModel):
             candidates=answer.candidates,
             confident=answer.confident,
             unknown_words=list(answer.unknown_words),
+            said=list(answer.said),
+            denied=list(answer.denied),
+            chips=[ChipReply.of(chip) for chip in answer.chips],
             people=[PersonReply.of(person) for person in answer.people],
         )
 

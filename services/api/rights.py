@@ -37,6 +37,7 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/cameras"): Role.VIEWER,
     ("GET", "/api/v1/cameras/{camera_id}/snapshot.jpg"): Role.VIEWER,
     # These tell of all cameras: a look is made of every sighting, a correction and its reasons name other people.
+    ("POST", "/api/v1/search/verdicts"): Role.INVESTIGATOR,
     ("GET", "/api/v1/identities/{global_id}/look"): Role.INVESTIGATOR,
     ("GET", "/api/v1/identities/{global_id}/elsewhere"): Role.INVESTIGATOR,
     ("GET", "/api/v1/tracklets/{tracklet_id:path}/explanation"): Role.INVESTIGATOR,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.audit import AuditAction
+from pipeline.contracts import GlobalId
+from pipeline.decisions import MAX_NAME
+from pipeline.search.wording import MAX_QUERY_CHARACTERS
 from services.api.asking import SearchOptions, TextQuestion, ask_alike, ask_picture, ask_text
 from services.api.dependencies import Dependencies
 from services.api.replies import SearchReply
@@ -17,6 +22,26 @@ class PictureQuestion(SearchOptions):
     """A picture of one person (JPEG, PNG or WebP, at most 8 MiB), with the options beside it in the form."""
 
     picture: UploadFile
+
+
+class VerdictBody(BaseModel):
+    """Whether a person fits a question. The last word on each two counts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS, description="The question, as it was asked")]
+    global_id: int
+    is_right: bool
+    made_by: Annotated[
+        str | None,
+        Field(min_length=1, max_length=MAX_NAME, description="As the caller says; of an account it is always its name"),
+    ] = None
+
+
+class VerdictReply(BaseModel):
+    """How many verdicts the confidence of this site rests on now, beside what was measured with the model."""
+
+    verdicts: int
 
 
 @router.get("/search")
@@ -43,3 +68,12 @@ def search_by_picture(
 def search_by_identity(deps: Dependencies, global_id: int, options: Annotated[SearchOptions, Query()]) -> SearchReply:
     """More like this: other people who look like a known one."""
     return SearchReply.of(ask_alike(deps, global_id, options))
+
+
+@router.post("/search/verdicts")
+def judge_answer(deps: Dependencies, body: VerdictBody) -> VerdictReply:
+    """Say whether a person of an answer is right: from then on confidences are those of this site."""
+    said_by, cameras = deps.maker(body.made_by), deps.known_cameras()
+    said = deps.search.say(body.q, GlobalId(body.global_id), body.is_right, said_by, cameras, deps.local_now())
+    deps.record(AuditAction.CORRECTION, f"person {body.global_id}", {"question": body.q, "is_right": body.is_right})
+    return VerdictReply(verdicts=said)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 
 from pipeline.contracts import CameraState, CameraStatus
 from pipeline.search.people import Answer
+from pipeline.search.understanding import Chip
 
 SILENT_AFTER_S = 20.0
 
@@ -37,6 +38,15 @@ def answer_in_words(answer: Answer) -> str:
         return found
     words = ", ".join(f"“{word}”" for word in answer.unknown_words)
     return f"{found} The model does not know {words}."
+
+
+def chip_in_words(chip: Chip, now: datetime) -> str:
+    """What words of a question were taken for: `camera lobby`, `14:00:00 to 15:00:00`."""
+    if chip.camera_id is not None:
+        return f"camera {chip.camera_id}"
+    since = "" if chip.since_at is None else moment_in_words(chip.since_at, now)
+    until = "" if chip.until_at is None else moment_in_words(chip.until_at, now)
+    return f"{since} to {until}" if since and until else f"after {since}" if since else f"before {until}"
 
 
 def camera_light(status: CameraStatus, now: float) -> str:

@@ -16,6 +16,7 @@ from rich.progress import Progress as BarOfTerminal
 from rich.table import Table
 
 from pipeline.contracts import F32, Detections, Embeddings, Frame, Image
+from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Detector
 from services.detection import open_detector, open_tracker
 
@@ -88,6 +89,27 @@ def text(data: Path, captions: Path, model: str) -> Report:
     with _progress("Embedding") as progress:
         encoder = _ToldEncoder(load_encoder(model), _images_in(data), progress)
         return Report(f"{data.name}: {model}, text to image", asdict(evaluate_text(encoder, data, captions)))
+
+
+def search(data: Path, captions: Path, attributes: Path, model: str, plot: Path | None, is_kept: bool) -> Report:
+    from reid_models.inference import load_encoder
+    from reid_models.manifest import WordCurve, bundle_folder, keep_word_curve
+    from services.evaluation.search import evaluate_search, searched_samples
+    from services.evaluation.search_plot import plot_reliability
+
+    folder = bundle_folder(model)
+    if is_kept and folder is None:
+        raise ConfigurationError(f"{model} is no bundle, so it has no manifest to keep a curve; import it first")
+    with _progress("Embedding") as progress:
+        encoder = _ToldEncoder(load_encoder(model), len(searched_samples(data)), progress)
+        scores = evaluate_search(encoder, data, captions, attributes)
+    if plot is not None:
+        plot_reliability(plot, scores.reliability, f"{data.name}: {model}")
+    if is_kept and folder is not None:
+        curve = {name: getattr(scores.curve, name) for name in WordCurve.model_fields if name != "measured_on"}
+        measured_on = f"{data.name}: {scores.figures['people'] - scores.figures['judged_people']} people"
+        keep_word_curve(folder, WordCurve(**curve, measured_on=measured_on))
+    return Report(f"{data.name}: {model}, search by words", scores.figures)
 
 
 def identity(

@@ -17,7 +17,7 @@ from pipeline.adapters.simulation.site import SimulatedSite
 from pipeline.adapters.simulation.truth import true_boxes
 from pipeline.contracts import Image
 from pipeline.errors import ConfigurationError, InvalidMessage
-from reid_models.bundle import Bundle, save_bundle
+from reid_models.bundle import Bundle, load_bundle, save_bundle
 from reid_models.inference import BundleEncoder, load_encoder
 from reid_models.manifest import DEFAULT_BUNDLE
 from reid_models.serving.encoder import LARGEST_BATCH
@@ -81,6 +81,16 @@ def test_sentences_become_unit_vectors_and_unknown_words_are_named(encoder: Bund
     assert encoder.unknown_words("a man in a red poncho") == ["poncho"]
 
 
+def test_the_length_of_its_neighbours_changes_no_sentence(shipped: BundleEncoder) -> None:
+    short, long = "a red coat", "a tall woman with long dark hair in a red coat and blue jeans with a backpack"
+    together, alone = shipped.embed_texts([short, long]), shipped.embed_texts([short])
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-5)
+    bundle = load_bundle(DEFAULT_BUNDLE)
+    with torch.inference_mode():
+        whole = bundle.encoder.eval().embed_tokens(bundle.tokenize([short, long]))
+    np.testing.assert_allclose(together, torch.nn.functional.normalize(whole, dim=1), atol=1e-5)
+
+
 def test_folding_the_norms_changes_no_vector(tiny_bundle: Bundle, encoder: BundleEncoder) -> None:
     torch.manual_seed(1)
     trained = replace(tiny_bundle, encoder=copy.deepcopy(tiny_bundle.encoder))
@@ -98,8 +108,6 @@ def test_folding_the_norms_changes_no_vector(tiny_bundle: Bundle, encoder: Bundl
 
 
 def test_the_shipped_bundle_computes_nearly_the_same_in_bfloat16() -> None:
-    from reid_models.bundle import load_bundle
-
     bundle = load_bundle(DEFAULT_BUNDLE)
     crops = some_crops(8, 126, 63)
     exact = BundleEncoder(bundle, CPU, torch.float32).embed_images(crops)

@@ -64,4 +64,4 @@ def test_asking_does_not_create_a_database(tmp_path: Path) -> None:
 
 def test_a_model_that_was_never_calibrated_claims_no_match() -> None:
     config = search_config(None)
-    assert config.text.threshold > 1.0 and config.appearance.threshold > 1.0
+    assert config.text.least > 1.0 and config.appearance.threshold > 1.0

@@ -14,6 +14,7 @@ from pipeline.decisions import Decision, Revision
 from pipeline.interfaces import GalleryRows
 from pipeline.search import index as index_module
 from pipeline.search.index import VectorIndex
+from pipeline.search.query import Ask, Calibration, Filters, rank
 from tests.fakes import DIGEST, DIMENSION, embedding, unit_vectors
 from tests.small_site import file_store
 
@@ -111,6 +112,21 @@ def test_a_merge_a_split_and_an_erasure_are_followed(changes: Changes, index: Ve
     assert rows.global_ids.tolist() == [5, 4]
     assert list(rows.tracklet_ids) == names[2:]
     assert np.array_equal(rows.of(GlobalId(4)), [1])
+
+
+def test_a_question_is_compared_with_who_is_who_now(changes: Changes, index: VectorIndex) -> None:
+    names = [changes.add(track, track) for track in (1, 2, 3, 4)]
+    before = index.refresh()
+    changes.merge(2, 1)
+    changes.split(3, 5, names[2], is_new=True)
+    changes.erase(4, names[3])
+    ask = Ask.alike(before.vectors[1], Filters(), Calibration(10.0, -5.0, 0.5))
+    near = index.near(ask)
+    found = rank(ask, near.rows, near.chosen).candidates
+    assert near.candidates == len(found) == 2
+    assert found[0].global_id == 1 and {c.global_id for c in found} == {1, 5}
+    changes.add(6, 6)
+    assert index.near(ask).candidates == 3
 
 
 def test_an_index_that_begins_late_ends_where_one_that_followed_everything_does(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, TrackletId
 from pipeline.interfaces import Sighting
 from pipeline.search.query import (
+    Ask,
     Calibration,
     Candidate,
     Filters,
@@ -45,6 +46,10 @@ def rows(
     )
 
 
+def ranked(archive: Rows, filters: Filters | None = None) -> list[Candidate]:
+    return rank(Ask.alike(AXIS, filters or Filters(), CALIBRATION), archive).candidates
+
+
 def found(candidates: list[Candidate]) -> list[int]:
     return [candidate.global_id for candidate in candidates]
 
@@ -61,7 +66,7 @@ def naive_score(values: list[float]) -> float:
 @given(seen_people)
 def test_the_score_is_the_mean_of_the_better_half(seen: list[tuple[int, float]]) -> None:
     expected = {who: naive_score([s for other, s in seen if other == who]) for who, _ in seen}
-    candidates = rank(AXIS, rows(*seen), Filters(), CALIBRATION)
+    candidates = ranked(rows(*seen))
     assert {c.global_id: c.similarity for c in candidates} == pytest.approx(expected, abs=1e-4)
     assert [c.similarity for c in candidates] == sorted((c.similarity for c in candidates), reverse=True)
 
@@ -70,23 +75,23 @@ def test_the_score_is_the_mean_of_the_better_half(seen: list[tuple[int, float]])
 def test_the_order_of_the_rows_does_not_matter(seen: list[tuple[int, float]], random: object) -> None:
     shuffled = list(seen)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    before, after = (rank(AXIS, rows(*some), Filters(), CALIBRATION) for some in (seen, shuffled))
+    before, after = (ranked(rows(*some)) for some in (seen, shuffled))
     assert [(c.global_id, c.similarity) for c in before] == [(c.global_id, c.similarity) for c in after]
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=30, unique=True))
 def test_equals_are_ordered_by_number(people: list[int]) -> None:
-    assert found(rank(AXIS, rows(*((who, 0.6) for who in people)), Filters(), CALIBRATION)) == sorted(people)
+    assert found(ranked(rows(*((who, 0.6) for who in people)))) == sorted(people)
 
 
 def test_one_lucky_crop_does_not_beat_a_person_who_always_fits() -> None:
     lucky = [(1, 0.95), *((1, 0.2) for _ in range(9))]
     steady = [(2, 0.7) for _ in range(10)]
-    assert found(rank(AXIS, rows(*lucky, *steady), Filters(), CALIBRATION)) == [2, 1]
+    assert found(ranked(rows(*lucky, *steady))) == [2, 1]
 
 
 def test_occluded_crops_do_not_pull_a_person_down() -> None:
-    candidates = rank(AXIS, rows(*((1, s) for s in (0.8, 0.8, 0.8, 0.8, -0.5, 0.0, 0.1))), Filters(), CALIBRATION)
+    candidates = ranked(rows(*((1, s) for s in (0.8, 0.8, 0.8, 0.8, -0.5, 0.0, 0.1))))
     assert candidates[0].similarity == pytest.approx(0.8, abs=1e-4)
     assert set(candidates[0].tracklet_ids) == {"t0", "t1", "t2", "t3"}
 
@@ -115,12 +120,12 @@ def test_a_lone_person_has_the_probability_of_the_curve() -> None:
 
 
 def test_whoever_is_far_less_probable_than_the_first_is_no_match() -> None:
-    candidates = rank(AXIS, rows((1, 0.99), (2, 0.95), (3, 0.6)), Filters(), CALIBRATION)
+    candidates = ranked(rows((1, 0.99), (2, 0.95), (3, 0.6)))
     assert [c.is_confident for c in candidates] == [True, True, False]
 
 
 def test_below_the_threshold_nobody_is_a_match() -> None:
-    candidates = rank(AXIS, rows((1, 0.49), (2, 0.51)), Filters(), CALIBRATION)
+    candidates = ranked(rows((1, 0.49), (2, 0.51)))
     assert [(c.global_id, c.is_confident) for c in candidates] == [(2, True), (1, False)]
 
 
@@ -128,8 +133,8 @@ def test_filters_choose_tracklets_by_camera_and_overlap_in_time() -> None:
     archive = rows((1, 0.9), (2, 0.8), (3, 0.7), cameras=["gate", "hall", "yard"], spans=[(0, 10), (20, 30), (40, 50)])
 
     def people(filters: Filters) -> list[int]:
-        assert sorted(last_seen_first(archive, filters)) == sorted(found(rank(AXIS, archive, filters, CALIBRATION)))
-        return found(rank(AXIS, archive, filters, CALIBRATION))
+        assert sorted(last_seen_first(archive, filters)) == sorted(found(ranked(archive, filters)))
+        return found(ranked(archive, filters))
 
     assert people(Filters(camera_ids=frozenset({CameraId("hall"), CameraId("yard")}))) == [2, 3]
     assert people(Filters(camera_ids=frozenset({CameraId("attic")}))) == []
@@ -140,13 +145,13 @@ def test_filters_choose_tracklets_by_camera_and_overlap_in_time() -> None:
 
 def test_the_shortest_time_in_view_counts_all_tracklets_inside_the_filters() -> None:
     archive = rows((1, 0.9), (1, 0.9), (2, 0.8), spans=[(0, 4), (10, 14), (0, 7)])
-    assert found(rank(AXIS, archive, Filters(shortest_s=8.0), CALIBRATION)) == [1]
+    assert found(ranked(archive, Filters(shortest_s=8.0))) == [1]
     assert last_seen_first(archive, Filters(shortest_s=8.0)) == [1]
-    assert found(rank(AXIS, archive, Filters(shortest_s=8.0, since_at=9.0), CALIBRATION)) == []
+    assert found(ranked(archive, Filters(shortest_s=8.0, since_at=9.0))) == []
 
 
 def test_an_empty_archive_has_no_answer() -> None:
-    assert rank(AXIS, rows(), Filters(), CALIBRATION) == []
+    assert ranked(rows()) == []
     assert last_seen_first(rows(), Filters()) == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidQuery
-from pipeline.search.wording import MAX_QUERY_CHARACTERS, Wording, direction, is_heard, wording
+from pipeline.search.wording import MAX_QUERY_CHARACTERS, ask_vectors, is_heard, wording
 from tests.fakes import unit_vectors
 
 
@@ -31,8 +31,9 @@ def test_a_sentence_stays_as_it_is(question: str) -> None:
     [
         ("man without a backpack", "man", ("a person with a backpack",)),
         ("woman in a red coat with no hat", "woman in a red coat", ("a person with a hat",)),
-        ("a man, not wearing glasses, in black", "a man , in black", ("a person with glasses",)),
-        ("girl without a bag and without a hat", "girl and", ("a person with a bag", "a person with a hat")),
+        ("a man, not wearing glasses, in black", "a man, in black", ("a person with glasses",)),
+        ("girl without a bag and without a hat", "girl", ("a person with a bag", "a person with a hat")),
+        ("man in a suit but not a tie", "man in a suit", ("a person with a tie",)),
         ("without a bag", "a person", ("a person with a bag",)),
         ("a notable man in a north face coat", "a notable man in a north face coat", ()),
     ],
@@ -40,7 +41,28 @@ def test_a_sentence_stays_as_it_is(question: str) -> None:
 def test_what_must_not_be_there_is_taken_out_of_the_sentence(
     question: str, present: str, absent: tuple[str, ...]
 ) -> None:
-    assert wording(question) == Wording((present,), absent)
+    asked = wording(question)
+    assert (asked.present, asked.absent) == ((present,), absent)
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "denied"),
+    [
+        ("red coat, no hat, backpack", ("red coat", "backpack"), ("hat",)),
+        ("a woman wearing a red coat and carrying a backpack.", ("woman", "red coat", "backpack"), ()),
+        ("white shirt and dark trousers", ("white shirt", "dark trousers"), ()),
+        ("dress", ("dress",), ()),
+    ],
+)
+def test_what_is_said_of_a_person_is_told_apart(question: str, said: tuple[str, ...], denied: tuple[str, ...]) -> None:
+    asked = wording(question)
+    assert (asked.said, asked.denied) == (said, denied)
+    assert len(asked.parts) == (len(said) if len(said) > 1 else 0)
+
+
+def test_a_list_becomes_a_sentence() -> None:
+    assert wording("woman, red coat, backpack").present == ("a woman with a red coat and a backpack",)
+    assert "a person with a red coat and a backpack" in wording("red coat, backpack").present
 
 
 @pytest.mark.parametrize("question", ["", " \n\t", "x" * (MAX_QUERY_CHARACTERS + 1)])
@@ -55,23 +77,17 @@ def test_any_text_has_a_wording_or_is_an_invalid_query(text: str) -> None:
         asked = wording(text)
     except InvalidQuery:
         return
-    assert asked.present and all(sentence.strip() for sentence in (*asked.present, *asked.absent))
+    assert asked.present and all(sentence.strip() for sentence in asked.sentences)
 
 
-def test_without_absent_things_the_query_is_the_mean_direction() -> None:
-    present = unit_vectors(np.random.default_rng(1), 3)
-    query = direction(present, present[:0], present[0], 1.0)
-    assert np.linalg.norm(query) == pytest.approx(1.0, abs=1e-6)
-    assert query @ present.mean(0) > 0
-
-
-def test_an_absent_thing_lowers_who_shows_it_and_nobody_else() -> None:
-    person, bag, other = np.eye(3, dtype=np.float32)
-    with_bag = (person + bag) / np.sqrt(2)
-    query = direction(person[None], with_bag[None], person, 1.0)
-    plain = direction(person[None], with_bag[None][:0], person, 1.0)
-    assert query @ with_bag < plain @ with_bag
-    assert query @ other == pytest.approx(plain @ other)
+@pytest.mark.parametrize("question", ["red coat", "woman, red coat, no hat"])
+def test_what_shall_be_there_is_a_direction_and_every_absent_thing_a_difference(question: str) -> None:
+    asked = wording(question)
+    vectors = unit_vectors(np.random.default_rng(1), len(asked.sentences) + 1)
+    present, absent = ask_vectors(asked, vectors[:-1], vectors[-1])
+    assert np.linalg.norm(present) == pytest.approx(1.0, abs=1e-6)
+    assert present @ vectors[: len(asked.present)].mean(0) > 0
+    assert absent == pytest.approx(vectors[len(vectors) - 1 - len(asked.absent) : -1] - vectors[-1])
 
 
 @pytest.mark.parametrize(

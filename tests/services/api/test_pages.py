@@ -51,6 +51,12 @@ def test_an_answer_shows_cards_with_confidence_and_route(page: TestClient) -> No
     assert "very likely" in text and "/people/1" in text and "lobby" in text
 
 
+def test_what_a_question_narrows_is_shown_and_can_be_taken_away(page: TestClient) -> None:
+    text = page.get("/", params={"q": "red coat in the yard, no hat"}).text
+    assert "camera yard" in text and "without hat" in text
+    assert "/?q=red+coat%2C+no+hat" in links(text)
+
+
 def test_no_confident_match_is_said_plainly_with_a_way_to_the_closest(page: TestClient) -> None:
     text = page.get("/", params={"q": "white coat"}).text
     assert "No confident match" in text and "/people/1" not in text

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
 from tests.fakes import jpeg, painted
-from tests.small_site import COLOURS
+from tests.small_site import COLOURS, NOW
 
 
 def people(reply: Any) -> list[int]:
@@ -127,3 +127,51 @@ def test_queries_are_counted_by_outcome(client: TestClient) -> None:
     for question in ("red", "white", ""):
         client.get("/api/v1/search", params={"q": question})
     assert [count(outcome) for outcome in ("answered", "no_match", "error")] == [number + 1 for number in before]
+
+
+def test_places_and_times_in_a_question_are_filters_that_can_be_taken_away(client: TestClient) -> None:
+    reply = client.get("/api/v1/search", params={"q": "red coat in the yard in the last two hours"}).json()
+    assert [person["global_id"] for person in reply["people"]] == [1]
+    place, moment = reply["chips"]
+    assert (place["kind"], place["camera_id"], place["without"]) == ("camera", "yard", "red coat in the last two hours")
+    assert (moment["kind"], moment["since_at"]) == ("time", NOW - 7200.0)
+    elsewhere = client.get("/api/v1/search", params={"q": "red coat at the gate", "weak": True}).json()
+    assert [person["global_id"] for person in elsewhere["people"]] == [3]
+
+
+def test_a_question_of_places_and_times_alone_is_answered_with_everybody_there(client: TestClient) -> None:
+    reply = client.get("/api/v1/search", params={"q": "anybody in the yard today"}).json()
+    assert [person["global_id"] for person in reply["people"]] == [2, 1]
+    assert [person["confidence"] for person in reply["people"]] == [None, None]
+
+
+def test_what_is_asked_for_and_denied_is_told(client: TestClient) -> None:
+    reply = client.get("/api/v1/search", params={"q": "woman, red coat, no jacket"}).json()
+    assert (reply["said"], reply["denied"]) == (["woman", "red coat"], ["jacket"])
+
+
+def test_verdicts_move_the_confidence_of_the_site(client: TestClient) -> None:
+    def confidence() -> float:
+        return float(client.get("/api/v1/search", params={"q": "red coat"}).json()["people"][0]["confidence"])
+
+    before = confidence()
+    for name in ("red coat", "a red coat", "the red coat", "red jacket"):
+        body = {"q": name, "global_id": 1, "is_right": False, "made_by": "ann"}
+        assert client.post("/api/v1/search/verdicts", json=body).status_code == 200
+    reply = client.post(
+        "/api/v1/search/verdicts", json={"q": "red coat", "global_id": 1, "is_right": False, "made_by": "ann"}
+    )
+    assert reply.json() == {"verdicts": 4}
+    assert confidence() < before
+
+
+@pytest.mark.parametrize("global_id", [77, -1])
+def test_a_verdict_on_nobody_is_refused(client: TestClient, global_id: int) -> None:
+    body = {"q": "red coat", "global_id": global_id, "is_right": True, "made_by": "ann"}
+    problem(client.post("/api/v1/search/verdicts", json=body), 404)
+
+
+def test_no_page_of_another_site_can_make_a_browser_judge(client: TestClient) -> None:
+    body = {"q": "red coat", "global_id": 1, "is_right": True, "made_by": "ann"}
+    foreign = {"Origin": "https://elsewhere.example"}
+    assert client.post("/api/v1/search/verdicts", json=body, headers=foreign).status_code == 403

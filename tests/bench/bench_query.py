@@ -1,0 +1,218 @@
+"""Questions to a large archive while tracklets arrive: how long one takes, how many are answered when sixteen ask, what
+the short list misses against all rows, memory, and whether ingestion loses anything.
+
+Everything but HTTP is real: the sentences go through the shipped model, routes come from SQLite, and a thread commits
+tracklets as the matcher does. Looks are drawn around real sentences, so that many people fit a question almost as well.
+`BENCH_TRACKLETS` sets another size than a million; processor time is that of the process, both of the search and of the
+ingestion, and does not depend on neighbours much. OMP_NUM_THREADS=1 keeps threads from waiting for one another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.adapters.schema import counters, crops, embeddings, identities, tracklets
+from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.contracts import F32, GlobalId, pack_vector
+from pipeline.decisions import Decision
+from pipeline.search.models import SearchModel
+from pipeline.search.people import PeopleSearch, text_ask
+from pipeline.search.query import Filters, inside, rank
+from pipeline.search.wording import wording
+from reid_models.inference import load_encoder
+from reid_models.serving.encoder import ServedEncoder
+from services.query import search_config
+from tests.fakes import embedding
+
+TRACKLETS = int(os.environ.get("BENCH_TRACKLETS", "1_000_000"))
+EACH = 10  # tracklets of one person
+APPEARANCE = 8  # words do not ask for it
+USERS, QUESTIONS, COMPARED, SHOWN = 16, 480, 24, 12
+INGESTED_IN_ONE, INGEST_EVERY_S = 8, 0.2  # forty tracklets a second: a site of some hundred people in view
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+_SLAB = 20_000
+
+
+def main(out: Path) -> None:
+    """Write `out` and print a table."""
+    encoder = load_encoder(threads=2)
+    with tempfile.TemporaryDirectory() as folder:
+        upgrade(url := f"sqlite:///{Path(folder) / 'large.db'}")
+        store = SqlStore(url)
+        _fill(store, encoder)
+        results = _measure(store, encoder)
+        store.close()
+    out.write_text(json.dumps(results, indent=1) + "\n")
+    table = Table("what", "", title=f"questions to {TRACKLETS:,} tracklets of {TRACKLETS // EACH:,} people")
+    for name, figure in results.items():
+        table.add_row(name, f"{figure:,.3f}")
+    Console().print(table)
+
+
+def _measure(store: SqlStore, encoder: ServedEncoder) -> dict[str, float]:
+    model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    search = PeopleSearch(store, lambda: model)
+    before_mb, started_s = _memory_mb(), time.process_time()
+    model.language.refresh()
+    results = {"index read, CPU s": time.process_time() - started_s, "index, MB": _memory_mb() - before_mb}
+    questions = _sentences(np.random.default_rng(7), QUESTIONS, of_people=False)
+
+    def ask(question: str) -> float:
+        asked_s = time.perf_counter()
+        search.by_words(question, Filters(), (), NOW, SHOWN, with_weak=True)
+        return time.perf_counter() - asked_s
+
+    with _ingesting(store, encoder) as ingested:
+        for name, users in (("one user", 1), (f"{USERS} users", USERS)):
+            with ThreadPoolExecutor(users) as pool:
+                list(pool.map(ask, questions[:USERS]))
+                cpu_s, wall_s = time.process_time(), time.perf_counter()
+                taken_s = sorted(pool.map(ask, questions))
+                cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+            results |= {
+                f"{name}, median ms": 1e3 * taken_s[len(taken_s) // 2],
+                f"{name}, p95 ms": 1e3 * taken_s[int(0.95 * len(taken_s))],
+                f"{name}, questions/s": len(questions) / wall_s,
+                f"{name}, CPU ms a question": 1e3 * cpu_s / len(questions),
+                f"{name}, questions/s of two whole processors": 2.0 * len(questions) / cpu_s,
+            }
+    results["ingested meanwhile"] = float(len(ingested))
+    known = set(model.language.refresh().tracklet_ids)
+    results["of these not in the index"] = float(sum(name not in known for name in ingested))
+    return results | _recall(model, questions[:COMPARED])
+
+
+def _recall(model: SearchModel, questions: Sequence[str]) -> dict[str, float]:
+    """How many of the first answers that all rows give are among those of the short list."""
+    hits = []
+    for question in questions:
+        ask = text_ask(model, wording(question), Filters())
+        near = model.language.near(ask)
+        exact = rank(ask, near.rows, inside(near.rows, Filters()), SHOWN).candidates
+        listed = {candidate.global_id for candidate in rank(ask, near.rows, near.chosen, SHOWN).candidates}
+        hits.append(np.mean([candidate.global_id in listed for candidate in exact]))
+    return {f"recall of the first {SHOWN}": float(np.mean(hits)), "the same, worst question": float(min(hits))}
+
+
+@contextmanager
+def _ingesting(store: SqlStore, encoder: ServedEncoder) -> Iterator[list[str]]:
+    """Commits tracklets at a steady pace; yields the names of what was acknowledged."""
+    done, names = threading.Event(), list[str]()
+
+    def ingest() -> None:
+        looks, number = _unit(np.random.default_rng(11).standard_normal((256, _width(encoder)))), 0
+        while not done.wait(INGEST_EVERY_S):
+            decisions = []
+            for _ in range(INGESTED_IN_ONE):
+                number += 1
+                language = pack_vector(looks[number % len(looks)])
+                seen = embedding(track_id=10**7 + number, started_at=2e9, ended_at=2e9 + 4, digest=encoder.digest)
+                seen = seen.model_copy(update={"language": language, "appearance": bytes(2 * APPEARANCE)})
+                decisions.append(Decision(seen, GlobalId(1 + number % 100), False, 0.9, "bench"))
+            store.commit_decisions(decisions, 2e9)
+            names.extend(decision.embedding.tracklet_id for decision in decisions)
+
+    thread = threading.Thread(target=ingest)
+    thread.start()
+    try:
+        yield names
+    finally:
+        done.set()
+        thread.join()
+
+
+def _fill(store: SqlStore, encoder: ServedEncoder) -> None:
+    """Rows as archiver and matcher write them, in bulk: everybody is seen `EACH` times, at moments drawn by chance."""
+    rng, people = np.random.default_rng(1), TRACKLETS // EACH
+    said = _embedded(encoder, _sentences(rng, 2000, of_people=True))
+    owners = rng.permutation(np.repeat(np.arange(people), EACH))
+    looks = _unit(0.5 * said[rng.integers(0, len(said), people)] + _noise(rng, people, said.shape[1], 0.8))
+    plain = {"camera_id": "gate", "boot_id": "b1", "sequence": 0, "detections": 8, "confidence": 0.9}
+    box = dict.fromkeys(("x1_px", "y1_px", "x2_px", "y2_px", "captured_at"), 1.0)
+    crop = box | {"frame_width_px": 640, "frame_height_px": 360, "score": 0.9, "sharpness": 9.0, "visibility": 1.0}
+    with store._database.writing() as connection:
+        opened = {"opened_at": 0.0, "first_seen_at": 0.0, "last_seen_at": 1.0, "tracklets": EACH}
+        connection.execute(identities.insert(), [opened | {"global_id": 1 + number} for number in range(people)])
+        for start in range(0, TRACKLETS, _SLAB):
+            numbers = range(start, min(start + _SLAB, TRACKLETS))
+            own = owners[start : start + len(numbers)]
+            # The spread of one person's tracklets on real crops: a ninth of the squared length
+            seen = _unit(looks[own] + _noise(rng, len(numbers), said.shape[1], 0.35)).astype("<f2")
+            names = [f"gate/b1/{number}/0" for number in numbers]
+            connection.execute(
+                tracklets.insert(),
+                [
+                    plain
+                    | {"tracklet_id": name, "track_id": number, "started_at": float(number), "ended_at": number + 4.0}
+                    | {"global_id": 1 + int(owner), "assigned_event": 1 + number}
+                    for number, name, owner in zip(numbers, names, own, strict=True)
+                ],
+            )
+            connection.execute(
+                crops.insert(), [crop | {"tracklet_id": name, "rank": 0, "blob_key": "0" * 40} for name in names]
+            )
+            connection.execute(
+                embeddings.insert(),
+                [
+                    {"row": 1 + number, "tracklet_id": name, "model_digest": encoder.digest, "quality": 0.8}
+                    | {"appearance": bytes(2 * APPEARANCE), "language": vector.tobytes()}
+                    for number, name, vector in zip(numbers, names, seen, strict=True)
+                ],
+            )
+        for name, last in (("row", TRACKLETS), ("global_id", people), ("event_id", TRACKLETS)):
+            connection.execute(counters.update().where(counters.c.name == name).values(last=last))
+
+
+def _sentences(rng: np.random.Generator, count: int, *, of_people: bool) -> list[str]:
+    """Descriptions; `of_people` with everything that is said, else as somebody asks."""
+    colours = ("black", "white", "red", "blue", "green", "gray", "yellow", "brown", "purple")
+    whos, uppers, lowers = ("man", "woman"), ("shirt", "jacket", "t-shirt"), ("pants", "shorts", "jeans")
+    carried = (" with a backpack", " with a shoulder bag", "")
+    denied = ("", "", "", " without a backpack")
+
+    def one(words: Sequence[str]) -> str:
+        return words[int(rng.integers(len(words)))]
+
+    return [
+        f"a {one(whos)} wearing a {one(colours)} {one(uppers)} and {one(colours)} {one(lowers)}{one(carried)}"
+        if of_people or rng.random() < 0.5
+        else f"{one(whos)} in a {one(colours)} {one(uppers)}{one(denied)}"
+        for _ in range(count)
+    ]
+
+
+def _embedded(encoder: ServedEncoder, sentences: Sequence[str]) -> F32:
+    parts = (sentences[start : start + 64] for start in range(0, len(sentences), 64))
+    return np.concatenate([encoder.embed_texts(part) for part in parts])
+
+
+def _noise(rng: np.random.Generator, count: int, dimension: int, length: float) -> F32:
+    return rng.standard_normal((count, dimension), np.float32) * np.float32(length / np.sqrt(dimension))
+
+
+def _unit(vectors: F32) -> F32:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def _width(encoder: ServedEncoder) -> int:
+    return encoder.manifest.language_width
+
+
+def _memory_mb() -> float:
+    """What this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6

@@ -1,0 +1,29 @@
+"""What people said about answers is kept on every database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import GlobalId
+from pipeline.search.feedback import Verdict
+from tests.fakes import DIGEST
+
+VERDICT = Verdict("woman, “red” coat", GlobalId(7), -1.25, True, "ann", 1_700_000_000.5)
+
+
+def test_verdicts_come_back_as_they_were_the_newest_first(store: SqlStore) -> None:
+    assert store.verdicts(DIGEST, 10) == []
+    later = replace(VERDICT, global_id=GlobalId(2**40), is_right=False, made_at=VERDICT.made_at + 1)
+    store.keep_verdict(DIGEST, VERDICT)
+    store.keep_verdict(DIGEST, later)
+    store.keep_verdict("another-model", replace(VERDICT, log_odds=9.0))
+    assert store.verdicts(DIGEST, 10) == [later, VERDICT]
+    assert store.verdicts(DIGEST, 1) == [later]
+
+
+def test_the_last_word_on_a_question_and_a_person_counts(store: SqlStore) -> None:
+    store.keep_verdict(DIGEST, VERDICT)
+    changed = replace(VERDICT, is_right=False, made_by="bob", made_at=VERDICT.made_at + 5)
+    store.keep_verdict(DIGEST, changed)
+    assert store.verdicts(DIGEST, 10) == [changed]

@@ -1,0 +1,50 @@
+"""Questions of one moment share one go; each gets its own answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.search.together import Together
+
+
+def test_what_waits_is_answered_in_one_go() -> None:
+    goes: list[list[int]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def square(numbers: Sequence[int]) -> list[int]:
+        goes.append(list(numbers))
+        begun.set()
+        go_on.wait(10)
+        return [number * number for number in numbers]
+
+    together = Together(square)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(together, 0)
+        begun.wait(10)
+        others = [pool.submit(together, number) for number in range(1, 9)]
+        while len(together._waiting) < 8:
+            pass
+        go_on.set()
+        assert first.result(10) == 0
+        assert [other.result(10) for other in others] == [number * number for number in range(1, 9)]
+    assert [len(go) for go in goes] == [1, 8]
+
+
+def test_an_error_reaches_who_asked_and_the_next_question_is_answered() -> None:
+    def halve(numbers: Sequence[int]) -> list[float]:
+        return [1 / number for number in numbers]
+
+    together = Together(halve)
+    with pytest.raises(ZeroDivisionError):
+        together(0)
+    assert together(2) == 0.5
+
+
+def test_more_than_fit_into_one_go_are_all_answered() -> None:
+    together = Together(lambda numbers: [-number for number in numbers])
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(together, range(300))) == [-number for number in range(300)]

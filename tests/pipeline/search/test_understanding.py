@@ -1,0 +1,112 @@
+"""Places and times in a question become filters; what describes somebody stays, to the letter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contracts import CameraId
+from pipeline.search.query import Filters
+from pipeline.search.understanding import ChipKind, Understood, understand
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 5, 28, 16, 30, 15, tzinfo=BERLIN)
+CAMERAS = [CameraId(name) for name in ("lobby", "front-door", "gate", "hall", "hall-2", "black")]
+
+
+def asked(question: str) -> Understood:
+    return understand(question, CAMERAS, NOW)
+
+
+def told(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, BERLIN).strftime("%d. %H:%M")
+
+
+@pytest.mark.parametrize(
+    ("question", "description", "since", "until"),
+    [
+        ("woman, red coat, backpack, after two o'clock", "woman, red coat, backpack", "28. 14:00", ""),
+        ("a man after two", "a man", "28. 14:00", ""),
+        ("man since 14:00 and no hat", "man and no hat", "28. 14:00", ""),
+        ("man with a backpack yesterday morning", "man with a backpack", "27. 05:00", "27. 12:00"),
+        ("in the afternoon, black jacket", "black jacket", "28. 12:00", "28. 18:00"),
+        ("red coat between 2 and 3 pm", "red coat", "28. 14:00", "28. 15:00"),
+        ("red coat from 11 to 1", "red coat", "28. 11:00", "28. 13:00"),
+        ("girl before noon", "girl", "28. 00:00", "28. 12:00"),
+        ("girl at half past three", "girl", "28. 15:00", "28. 16:00"),
+        ("woman after 9 in the evening yesterday", "woman", "27. 21:00", "28. 00:00"),
+        ("anybody in the last hour", "anybody", "28. 15:30", ""),
+        ("a man in the last 30 minutes", "a man", "28. 16:00", ""),
+        ("girl last night", "girl", "27. 21:00", "28. 05:00"),
+        ("a man after 11 pm", "a man", "27. 23:00", ""),
+        ("a man today", "a man", "28. 00:00", "29. 00:00"),
+        ("girl before quarter to two", "girl", "28. 00:00", "28. 13:45"),
+    ],
+)
+def test_a_time_that_is_said_is_a_filter(question: str, description: str, since: str, until: str) -> None:
+    understood = asked(question)
+    [chip] = understood.chips
+    assert (understood.description, chip.kind) == (description, ChipKind.TIME)
+    assert (told(chip.since_at), told(chip.until_at)) == (since, until)
+
+
+@pytest.mark.parametrize(
+    ("question", "description", "cameras"),
+    [
+        ("woman in the lobby", "woman", ["lobby"]),
+        ("red coat at the front door", "red coat", ["front-door"]),
+        ("somebody in the hall 2 with a bag", "somebody with a bag", ["hall-2"]),
+        ("man at camera gate, white shirt", "man, white shirt", ["gate"]),
+        ("man in the lobby and in the hall", "man", ["lobby", "hall"]),
+        ("woman near gate", "woman", ["gate"]),
+        ("woman in black", "woman in black", []),
+        ("woman in the kitchen", "woman in the kitchen", []),
+        ("a lobby boy", "a lobby boy", []),
+    ],
+)
+def test_a_camera_that_is_named_is_a_filter(question: str, description: str, cameras: list[str]) -> None:
+    understood = asked(question)
+    assert (understood.description, [chip.camera_id for chip in understood.chips]) == (description, cameras)
+
+
+@pytest.mark.parametrize("question", ["after two men", "two bags", "a man at 25:00", "at 61", "woman before others"])
+def test_numbers_that_are_no_times_stay(question: str) -> None:
+    assert asked(question) == Understood(question, ())
+
+
+def test_every_chip_can_be_taken_away() -> None:
+    question = "woman in a red coat in the lobby after two"
+    place, moment = asked(question).chips
+    assert asked(place.without).chips == (asked(place.without).chips[0],)
+    assert asked(place.without).chips[0].since_at == moment.since_at
+    assert [chip.camera_id for chip in asked(moment.without).chips] == ["lobby"]
+    assert asked(asked(place.without).chips[0].without) == Understood("woman in a red coat", ())
+
+
+def test_said_and_chosen_filters_are_one() -> None:
+    filters = Filters(frozenset({CameraId("gate")}), since_at=NOW.timestamp() - 60.0, shortest_s=3.0)
+    narrowed = asked("man in the lobby after two").narrowed(filters)
+    assert narrowed.camera_ids == {"gate", "lobby"}
+    assert (narrowed.since_at, narrowed.until_at, narrowed.shortest_s) == (NOW.timestamp() - 60.0, None, 3.0)
+    assert asked("a man").narrowed(filters) == filters
+
+
+@given(st.text(max_size=60), st.sampled_from([NOW, datetime(2026, 1, 1, 0, 5, tzinfo=UTC)]))
+def test_any_text_is_understood_and_cut_at_its_chips(text: str, now: datetime) -> None:
+    understood = understand(text, CAMERAS, now)
+    assert all(len(chip.without) < len(text) for chip in understood.chips)
+    assert len(understood.description) <= len(text)
+
+
+clocks = st.sampled_from(["two", "14:00", "9 am", "noon", "half past four", "11pm", "midnight"])
+
+
+@given(st.sampled_from(["after", "before", "at", "since"]), clocks)
+def test_a_clock_time_without_a_day_never_lies_ahead(way: str, clock: str) -> None:
+    [chip] = asked(f"a man {way} {clock}").chips
+    said = chip.since_at if way in ("after", "since") else chip.until_at
+    assert said is not None and said <= NOW.timestamp() + 1800.0
