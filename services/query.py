@@ -19,8 +19,8 @@ from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch, SearchStore
 from pipeline.search.query import Calibration, Filters
 from pipeline.search.text_calibration import TextCalibration
-from services.accounts import MissingReason, record_at_terminal
 from services.api.words import answer_in_words
+from services.audited import MissingReason, record_at_terminal
 from services.local_zone import local_zone
 from services.runtime import open_blobs, open_store
 from services.settings import Settings

@@ -17,9 +17,9 @@ from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, Look, Person
 from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
-from services.accounts import MissingReason
 from services.api.dependencies import ApiDependencies
 from services.api.uploads import read_picture
+from services.audited import MissingReason
 
 _MOMENT_HELP = "14:00, 30m, 2h, yesterday 18:30, or an ISO time; clock times in the time zone of the site"
 MAX_REASON = 200
