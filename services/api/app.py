@@ -9,11 +9,14 @@ from starlette.staticfiles import StaticFiles
 
 from services.api import (
     camera_routes,
+    correction_pages,
     correction_routes,
     health_routes,
     login_routes,
     page_routes,
     people_routes,
+    person_pages,
+    search_pages,
     search_routes,
     site_routes,
 )
@@ -33,6 +36,9 @@ PARTS = (
     camera_routes,
     login_routes,
     health_routes,
+    search_pages,
+    person_pages,
+    correction_pages,
     page_routes,
 )
 
