@@ -15,10 +15,10 @@ LANE_WIDTH = 1000  # of a lane, in its own units
 _LEAST_BAR = 10  # a glance is still to be seen on a day
 MOST_DRAWN = 8  # cameras on one map
 
-_NODE_WIDTH, _NODE_HEIGHT, _PITCH = 168, 48, 104
+_NODE_WIDTH, _NODE_HEIGHT, _PITCH = 152, 48, 104
 _LINE_BESIDE, _LABEL_BESIDE = 20, 10
-_BULGE, _BULGE_STEP = 56, 54
-_LABEL_ROOM = 108
+_BULGE, _BULGE_STEP = 66, 60
+_LABEL_ROOM = 92  # beside a way
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ def _environment() -> Environment:
         crop_address=crop_address,
         may=may,
         transits_words=words.transits_in_words,
+        transits_short=words.transits_in_short,
+        stamp=words.stamp,
         correction_words=correction_in_words,
         correction_state=state_in_words,
         lanes=journeys.lanes,

@@ -23,6 +23,7 @@ from services.api.rights import may
 router = APIRouter(include_in_schema=False)
 
 _NEWEST_CORRECTIONS = 200  # among which those of one person are looked for
+_NEWEST_SIGHTINGS = 60  # that are shown at once
 _CROPS_ON_PAPER = 4  # of each stay
 
 
@@ -37,8 +38,9 @@ class CorrectionForm(BaseModel):
 
 
 @router.get("/people/{global_id}")
-def person_page(deps: Dependencies, global_id: int) -> Response:
-    """One person: every sighting, with crops. The number of a merged person leads to the one that it lives on as."""
+def person_page(deps: Dependencies, global_id: int, whole: bool = False) -> Response:
+    """One person: the newest sightings, or all, with crops. The number of a merged person leads to the one that it
+    lives on as."""
     person = view_person(deps, global_id)
     if person.global_id != global_id:
         return RedirectResponse(f"/people/{person.global_id}", status_code=302)
@@ -47,6 +49,7 @@ def person_page(deps: Dependencies, global_id: int) -> Response:
         "person.html",
         deps.caller,
         person=person,
+        first_shown=0 if whole else max(len(person.route) - _NEWEST_SIGHTINGS, 0),
         question=PageQuestion(),
         needs_reason=deps.needs_reason,
         corrections=_corrections_of(person, deps.corrections.corrections(_NEWEST_CORRECTIONS)) if corrects else (),

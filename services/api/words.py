@@ -22,7 +22,7 @@ _STATES = {
 
 def confidence_in_words(confidence: float, is_confident: bool) -> str:
     if not is_confident:
-        return "unlikely"
+        return "unlikely" if confidence < 0.5 else "not certain enough"
     return "very likely" if confidence >= 0.9 else "likely" if confidence >= 0.7 else "possible"
 
 
@@ -62,6 +62,20 @@ def transits_in_words(transits_s: Sequence[float]) -> str:
     else:
         span = shortest if shortest == longest else f"{shortest} to {longest}"
     return span if len(transits_s) == 1 else f"{span}, {len(transits_s)} times"
+
+
+def transits_in_short(transits_s: Sequence[float]) -> str:
+    """The same where there is little room: `34 s`, `12 s–2 min ×3`."""
+    shortest, longest = duration_in_words(min(transits_s)), duration_in_words(max(transits_s))
+    number, unit = longest.rsplit(" ", 1)
+    begin = shortest.removesuffix(f" {unit}") if shortest.count(" ") == longest.count(" ") == 1 else shortest
+    span = longest if shortest == longest else f"{begin}–{number} {unit}"
+    return span if len(transits_s) == 1 else f"{span} ×{len(transits_s)}"
+
+
+def stamp(at: float, zone: tzinfo | None) -> str:
+    """A moment for paper: with the day, whichever it is."""
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def camera_light(status: CameraStatus, now: float) -> str:

@@ -165,7 +165,7 @@ def test_the_page_asks_for_the_reason_and_keeps_it_in_the_address(strict: TestCl
     assert sent.headers["location"] == "/?q=red&reason=lost+child"
     assert "Person 1" in strict.get(sent.headers["location"]).text
     assert 'name="reason"' in strict.get("/people/1").text
-    assert "lost child" in strict.get("/people/1/similar?reason=lost+child").text
+    assert "lost child" in strict.get("/?like=1&reason=lost+child").text
 
 
 def test_without_the_setting_nobody_is_asked_for_a_reason(client: TestClient) -> None:
