@@ -127,6 +127,7 @@ def test_the_description_names_every_endpoint(client: TestClient) -> None:
         "/api/v1/search",
         "/api/v1/search/image",
         "/api/v1/search/look",
+        "/api/v1/search/verdicts",
         "/api/v1/identities/{global_id}/look",
         "/api/v1/identities/{global_id}/elsewhere",
         "/api/v1/identities",
