@@ -14,7 +14,7 @@ from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, Track
 from pipeline.decisions import Evidence, Revision
 from pipeline.errors import Unavailable
 
-_TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
+TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
 
 
 def write_revisions(
@@ -100,7 +100,7 @@ def _count_again(connection: Connection, global_id: GlobalId, lives_on_as: Globa
 def _events(
     revision: Revision, moved: Sequence[TrackletId], decided_at: float, after_event: int
 ) -> list[IdentityEvent]:
-    parts = [moved[start : start + _TRACKLETS_PER_EVENT] for start in range(0, len(moved), _TRACKLETS_PER_EVENT)]
+    parts = [moved[start : start + TRACKLETS_PER_EVENT] for start in range(0, len(moved), TRACKLETS_PER_EVENT)]
     return [
         IdentityEvent(
             event_id=after_event + number,

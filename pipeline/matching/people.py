@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,6 +136,22 @@ class People:
         self._changed.pop(other, None)
         self._changed[into] = None
         self.describe()
+
+    def begun_before(self, kept_from: Mapping[CameraId, float]) -> list[GlobalId]:
+        """Identities with an exemplar that began before the moment from which those of its camera are kept."""
+        return [
+            global_id
+            for global_id in self.exemplars.identities()
+            if any(
+                each.started_at < kept_from.get(CameraId(each.track[0]), -math.inf)
+                for each in self.exemplars.of(global_id)
+            )
+        ]
+
+    def reload(self, global_ids: Sequence[GlobalId], rows: GalleryRows) -> None:
+        """Begin the looks of some identities anew: `rows` is all that is left of them, in the order of decisions."""
+        self._forget(global_ids)
+        self._keep(rows, tracks_of(rows), [GlobalId(number) for number in rows.global_ids.tolist()])
 
     def calibrate(self, calibration: Calibration) -> None:
         """See everybody with other eyes."""

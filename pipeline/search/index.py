@@ -23,6 +23,8 @@ class RowSource(Protocol):
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]: ...
 
+    def vectors_kept_from(self) -> dict[CameraId, float]: ...
+
 
 class VectorIndex:
     """All vectors of one model digest and one kind; safe to read and refresh from many threads.
@@ -47,15 +49,19 @@ class VectorIndex:
         self._tracklet_ids: list[TrackletId] = []
         self._places: dict[TrackletId, int] = {}
         self._camera_codes: dict[CameraId, int] = {}
+        self._kept_from: dict[CameraId, float] = {}
 
     def refresh(self) -> Rows:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
         with self._lock:
+            if self._row == 0:
+                self._pass_over_changes()
             # Rows before changes: a row read after its change is already right, and the change repeats harmlessly.
             while self._read_slab():
                 pass
             while self._read_changes():
                 pass
+            self._drop_outlived()
             return self._rows()
 
     def _rows(self) -> Rows:
@@ -104,10 +110,29 @@ class VectorIndex:
         self._started_at = _grown(self._started_at, larger)
         self._ended_at = _grown(self._ended_at, larger)
 
+    def _pass_over_changes(self) -> None:
+        """What changed before the first row is read is in the rows already."""
+        while changes := self._source.identity_changes(self._event_id, _SLAB_ROWS):
+            self._event_id = changes[-1].event_id
+
+    def _drop_outlived(self) -> None:
+        """Looks that have been kept long enough. The database gives them out no more, so they must go here as well."""
+        kept_from = self._source.vectors_kept_from()
+        if kept_from != self._kept_from:
+            marks = np.full(len(self._camera_codes), -np.inf)
+            for camera_id, code in self._camera_codes.items():
+                marks[code] = kept_from.get(camera_id, -np.inf)
+            count = self._count
+            self._drop(np.flatnonzero(self._started_at[:count] < marks[self._cameras[:count]]).tolist())
+            self._kept_from = kept_from
+
     def _read_changes(self) -> bool:
         changes = self._source.identity_changes(self._event_id, _SLAB_ROWS)
         moved = self._global_ids.copy() if changes else self._global_ids
         for change in changes:
+            if change.kind is IdentityEventKind.ERASED and not change.tracklet_ids:
+                # Followed too late: whoever held something has had the time to let go of it, and the names are gone.
+                return self._begin_anew(change.event_id)
             places = [self._places[t] for name in change.tracklet_ids if (t := TrackletId(name)) in self._places]
             if change.kind is IdentityEventKind.ERASED:
                 self._global_ids = moved
@@ -118,6 +143,13 @@ class VectorIndex:
             self._event_id = change.event_id
         self._global_ids = moved
         return bool(changes)
+
+    def _begin_anew(self, event_id: int) -> bool:
+        self._drop(list(range(self._count)))
+        self._row, self._event_id = 0, event_id
+        while self._read_slab():
+            pass
+        return True
 
     def _drop(self, places: list[int]) -> None:
         if not places:
