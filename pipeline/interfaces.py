@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -164,6 +165,12 @@ class Bus(Protocol):
 
     def trim(self) -> int:
         """Drop what every group has acknowledged, and never more. Returns the number of entries dropped."""
+
+    def discard(
+        self, stream: StreamName, are_gone: Callable[[Sequence[Message]], Sequence[bool]], before_at: float = math.inf
+    ) -> int:
+        """Remove messages wherever they stand, waiting, given out or dead; returns how many. `are_gone` is asked of
+        some at a time, of those that were published before `before_at` (UTC seconds), and of no unreadable one."""
 
     def dead_letters(self, limit: int) -> list[DeadLetter]: ...
 
@@ -378,6 +385,9 @@ class Store(Protocol):
     def archive_tracklet(self, tracklet: TrackletCrops) -> bool:
         """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing. Returns false, and
         keeps nothing, for one that was erased or comes when its time is over."""
+
+    def doom_blobs(self, keys: Sequence[BlobKey]) -> None:
+        """Have these blobs removed, but for those that some row names."""
 
     def gone(self, seen: Sequence[TrackletCrops | TrackletEmbedding], kind: Kind) -> set[TrackletId]:
         """Which of these tracklets are not to be kept (any more): erased, or beyond the time of a kind."""

@@ -105,6 +105,12 @@ class RetentionStore(CalibrationStore):
             _let_off(connection, sorted(named))
         return [BlobKey(key) for key in keys if key not in named]
 
+    def doom_blobs(self, keys: Sequence[BlobKey], erasure: int | None = None) -> None:
+        """Have these blobs removed, but for those that some row names."""
+        with self._database.writing() as connection:
+            rows = [{"blob_key": key, "erasure": erasure} for key in dict.fromkeys(keys)]
+            self._database.insert_new(connection, doomed_blobs, rows)
+
     def blobs_are_gone(self, keys: Sequence[BlobKey]) -> None:
         """The medium has let go of them."""
         with self._database.writing() as connection:
