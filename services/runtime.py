@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from services.settings import Settings
 from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
@@ -37,6 +38,16 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _is_ready = False
+
+
+class StoppableClock(SystemClock):
+    """Its sleep ends when the service is asked to stop."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def sleep(self, duration_s: float) -> None:
+        self._stop.wait(duration_s)
 
 
 @contextlib.contextmanager

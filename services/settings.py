@@ -17,9 +17,53 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from pipeline.contracts import NAME_PATTERN
 from pipeline.errors import ConfigurationError
+from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
 
 CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
+
+
+class RetentionSettings(BaseModel):
+    """For how many days things are kept; 0, for ever, only together with `for_ever`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crops_days: Annotated[float, Field(ge=0)] = 30.0
+    vectors_days: Annotated[float, Field(ge=0)] | None = None  # default: as the crops, which they may not outlive
+    events_days: Annotated[float, Field(ge=0)] = 90.0  # who was where, and why it was decided so
+    for_ever: bool = False  # says that a 0 is meant
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        named = {"crops_days": self.crops_days, "vectors_days": self.vectors_days, "events_days": self.events_days}
+        unlimited = [name for name, days in named.items() if days == 0]
+        if unlimited and not self.for_ever:
+            raise ValueError(
+                f"{unlimited[0]} is 0, which keeps people for ever; give a number of days, or add `for_ever: true` if "
+                "you may and want to"
+            )
+        _ = self.keeping  # raises where one kind would outlive the next
+        return self
+
+    @property
+    def keeping(self) -> Keeping:
+        vectors = self.crops_days if self.vectors_days is None else self.vectors_days
+        return Keeping(vectors or None, self.crops_days or None, self.events_days or None)
+
+
+class CameraRetentionSettings(BaseModel):
+    """What of `retention` is otherwise for one camera."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crops_days: Annotated[float, Field(ge=0)] | None = None
+    vectors_days: Annotated[float, Field(ge=0)] | None = None
+    events_days: Annotated[float, Field(ge=0)] | None = None
+    for_ever: bool | None = None
+
+    def over(self, site: RetentionSettings) -> RetentionSettings:
+        """The site's, changed. Raises `ValueError` where that does not fit together."""
+        return RetentionSettings.model_validate(site.model_dump() | self.model_dump(exclude_none=True))
 
 
 class CameraSettings(BaseModel):
@@ -33,6 +77,8 @@ class CameraSettings(BaseModel):
     transport: Literal["tcp", "udp"] = "tcp"
     stall_after_s: Annotated[float, Field(ge=0.5)] = 5.0
     loop: bool = False  # a file starts again at its end
+    retention: CameraRetentionSettings = CameraRetentionSettings()  # what is not said here is as for the site
+    blur_heads: bool = False  # before a crop or a picture leaves the camera worker
 
 
 class TrackingSettings(BaseModel):
@@ -181,6 +227,7 @@ class Settings(BaseModel):
     tracking: TrackingSettings = TrackingSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()
+    retention: RetentionSettings = RetentionSettings()
     nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
 
@@ -210,6 +257,15 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _retention_fits_every_camera(self) -> Self:
+        for camera in self.cameras:
+            try:
+                self.keeping(camera.id)
+            except ValueError as error:
+                raise ValueError(f"retention of camera {camera.id!r}: {_first_words(error)}") from error
+        return self
+
+    @model_validator(mode="after")
     def _api_is_safe(self) -> Self:
         if self.api.token is None and self.api.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(
@@ -217,6 +273,11 @@ class Settings(BaseModel):
                 "set SIGHTLINE_API__TOKEN or bind to 127.0.0.1"
             )
         return self
+
+    def keeping(self, camera_id: str) -> Keeping:
+        """For how long things of a camera are kept; as for the site where the camera is not (any more) named."""
+        own = next((camera.retention for camera in self.cameras if camera.id == camera_id), CameraRetentionSettings())
+        return own.over(self.retention).keeping
 
     @property
     def database(self) -> str:
@@ -290,6 +351,11 @@ def write_private(settings: Settings, path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump(values, file, sort_keys=False)
+
+
+def _first_words(error: ValueError) -> str:
+    """Of what is wrong, without pydantic's frame."""
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
 
 
 def _environment() -> dict[str, Any]:

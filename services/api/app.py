@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from services.api import (
     camera_routes,
     correction_routes,
+    forgetting_routes,
     health_routes,
     page_routes,
     people_routes,
@@ -36,7 +37,16 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
     )
     app.state.dependencies = deps
-    parts = (search_routes, people_routes, site_routes, correction_routes, camera_routes, health_routes, page_routes)
+    parts = (
+        search_routes,
+        people_routes,
+        site_routes,
+        correction_routes,
+        forgetting_routes,
+        camera_routes,
+        health_routes,
+        page_routes,
+    )
     for routes in parts:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

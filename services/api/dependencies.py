@@ -11,10 +11,12 @@ from fastapi import Depends, Request
 
 from pipeline.contracts import CameraId
 from pipeline.errors import Unavailable
+from pipeline.forgetting import Keeping
 from pipeline.interfaces import Blobs, Clock, StatusBoard
 from pipeline.search.people import PeopleSearch
 from services.api.other_sites import OtherSite
 from services.corrections import CorrectionDesk
+from services.erasing import ForgettingDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class ApiDependencies:
     blobs: Blobs
     board: StatusBoard
     corrections: CorrectionDesk
+    forgetting: ForgettingDesk
+    keeping: Callable[[str], Keeping]  # of a camera
     clock: Clock
     zone: tzinfo
     site: str = "main"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.adapters.folder_lock import hold_folder
+from pipeline.contracts import TrackletId
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Blobs, Clock
 from reid_models.benchmarks import ScoredEncoder
@@ -23,12 +24,13 @@ from reid_models.probe import Probe, examine, probe_digest
 from reid_models.promotion import Figures, GateConfig, Verdict, judge
 from reid_models.registry import Registry
 from services.nightly.archive import ArchiveStore, NightRules, copied, judge_tracks, offered, survey, too_little
+from services.nightly.copies import LOCK, WORK
 from services.nightly.plan import NightPlan, continued, fresh_plan, read_plan
 from services.nightly.report import NightReport, Outcome, Survey, gate_rows, read_report, replace_text, write_report
 
 log = logging.getLogger(__name__)
 
-WORK, PLAN, DECIDED, FROZEN = "work", "plan.json", "decided.json", "probe-digest.txt"
+PLAN, DECIDED, FROZEN = "plan.json", "decided.json", "probe-digest.txt"
 
 
 class FineTune(Protocol):
@@ -78,7 +80,7 @@ def is_unfinished(folder: Path) -> bool:
 
 def run_night(tools: NightTools, config: NightConfig) -> NightReport:
     """Learn, judge, and promote or refuse. Raises `ConfigurationError` while another run is at work."""
-    with hold_folder(tools.folder, "nightly", "one night at a time: wait for it, or stop process {pid}"):
+    with hold_folder(tools.folder, LOCK, "one night at a time: wait for it, or stop process {pid}"):
         work = tools.folder / WORK
         plan = _begin(tools, config, work)
         report = read_report(work / DECIDED) or _guarded(partial(_decide, tools, config, plan, work), plan, tools.clock)
@@ -152,6 +154,9 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     before = _measure(tools, config, serving, tracks.held_out)
     log.info("night %s learns from %d tracks of %d cameras", plan.night, found.training_tracks, found.cameras)
     candidate = tools.fine_tune(serving, tracks.train, work / "training")
+    if tools.store.erased([TrackletId(record.tracklet_id) for record in records]):
+        reason = "somebody whom it learnt from was erased meanwhile; the candidate is thrown away"
+        return _report(plan, tools.clock, Outcome.REFUSED, reason, survey=found)
     candidate_digest = read_manifest(candidate).digest
     told = partial(_report, plan, tools.clock, survey=found, probe_digest=digest, candidate_digest=candidate_digest)
     if candidate_digest == plan.serving_digest:

@@ -17,6 +17,7 @@ import pytest
 from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import true_boxes
 from pipeline.contracts import CameraState, Image
+from pipeline.forgetting import Keeping
 from services.api.dependencies import ApiDependencies
 from services.api.main import listening, serve
 from tests.fakes import HandClock, jpeg
@@ -94,6 +95,8 @@ def _running(site: SmallSite) -> Iterator[str]:
         blobs=site.blobs,
         board=site.board,
         corrections=site.store,
+        forgetting=site.store,
+        keeping=lambda _: Keeping(30.0, 30.0, None),
         clock=HandClock(NOW),
         zone=UTC,
     )

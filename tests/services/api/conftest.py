@@ -8,6 +8,7 @@ from datetime import UTC
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.forgetting import Keeping
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from tests.fakes import HandClock
@@ -26,6 +27,8 @@ def deps(site: SmallSite) -> ApiDependencies:
         blobs=site.blobs,
         board=site.board,
         corrections=site.store,
+        forgetting=site.store,
+        keeping=lambda _: Keeping(30.0, 30.0, None),
         clock=HandClock(NOW),
         zone=UTC,
     )

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.contracts import pack_vector
+from pipeline.forgetting import Keeping
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.api.other_sites import OtherSite, open_site
@@ -27,7 +28,16 @@ def annex() -> Iterator[TestClient]:
     """Another site, where the same people happen to be seen."""
     there = small_site()
     deps = ApiDependencies(
-        there.search, there.blobs, there.board, there.store, HandClock(NOW), UTC, site="annex", token=TOKEN
+        search=there.search,
+        blobs=there.blobs,
+        board=there.board,
+        corrections=there.store,
+        forgetting=there.store,
+        keeping=lambda _: Keeping(30.0, 30.0, None),
+        clock=HandClock(NOW),
+        zone=UTC,
+        site="annex",
+        token=TOKEN,
     )
     yield TestClient(create_app(deps), base_url="http://localhost", headers={"Authorization": f"Bearer {TOKEN}"})
     there.store.close()
