@@ -178,8 +178,10 @@ def gallery_opener(settings: Settings) -> Callable[[int], Gallery]:
 
 def open_blobs(settings: Settings) -> FsBlobs:
     from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.sealing import open_seal
 
-    return FsBlobs(settings.blobs)
+    keys = settings.blob_keys
+    return FsBlobs(settings.blobs, open_seal(None if keys is None else keys.get_secret_value(), settings.blob_key_file))
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -214,6 +214,8 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = None  # also REDIS_URL; default: an embedded server in data_dir
     database_url: SecretStr | None = None  # also DATABASE_URL; default: SQLite in data_dir
     blobs_url: str | None = None  # default: a folder in data_dir
+    blob_keys: SecretStr | None = None  # seal the crops at rest: keys in base64, one a line, the newest first
+    blob_key_file: Path | None = None  # a file of such keys instead
     milvus_url: SecretStr | None = None  # for matching.gallery milvus; default: a file in data_dir, by milvus-lite
     bus_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
     spool_max_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
