@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from services.api import (
     camera_routes,
     correction_routes,
+    export_routes,
     forgetting_routes,
     health_routes,
     page_routes,
@@ -42,6 +43,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         people_routes,
         site_routes,
         correction_routes,
+        export_routes,
         forgetting_routes,
         camera_routes,
         health_routes,

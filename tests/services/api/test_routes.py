@@ -136,6 +136,7 @@ def test_the_description_names_every_endpoint(client: TestClient) -> None:
         "/api/v1/corrections",
         "/api/v1/corrections/{number}",
         "/api/v1/corrections/{number}/undo",
+        "/api/v1/identities/{global_id}/export",
         "/api/v1/erasures",
         "/api/v1/erasures/{number}",
         "/api/v1/retention",
