@@ -33,6 +33,7 @@ app.command("explain")(cli_correct.explain)
 app.command("import-detector")(cli_detectors.import_detector)
 app.command("nightly")(cli_nightly.nightly)
 app.command("receipts")(cli_forget.receipts)
+app.command("reseal")(cli_forget.reseal)
 app.command("retain")(cli_forget.retain)
 app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 

@@ -1,4 +1,4 @@
-"""The commands `sightline erase`, `receipts` and `retain`."""
+"""The commands `sightline erase`, `receipts`, `retain` and `reseal`."""
 
 from __future__ import annotations
 
@@ -103,6 +103,13 @@ def retain(
         run_once(settings)
     else:
         run(settings)
+
+
+def reseal(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Seal the crops of the archive with the newest of the keys; afterwards the former ones may go."""
+    from services.retaining import reseal as reseal_all
+
+    console.print(f"{reseal_all(settings_of(config, data_dir))} crops are stored as the settings say.")
 
 
 def _awaited(store: SqlStore, number: int, wait_s: float) -> Receipt:

@@ -105,6 +105,12 @@ class RetentionStore(CalibrationStore):
             _let_off(connection, sorted(named))
         return [BlobKey(key) for key in keys if key not in named]
 
+    def crop_keys(self, after: BlobKey, limit: int) -> list[BlobKey]:
+        """Blobs that some row names, in their order."""
+        query = select(crops.c.blob_key).where(crops.c.blob_key > after).distinct().order_by(crops.c.blob_key)
+        with self._database.reading() as connection:
+            return [BlobKey(key) for key in connection.execute(query.limit(limit)).scalars()]
+
     def doom_blobs(self, keys: Sequence[BlobKey], erasure: int | None = None) -> None:
         """Have these blobs removed, but for those that some row names."""
         with self._database.writing() as connection:

@@ -29,7 +29,7 @@ class RowSource(Protocol):
 class VectorIndex:
     """All vectors of one model digest and one kind; safe to read and refresh from many threads.
 
-    A refresh costs two small queries when nothing is new. Readers get columns that never change under them: new rows
+    A refresh costs three small queries when nothing is new. Readers get columns that never change under them: new rows
     are written behind the end of what they hold, and a merge, split or erasure replaces the columns.
     """
 

@@ -154,14 +154,13 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     before = _measure(tools, config, serving, tracks.held_out)
     log.info("night %s learns from %d tracks of %d cameras", plan.night, found.training_tracks, found.cameras)
     candidate = tools.fine_tune(serving, tracks.train, work / "training")
-    if tools.store.erased([TrackletId(record.tracklet_id) for record in records]):
-        reason = "somebody whom it learnt from was erased meanwhile; the candidate is thrown away"
-        return _report(plan, tools.clock, Outcome.REFUSED, reason, survey=found)
     candidate_digest = read_manifest(candidate).digest
     told = partial(_report, plan, tools.clock, survey=found, probe_digest=digest, candidate_digest=candidate_digest)
     if candidate_digest == plan.serving_digest:
         return told(Outcome.REFUSED, "the training changed nothing: the candidate is the serving model")
     after = _measure(tools, config, candidate, tracks.held_out)
+    if tools.store.erased([TrackletId(record.tracklet_id) for record in records]):
+        return told(Outcome.REFUSED, "somebody whom it learnt from was erased meanwhile; the candidate is thrown away")
     verdict = judge(before.figures, after.figures, config.gates)
     _keep(tools.registry, candidate, after)
     if read_manifest(tools.registry.wanted()).digest != plan.serving_digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.forgetter import Forgetter, ForgetterConfig
 from pipeline.adapters.memory_bus import MemoryBus
+from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId
 from pipeline.decisions import Decision
@@ -102,3 +104,29 @@ def test_a_dry_run_and_a_no_remove_nothing(folder: Path) -> None:
 def test_without_matcher_the_request_stays_and_the_exit_code_says_so(folder: Path) -> None:
     result = sightline(folder, "erase", "1", "--why", "case 7", "--yes", "--wait", "0")
     assert result.exit_code == 1 and "waits for the matcher" in result.output
+
+
+def test_crops_are_sealed_after_the_fact_and_with_another_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography", reason="the extra [encryption] is missing")
+    old, new = (base64.b64encode(bytes([number] * 32)).decode() for number in (1, 2))
+    (file,) = folder.glob("blobs/*/*/*")
+    for keys in (old, f"{new}\n{old}", new):
+        monkeypatch.setenv("SIGHTLINE_BLOB_KEYS", keys)
+        assert "1 crops are stored" in sightline(folder, "reseal").output
+        assert b"person 1" not in file.read_bytes()
+
+
+def test_what_is_due_is_removed_once(folder: Path, redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_server)
+    monkeypatch.setenv("SIGHTLINE_RETENTION__CROPS_DAYS", "1")
+    sightline(folder, "retain", "--once")
+    assert list(folder.glob("blobs/*/*/*")) == []
+    store = SqlStore(f"sqlite:///{folder / 'sightline.db'}")
+    assert store.counts().tracklets == 0  # of 1970
+    store.close()
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as started:
+        yield started.url
