@@ -94,9 +94,9 @@ class RetentionStore(CalibrationStore):
             return [self._oldest(connection, camera_id, kind) for camera_id in camera_ids for kind in Kind]
 
     def doomed_blobs(self, limit: int, erasure: int | None = None) -> list[BlobKey]:
-        """Blobs that no row names any more, those of `erasure` where it is given. One that is named again, because two
-        tracklets have the same picture, is let off."""
-        is_meant = doomed_blobs.c.blob_key.is_not(None) if erasure is None else doomed_blobs.c.erasure == erasure
+        """Blobs that no row names any more: those of an erasure, or those that were kept long enough. One that is named
+        again, because two tracklets have the same picture, is let off."""
+        is_meant = doomed_blobs.c.erasure.is_(None) if erasure is None else doomed_blobs.c.erasure == erasure
         with self._database.writing() as connection:
             keys = connection.execute(select(doomed_blobs.c.blob_key).where(is_meant).limit(limit)).scalars().all()
             named: set[str] = set()

@@ -37,7 +37,7 @@ def forget_tracklets(
     led to it; the spans of the others shrink. `erasure` is the number of the one that asks for it.
     """
     whose = _identities(connection, names)
-    gone = numbers_of(connection, [each for each in whose if erasure is not None])
+    gone = numbers_of(connection, whose if erasure is not None else ())
     found = Found(
         tracklets=len(names),
         crops=doom_crops(connection, database, names, erasure),

@@ -215,7 +215,7 @@ def test_the_file_of_the_database_holds_no_trace_but_the_receipt(tmp_path: Path)
     number = erase(store)
     while store.scrub_mentions(number, 100) is not None:
         pass
-    store.blobs_are_gone(store.doomed_blobs(9))
+    store.blobs_are_gone(store.doomed_blobs(9, number))
     store.finish_erasure(number, Left(), NOW + 60)
     assert [secret for secret in secrets if secret in files()] == []
     assert pack_vector(LOOKS[2]) in files()
