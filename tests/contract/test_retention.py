@@ -120,15 +120,14 @@ def test_a_failure_about_a_tracklet_that_is_gone_is_passed_over(four: SqlStore) 
     assert four.coverage(DIGEST).failed == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.integers(0, 7), st.integers(1, 5))
 def test_parts_of_any_size_remove_what_lies_before_the_mark_and_nothing_else(
     begun: list[int], mark: int, limit: int
 ) -> None:
     store = SqlStore.in_memory()
-    for track, at in enumerate(begun):
-        seen = embedding(track_id=track, started_at=float(at), ended_at=99.0)
-        store.commit_decisions([Decision(seen, GlobalId(track + 1), True, 0.9, "new")], NOW)
+    seen = [embedding(track_id=track, started_at=float(at), ended_at=99.0) for track, at in enumerate(begun)]
+    store.commit_decisions([Decision(each, GlobalId(n), True, 0.9, "new") for n, each in enumerate(seen, 1)], NOW)
     store.advance_marks(GATE, {Kind.EVENTS: float(mark)})
     assert clean(store, GATE, Kind.EVENTS, limit) == sum(at < mark for at in begun)
     assert store.counts().tracklets == sum(at >= mark for at in begun)

@@ -113,11 +113,15 @@ def test_a_memory_that_followed_the_marks_decides_as_one_that_begins_with_them()
     decided: list[list[int]] = []
     for is_restarted in (False, True):
         site = Site()
-        for track in range(30):
-            site.seen("gate", track, looks[track % 6], 20.0 * track)
+        site.send(
+            *(
+                embedding("gate", n, started_at=20.0 * n, ended_at=20.0 * n + 4.0, vector=looks[n % 6])
+                for n in range(30)
+            )
+        )
         site.store.advance_marks(CameraId("gate"), {Kind.VECTORS: 300.0})
         site.round()
         if is_restarted:
             site.matcher = site.started()
-        decided.append([site.person(site.seen("hall", track, looks[track % 6], 700.0 + track)) for track in range(12)])
+        decided.append([site.person(site.seen("hall", n, looks[n], 700.0 + 10.0 * n)) for n in range(6)])
     assert decided[0] == decided[1]

@@ -155,14 +155,13 @@ def test_an_index_that_follows_when_the_names_are_gone_reads_everything_again(
     assert index.refresh().global_ids.tolist() == [2, 1, 4]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(marks=st.lists(st.sampled_from([0.0, 2.5, 5.0, 8.0]), max_size=3), late=st.booleans())
 def test_no_vector_is_found_whose_pixels_may_be_gone(marks: list[float], late: bool) -> None:
     store = SqlStore.in_memory()
     index = VectorIndex(store, DIGEST, "appearance")
-    for track in range(1, 9):
-        seen = embedding(track_id=track, started_at=float(track), ended_at=track + 1.0)
-        store.commit_decisions([Decision(seen, GlobalId(track), True, 0.9, "test")], 5.0)
+    seen = [embedding(track_id=track, started_at=float(track), ended_at=track + 1.0) for track in range(1, 9)]
+    store.commit_decisions([Decision(each, GlobalId(n), True, 0.9, "test") for n, each in enumerate(seen, 1)], 5.0)
     if not late:
         index.refresh()
     for mark in marks:
