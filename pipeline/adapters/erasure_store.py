@@ -6,15 +6,16 @@ whoever writes tracklets asks for it inside the transaction that writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from pipeline.adapters.correction_store import living_as
 from pipeline.adapters.counters import advance, locked, shared
 from pipeline.adapters.database import in_parts
-from pipeline.adapters.retention_store import RetentionStore, is_past
+from pipeline.adapters.erased_tracks import belongings, erased_of, gone_of, mark_tracks
+from pipeline.adapters.retention_store import RetentionStore
 from pipeline.adapters.revisions import TRACKLETS_PER_EVENT, event_row
 from pipeline.adapters.schema import doomed_blobs, erased_tracks, erasures, identity_events, tracklets
 from pipeline.adapters.scrubbing import forget_tracklets, numbers_of, scrub_mentions
@@ -27,11 +28,6 @@ from pipeline.forgetting import (
     Kind,
     Left,
     Receipt,
-    Span,
-    erased_spans,
-    sequence_of,
-    track_mark,
-    track_of,
 )
 
 
@@ -47,7 +43,7 @@ class ErasureStore(RetentionStore):
                 person = living_as(connection, global_id)
                 if person is None:
                     raise _unknown(global_id)
-                raise _Undone(forget_tracklets(connection, self._database, _belongings(connection, person)[0], 0))
+                raise _Undone(forget_tracklets(connection, self._database, belongings(connection, person)[0], 0))
         except _Undone as undone:
             return undone.found
 
@@ -112,9 +108,9 @@ class ErasureStore(RetentionStore):
                 self._note_erased(connection, number, erased_at, [asked.global_id], Found(), [])
                 return []
             numbers = sorted(numbers_of(connection, [person]))
-            names, spans = _belongings(connection, person)
+            names, spans = belongings(connection, person)
             found = forget_tracklets(connection, self._database, names, number)
-            self._mark_tracks(connection, spans, marks_expire_at)
+            mark_tracks(connection, self._database, spans, marks_expire_at)
             events = _events(number, person, names, erased_at, last_event)
             connection.execute(identity_events.insert(), [event_row(event, None) for event in events])
             advance(connection, "event_id", events[-1].event_id)
@@ -142,7 +138,7 @@ class ErasureStore(RetentionStore):
     def erased(self, tracklet_ids: Sequence[TrackletId]) -> set[TrackletId]:
         """Which of these belong to erased tracks."""
         with self._database.reading() as connection:
-            return _erased_of(connection, tracklet_ids)
+            return erased_of(connection, tracklet_ids)
 
     def erased_names(self, number: int) -> set[TrackletId]:
         """The tracklets that an erasure removed, as long as it is followed; empty when it is over."""
@@ -208,18 +204,6 @@ class ErasureStore(RetentionStore):
         with self._database.writing() as connection:
             connection.execute(delete(erased_tracks).where(erased_tracks.c.expires_at < now))
 
-    def _mark_tracks(self, connection: Connection, spans: Iterable[Span], expires_at: float) -> None:
-        rows = [
-            {
-                "mark": track_mark(span.track),
-                "first_sequence": span.first,
-                "last_sequence": span.last,
-                "expires_at": expires_at,
-            }
-            for span in spans
-        ]
-        self._database.insert_new(connection, erased_tracks, rows)
-
     def _note_erased(
         self,
         connection: Connection,
@@ -253,45 +237,6 @@ class _Undone(Exception):
     def __init__(self, found: Found) -> None:
         super().__init__()
         self.found = found
-
-
-def gone_of(connection: Connection, seen: Sequence[TrackletCrops | TrackletEmbedding], kind: Kind) -> set[TrackletId]:
-    """As `ErasureStore.gone`. A transaction that writes the others shares `erasure` first: no removal comes between."""
-    erased = _erased_of(connection, [each.tracklet_id for each in seen])
-    past = is_past(connection, [(each.camera_id, each.started_at) for each in seen], kind)
-    return erased | {each.tracklet_id for each, is_over in zip(seen, past, strict=True) if is_over}
-
-
-def _erased_of(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> set[TrackletId]:
-    marks = {name: track_mark(track_of(name)) for name in tracklet_ids}
-    spans: dict[str, list[Row[Any]]] = {}
-    for part in in_parts(sorted(set(marks.values()))):
-        for row in connection.execute(select(erased_tracks).where(erased_tracks.c.mark.in_(part))):
-            spans.setdefault(row.mark, []).append(row)
-    return {name for name, mark in marks.items() if any(_holds(row, name) for row in spans.get(mark, ()))}
-
-
-def _holds(row: Row[Any], name: TrackletId) -> bool:
-    return Span(row.mark, row.first_sequence, row.last_sequence).holds(sequence_of(name))
-
-
-def _belongings(connection: Connection, person: GlobalId) -> tuple[list[TrackletId], list[Span]]:
-    """The tracklets that go with a person, those of her tracks without an identity included, and where in these tracks
-    they lie."""
-    track = (tracklets.c.camera_id, tracklets.c.boot_id, tracklets.c.track_id)
-    tracks = connection.execute(select(*track).where(tracklets.c.global_id == person).distinct()).all()
-    pieces: dict[str, list[tuple[TrackletId, int | None]]] = {}
-    for part in in_parts(tracks):
-        query = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(tuple_(*track).in_(map(tuple, part)))
-        for name, whose in connection.execute(query):
-            pieces.setdefault(track_of(TrackletId(name)), []).append((TrackletId(name), whose))
-    names: list[TrackletId] = []
-    spans: list[Span] = []
-    for name, own in pieces.items():
-        found = erased_spans(name, [(sequence_of(each), whose == person) for each, whose in own if whose is not None])
-        spans += found
-        names += [each for each, _ in own if any(span.holds(sequence_of(each)) for span in found)]
-    return names, spans
 
 
 def _events(

@@ -42,6 +42,7 @@ class ExactGallery:
                 self._rows[slot] = self._rows[last]
                 self._vectors[slot] = self._vectors[last]
                 self._slots[int(self._rows[slot])] = slot
+            self._vectors[last] = 0.0  # what is removed does not stay behind in memory
 
     def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
         """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from pipeline.adapters.correction_store import is_applied, note_applied
 from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import Database, Fence, in_parts
-from pipeline.adapters.erasure_store import ErasureStore, gone_of
+from pipeline.adapters.erased_tracks import gone_of
+from pipeline.adapters.erasure_store import ErasureStore
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
 from pipeline.adapters.revisions import event_row, write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets

@@ -112,7 +112,9 @@ class ExemplarBook:
         stay = {exemplar.tracklet_id for exemplar in after}
         for exemplar in before:
             if exemplar.tracklet_id not in stay and exemplar.tracklet_id in self._slots:
-                self._free.append(self._slots.pop(exemplar.tracklet_id))
+                slot = self._slots.pop(exemplar.tracklet_id)
+                self._pool[slot] = 0.0  # a look that is forgotten does not stay behind in memory
+                self._free.append(slot)
         self._of[global_id] = after
 
     def _store(self, exemplar: Exemplar, vector: F16) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, StreamName
+from pipeline.contracts import F32, CameraId, GlobalId, IdentityEventKind, StreamName
 from pipeline.errors import Unavailable
 from pipeline.forgetting import ErasureRequest, Found, Kind
 from tests.fakes import embedding, unit_vectors
@@ -106,6 +106,24 @@ def test_a_look_that_was_kept_long_enough_joins_nobody_any_more(site: Site) -> N
     site.round()
     assert site.person(site.seen("yard", 6, LOOKS[0], 100.0)) == 3
     assert site.person(site.seen("yard", 7, LOOKS[1], 120.0)) == 2
+
+
+def test_a_look_that_was_kept_long_enough_is_nowhere_in_memory(site: Site) -> None:
+    people = site.matcher._people
+    assert people is not None
+    held = (people.exemplars._pool, people.identities._looks, people._gallery._vectors)  # type: ignore[attr-defined]
+    people.describe()
+    assert all(_holds(vectors, LOOKS[0]) and _holds(vectors, LOOKS[1]) for vectors in held)
+    site.store.advance_marks(CameraId("gate"), {Kind.VECTORS: 60.0})
+    site.round()
+    assert site.matcher._people is people
+    assert [_holds(vectors, LOOKS[0]) for vectors in held] == [False] * 3
+    assert all(_holds(vectors, LOOKS[1]) for vectors in held)
+
+
+def _holds(vectors: np.ndarray, look: F32) -> bool:  # type: ignore[type-arg]
+    lengths = np.linalg.norm(vectors.astype(float), axis=1)
+    return bool((vectors.astype(float) @ look > 0.99 * np.maximum(lengths, 0.1)).any())
 
 
 def test_a_memory_that_followed_the_marks_decides_as_one_that_begins_with_them() -> None:
