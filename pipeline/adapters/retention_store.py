@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, select, update
 
 from pipeline.adapters.calibration_store import CalibrationStore
 from pipeline.adapters.counters import locked
@@ -30,9 +30,15 @@ class RetentionStore(CalibrationStore):
 
     def seen_cameras(self) -> list[CameraId]:
         """Every camera that something is kept of, by name."""
-        named = select(cameras.c.camera_id).union(select(tracklets.c.camera_id))
         with self._database.reading() as connection:
-            return sorted(CameraId(name) for name in connection.execute(named).scalars())
+            found = set(connection.execute(select(cameras.c.camera_id)).scalars())
+            # From one to the next along the index: to ask for all that differ would walk over every tracklet.
+            following = select(func.min(tracklets.c.camera_id))
+            name = connection.execute(following).scalar_one()
+            while name is not None:
+                found.add(name)
+                name = connection.execute(following.where(tracklets.c.camera_id > name)).scalar_one()
+        return sorted(CameraId(name) for name in found)
 
     def vectors_kept_from(self) -> dict[CameraId, float]:
         """From when on the vectors of each camera are given out; a camera without a mark is not named."""
@@ -43,14 +49,13 @@ class RetentionStore(CalibrationStore):
     def advance_marks(self, camera_id: CameraId, wanted: Cutoffs) -> bool:
         """Keep nothing of a camera that began before. A mark never goes back, and that of vectors is never behind that
         of crops, nor this one behind that of events. Returns whether any has moved."""
+        with self._database.reading() as connection:
+            if not _moved(connection, camera_id, wanted):
+                return False
         with self._database.writing() as connection:
             # Waits for those who are writing tracklets by the former marks.
             locked(connection, "erasure")
-            known = {row.kind: row.kept_from for row in connection.execute(_marks_of(camera_id))}
-            marks, later = {}, _ALWAYS
-            for kind in reversed(Kind):
-                marks[kind] = later = max(later, wanted.get(kind, _ALWAYS), known.get(kind.value, _ALWAYS))
-            moved = {kind: mark for kind, mark in marks.items() if mark > known.get(kind.value, _ALWAYS)}
+            moved = _moved(connection, camera_id, wanted)
             for kind, mark in moved.items():
                 key = {"camera_id": camera_id, "kind": kind.value}
                 self._database.insert_new(
@@ -139,6 +144,15 @@ def is_past(connection: Connection, begun: Sequence[tuple[str, float]], kind: Ki
     )
     marks = {row.camera_id: row.kept_from for row in connection.execute(query)}
     return [began_at < marks.get(camera_id, _ALWAYS) for camera_id, began_at in begun]
+
+
+def _moved(connection: Connection, camera_id: CameraId, wanted: Cutoffs) -> dict[Kind, float]:
+    """The marks that lie before what is wanted, and what they become."""
+    known = {row.kind: row.kept_from for row in connection.execute(_marks_of(camera_id))}
+    marks, later = {}, _ALWAYS
+    for kind in reversed(Kind):
+        marks[kind] = later = max(later, wanted.get(kind, _ALWAYS), known.get(kind.value, _ALWAYS))
+    return {kind: mark for kind, mark in marks.items() if mark > known.get(kind.value, _ALWAYS)}
 
 
 def _marks_of(camera_id: CameraId) -> Select[Any]:
