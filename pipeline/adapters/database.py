@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_LIMIT = 500  # values in one IN (…); SQLite's oldest supported limit is 999
+_FOLD_WAIT_MS = 200
 _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL server takes
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -51,6 +52,7 @@ class Database:
         self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
         self._fence = fence
+        self._busy_s = busy_s
 
     @classmethod
     def in_memory(cls) -> Database:
@@ -87,10 +89,16 @@ class Database:
         self._engine.dispose()
 
     def fold_log(self) -> None:
-        """Let SQLite's write-ahead log go, which holds former pages; nothing where others are reading just now."""
+        """Let SQLite's write-ahead log go, which holds former pages. Where others are reading just now it stays, and is
+        written over in time: nobody who writes is kept waiting for longer than a moment."""
         if self.dialect == "sqlite":
             with self._translated(), closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor = connection.cursor()
+                cursor.execute(f"PRAGMA busy_timeout={_FOLD_WAIT_MS}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._busy_s)}")
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to `revision`. Of several processes at once one works and the others wait."""

@@ -115,7 +115,6 @@ class ErasureStore(RetentionStore):
             connection.execute(identity_events.insert(), [event_row(event, None) for event in events])
             advance(connection, "event_id", events[-1].event_id)
             self._note_erased(connection, number, erased_at, numbers, found, events)
-        self._database.fold_log()
         return events
 
     def gone(self, seen: Sequence[TrackletCrops | TrackletEmbedding], kind: Kind) -> set[TrackletId]:
