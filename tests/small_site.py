@@ -30,6 +30,7 @@ from pipeline.contracts import (
     pack_vector,
 )
 from pipeline.decisions import Decision
+from pipeline.forgetting import Keeping
 from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
@@ -165,6 +166,8 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         blobs=archive.blobs,
         board=archive.board,
         corrections=archive.store,
+        forgetting=archive.store,
+        keeping=lambda _: Keeping(30.0, 30.0, None),
         clock=clock,
         zone=UTC,
         accounts=SqlAccounts(archive.store._database),

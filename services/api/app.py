@@ -10,6 +10,8 @@ from starlette.staticfiles import StaticFiles
 from services.api import (
     camera_routes,
     correction_routes,
+    export_routes,
+    forgetting_routes,
     health_routes,
     login_routes,
     page_routes,
@@ -30,6 +32,8 @@ PARTS = (
     people_routes,
     site_routes,
     correction_routes,
+    export_routes,
+    forgetting_routes,
     camera_routes,
     login_routes,
     health_routes,

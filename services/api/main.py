@@ -45,6 +45,8 @@ def run(settings: Settings) -> None:
             blobs=open_blobs(settings),
             board=open_status_board(settings),
             corrections=store,
+            forgetting=store,
+            keeping=settings.keeping,
             clock=clock,
             zone=local_zone(),
             accounts=accounts,
