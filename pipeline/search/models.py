@@ -10,7 +10,16 @@ from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
-from pipeline.search.wording import NEUTRAL
+from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as a model hears it."""
+
+    vector: F32  # (L,), to be compared with vectors of `language`
+    unknown_words: tuple[str, ...]
+    is_heard: bool  # enough of it to call anybody a match
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,17 @@ class SearchModel:
     @property
     def digest(self) -> str:
         return self._encoder.digest
+
+    def asked(self, question: str) -> Asked:
+        """What the model hears of a question. Raises `InvalidQuery` for nothing or far too much."""
+        said = wording(question)
+        present, absent = len(said.present), len(said.absent)
+        vectors = self.embed_texts((*said.present, *said.absent, NEUTRAL))
+        vector = direction(
+            vectors[:present], vectors[present : present + absent], vectors[-1], self.config.absent_weight
+        )
+        unknown_words = tuple(self.unknown_words(question))
+        return Asked(vector, unknown_words, is_heard(question, unknown_words))
 
     def embed_texts(self, sentences: Sequence[str]) -> F32:
         """(N, L) unit vectors, to be compared with `language`."""

@@ -12,7 +12,6 @@ from pipeline.interfaces import Sighting
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Candidate, Filters, Rows, best_crops, centre, last_seen_first, rank
-from pipeline.search.wording import NEUTRAL, direction, is_heard, wording
 
 
 class UnknownPerson(InvalidQuery):
@@ -79,18 +78,13 @@ class PeopleSearch:
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
-        model, asked = self._model(), wording(question)
-        present, absent = len(asked.present), len(asked.absent)
-        vectors = model.embed_texts((*asked.present, *asked.absent, NEUTRAL))
-        query = direction(
-            vectors[:present], vectors[present : present + absent], vectors[-1], model.config.absent_weight
-        )
-        candidates = rank(query, model.language.refresh(), filters, model.config.text)
-        unknown_words = tuple(model.unknown_words(question))
-        if not is_heard(question, unknown_words):
+        model = self._model()
+        asked = model.asked(question)
+        candidates = rank(asked.vector, model.language.refresh(), filters, model.config.text)
+        if not asked.is_heard:
             # Whoever fits the rest of the question may be somebody else.
             candidates = [replace(candidate, is_confident=False) for candidate in candidates]
-        return self._answer(candidates, limit, with_weak, unknown_words)
+        return self._answer(candidates, limit, with_weak, asked.unknown_words)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
