@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, SightlineError
-from services import cli_correct, cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
+from services import cli_alerts, cli_correct, cli_detectors, cli_evaluate, cli_models, cli_nightly, cli_train
 from services.cli_evaluate import JsonOption
 from services.cli_options import ConfigOption, DataDirOption
 from services.settings import Settings, load, shown
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
+app.add_typer(cli_alerts.app, name="alerts")
 app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
@@ -119,6 +120,14 @@ def reembed(config: ConfigOption = None, data_dir: DataDirOption = None, metrics
 def match(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Give every tracklet its global identity."""
     from services.matcher import run
+
+    run(_settings(config, None, data_dir, metrics_port=metrics_port))
+
+
+@app.command()
+def watch(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
+    """Raise the alerts of standing queries, and tell the webhooks."""
+    from services.watcher import run
 
     run(_settings(config, None, data_dir, metrics_port=metrics_port))
 

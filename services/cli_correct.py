@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from services.cli_options import user_of_machine
 
 if TYPE_CHECKING:
     from pipeline.adapters.store import SqlStore
@@ -155,7 +155,7 @@ def _correct(
 
     request = CorrectionRequest(
         kind=kind,
-        made_by=by or _user(),
+        made_by=by or user_of_machine(),
         note=note,
         global_ids=tuple(GlobalId(number) for number in persons or ()),
         tracklet_ids=tuple(TrackletId(name) for name in tracklets or ()),
@@ -169,13 +169,6 @@ def _correct(
     console.print(
         f"Correction {number} is kept; the matcher applies it. `sightline correct list` says what came of it."
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"
 
 
 def _store(config: Path | None, data_dir: Path | None) -> SqlStore:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,14 @@ DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where ev
 def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
     """The settings of a command that has no other options about the site."""
     return load(config, {} if data_dir is None else {"data_dir": data_dir})
+
+
+def user_of_machine() -> str:
+    """Who types, where nobody is named."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
 
 
 def parsed_size(text: str) -> tuple[int, int]:

@@ -122,9 +122,14 @@ def run_query(
 
 def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
     """The search with the serving model; loading it takes seconds."""
-    site, switches = SiteModels(settings), store.model_switches(1)
-    model = search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
+    model = serving_search_model(settings, store)
     return PeopleSearch(store, lambda: model)
+
+
+def serving_search_model(settings: Settings, store: SqlStore) -> SearchModel:
+    """The serving model, at the very beginning the wanted one; loading it takes seconds."""
+    site, switches = SiteModels(settings), store.model_switches(1)
+    return search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
 
 
 def search_model(store: RowSource, encoder: ServedEncoder) -> SearchModel:

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.adapters.blobs import MemoryBlobs
+from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.status_board import MemoryStatusBoard
 from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import (
     F32,
     CameraState,
@@ -29,7 +31,8 @@ from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
-from tests.fakes import DIGEST, jpeg, painted
+from services.alert_desk import AlertDesk
+from tests.fakes import DIGEST, HandClock, jpeg, painted
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
 CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
@@ -131,6 +134,7 @@ class SmallSite:
     board: MemoryStatusBoard
     encoder: WardrobeEncoder
     search: PeopleSearch
+    alerts: AlertDesk
 
 
 def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) -> SmallSite:
@@ -144,7 +148,10 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
     model = SearchModel(store, encoder, SearchConfig(text=CALIBRATION, appearance=CALIBRATION), encoder.unknown_words)
-    return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model))
+    search = PeopleSearch(store, lambda: model)
+    books = StandingBook(store.database), WatchBook(store.database)
+    desk = AlertDesk(*books, lambda: model, HandClock(NOW), false_alarm_budget=0.1)
+    return SmallSite(store, blobs, board, encoder, search, desk)
 
 
 def file_store(folder: Path) -> SqlStore:

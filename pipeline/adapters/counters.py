@@ -12,8 +12,11 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "correction", "published"]
-# `published`: the last event that went out
+Counter = Literal[
+    "global_id", "event_id", "row", "correction", "published", "standing_query", "standing_change", "alert", "watched"
+]
+# `published`: the last event that went out; `watched`: that was looked at for alerts; `standing_change`: how often
+# standing queries were changed
 
 
 def counted(connection: Connection, name: Counter) -> int:

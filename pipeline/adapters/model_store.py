@@ -191,7 +191,7 @@ def _gallery_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
         ended_at=np.array(ended, np.float64),
         newness=np.array(newness, np.float64),
         likeliest=np.array(likeliest, np.float64),
-        vectors=_matrix(vectors, model_digest),
+        vectors=vector_matrix(vectors, model_digest),
     )
 
 
@@ -212,7 +212,7 @@ def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> Tr
     )
 
 
-def _matrix(vectors: Sequence[bytes], model_digest: str) -> F32:
+def vector_matrix(vectors: Sequence[bytes], model_digest: str) -> F32:
     """Little-endian float16 bytes of one length → (N, D) float32."""
     lengths = sorted({len(vector) // 2 for vector in vectors})
     if len(lengths) > 1:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from services.api import (
+    alert_routes,
     camera_routes,
     correction_routes,
     health_routes,
@@ -15,8 +16,10 @@ from services.api import (
     people_routes,
     search_routes,
     site_routes,
+    standing_routes,
 )
 from services.api.access import AccessGate, require_token_off_localhost
+from services.api.alert_feed import AlertFeed
 from services.api.dependencies import ApiDependencies
 from services.api.problems import ProblemReply, install_problem_handlers
 from services.api.uploads import BodyLimit
@@ -36,7 +39,18 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
     )
     app.state.dependencies = deps
-    parts = (search_routes, people_routes, site_routes, correction_routes, camera_routes, health_routes, page_routes)
+    app.state.alert_feed = AlertFeed(deps.alerts.book, deps.clock)
+    parts = (
+        search_routes,
+        people_routes,
+        site_routes,
+        correction_routes,
+        standing_routes,
+        alert_routes,
+        camera_routes,
+        health_routes,
+        page_routes,
+    )
     for routes in parts:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -13,6 +13,7 @@ from pipeline.contracts import CameraId
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Blobs, Clock, StatusBoard
 from pipeline.search.people import PeopleSearch
+from services.alert_desk import AlertDesk
 from services.api.other_sites import OtherSite
 from services.corrections import CorrectionDesk
 
@@ -26,6 +27,7 @@ class ApiDependencies:
     blobs: Blobs
     board: StatusBoard
     corrections: CorrectionDesk
+    alerts: AlertDesk
     clock: Clock
     zone: tzinfo
     site: str = "main"

@@ -11,9 +11,12 @@ import uvicorn
 
 from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.standing_book import StandingBook
+from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.search.people import PeopleSearch
+from services.alert_desk import AlertDesk
 from services.api.access import require_token_off_localhost
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
@@ -44,6 +47,13 @@ def run(settings: Settings) -> None:
             blobs=open_blobs(settings),
             board=open_status_board(settings),
             corrections=store,
+            alerts=AlertDesk(
+                StandingBook(store.database),
+                WatchBook(store.database),
+                models,
+                clock,
+                settings.alerts.false_alarm_budget,
+            ),
             clock=clock,
             zone=local_zone(),
             site=settings.site,

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from pipeline.adapters.standing_book import UnknownAlert, UnknownStandingQuery
 from pipeline.errors import InvalidQuery, SightlineError, Unavailable
 from pipeline.search.people import UnknownPerson
 from services.api.pages import page
@@ -94,7 +95,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def status_of(error: SightlineError) -> int:
     """The HTTP status of an error of the house."""
-    if isinstance(error, UnknownPerson | UnknownTracklet | Missing):
+    if isinstance(error, UnknownPerson | UnknownTracklet | UnknownAlert | UnknownStandingQuery | Missing):
         return 404
     if isinstance(error, Foreign):
         return 403

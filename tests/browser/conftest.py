@@ -94,6 +94,7 @@ def _running(site: SmallSite) -> Iterator[str]:
         blobs=site.blobs,
         board=site.board,
         corrections=site.store,
+        alerts=site.alerts,
         clock=HandClock(NOW),
         zone=UTC,
     )

@@ -26,6 +26,7 @@ def deps(site: SmallSite) -> ApiDependencies:
         blobs=site.blobs,
         board=site.board,
         corrections=site.store,
+        alerts=site.alerts,
         clock=HandClock(NOW),
         zone=UTC,
     )

@@ -27,7 +27,15 @@ def annex() -> Iterator[TestClient]:
     """Another site, where the same people happen to be seen."""
     there = small_site()
     deps = ApiDependencies(
-        there.search, there.blobs, there.board, there.store, HandClock(NOW), UTC, site="annex", token=TOKEN
+        search=there.search,
+        blobs=there.blobs,
+        board=there.board,
+        corrections=there.store,
+        alerts=there.alerts,
+        clock=HandClock(NOW),
+        zone=UTC,
+        site="annex",
+        token=TOKEN,
     )
     yield TestClient(create_app(deps), base_url="http://localhost", headers={"Authorization": f"Bearer {TOKEN}"})
     there.store.close()

@@ -1,0 +1,222 @@
+"""Standing queries: whom among those just seen a kept question means, how often it may say so, and what its false
+alarms teach it. Pure.
+
+A person is judged as by a search, by the better half of the tracklets; here by the newest few of the last hour, before
+whichever camera. The cameras of a query say where it raises an alert, not by what it judges.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletId
+from pipeline.search.query import Calibration, better_half
+from pipeline.search.standing import StandingQuery
+
+JUDGED_TRACKLETS = 8  # the newest of a person, the one just seen among them
+JUDGED_S = 3600.0  # that began within so long before its end
+BUDGET_S = 86_400.0
+
+# Of what false alarms teach, in log-odds: how much one may teach, and all together. A slip of the finger must not
+# silence a query.
+MOST_AT_ONCE = 0.5
+MOST_MARGIN = 3.0
+_ABOVE = 0.01
+
+Mask = npt.NDArray[np.bool_]
+Place = tuple[int, GlobalId, CameraId]  # number of a query, person, camera
+
+
+@dataclass(frozen=True, slots=True)
+class Passers:
+    """Tracklets in the order of their decisions, as columns. The last `fresh` of them are to be judged; those before
+    are what was seen of the same people earlier."""
+
+    events: I64  # (N,) the event that gave each its identity
+    global_ids: I64  # (N,)
+    camera_ids: Sequence[CameraId]
+    started_at: F64  # (N,)
+    ended_at: F64  # (N,)
+    tracklet_ids: Sequence[TrackletId]
+    vectors: F32  # (N, L) of language
+    fresh: int
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+class Panel:
+    """Standing queries as one model hears them; made once, and asked about every batch."""
+
+    def __init__(self, queries: Sequence[StandingQuery], vectors: F32, calibration: Calibration) -> None:
+        """`vectors` (Q, L) are those of the queries."""
+        self.queries = queries
+        self.vectors = vectors
+        self.calibration = calibration
+        margins = np.array([query.margin for query in queries], np.float64)
+        # (Q,) the least similarity for an alert: that of a search, and what false alarms have added. A model whose
+        # similarities mean nothing has no slope, and a threshold that nobody reaches.
+        self.thresholds: F64 = calibration.threshold + margins / (calibration.slope or 1.0)
+        self._on_after = np.array([np.inf if query.on_after is None else query.on_after for query in queries])
+        self._asking: dict[CameraId, Mask] = {}
+
+    def is_asked(self, events: I64, camera_ids: Sequence[CameraId]) -> Mask:
+        """(F, Q) whether a query was on at each of these events, and asks for its camera."""
+        asking = np.array([self._asking_for(camera_id) for camera_id in camera_ids])
+        is_on: Mask = events[:, None] > self._on_after
+        asked: Mask = is_on & asking
+        return asked
+
+    def _asking_for(self, camera_id: CameraId) -> Mask:
+        if camera_id not in self._asking:
+            self._asking[camera_id] = np.array([query.asks_for(camera_id) for query in self.queries], np.bool_)
+        return self._asking[camera_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Somebody whom a standing query means."""
+
+    query: StandingQuery
+    event: int
+    tracklet_id: TrackletId  # the one that told
+    global_id: GlobalId
+    camera_id: CameraId
+    started_at: float
+    ended_at: float
+    margin: float  # log-odds above the least that a search asks for; says the same whichever model serves
+    confidence: float  # calibrated probability, beside nobody else
+
+    @property
+    def place(self) -> Place:
+        return self.query.number, self.global_id, self.camera_id
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What somebody said of one alert."""
+
+    margin: float
+    is_false: bool
+
+
+def hits(passers: Passers, panel: Panel) -> list[Hit]:
+    """Who is meant by which query, in the order of decisions, then of queries; every time anew, also again and again.
+
+    What comes of a tracklet does not depend on which others are judged with it.
+    """
+    if not panel.queries or not passers.fresh:
+        return []
+    # Rounded as in a search: the last bits of a product depend on the other rows of a matrix.
+    similarities = np.round(passers.vectors @ panel.vectors.T, 5)
+    padded = np.vstack([similarities, np.full((1, len(panel.queries)), -np.inf, np.float32)])
+    members = _members(passers)  # (F, J), rows of `padded`
+    # Nobody is judged better than by the best tracklet: most pairs need no more than that.
+    best = padded[members[:, 0]]
+    for place in range(1, JUDGED_TRACKLETS):
+        np.maximum(best, padded[members[:, place]], out=best)
+    first = len(passers) - passers.fresh
+    is_asked = panel.is_asked(passers.events[first:], passers.camera_ids[first:])
+    fresh, asked = np.nonzero((best >= panel.thresholds) & is_asked)
+    scores = _better_halves(padded[members[fresh], asked[:, None]].astype(np.float64))
+    found = np.flatnonzero(scores >= panel.thresholds[asked])
+    return [_hit(passers, first + fresh[i], panel, int(asked[i]), float(scores[i])) for i in found]
+
+
+class OncePerWindow:
+    """Lets one alert for a query, person and camera pass within the window of the query."""
+
+    def __init__(self, raised: Iterable[tuple[Place, float]] = ()) -> None:
+        """`raised` are the alerts that there are, and when each was seen."""
+        self._seen_at: defaultdict[Place, list[float]] = defaultdict(list)
+        for place, at in raised:
+            self._seen_at[place].append(at)
+
+    def admits(self, hit: Hit) -> bool:
+        """Whether it is the first of its window, and from now on it is. Late tracklets count by when they were seen."""
+        seen_at = self._seen_at[hit.place]
+        if any(abs(hit.ended_at - at) < hit.query.request.window_s for at in seen_at):
+            return False
+        seen_at.append(hit.ended_at)
+        return True
+
+
+class DailyBudget:
+    """How many alerts of a query may ring within a day; those beyond it are kept, and quiet."""
+
+    def __init__(self, rang: Iterable[tuple[int, float]] = ()) -> None:
+        """`rang` are numbers of queries and when somebody was seen."""
+        self._rang_at: defaultdict[int, list[float]] = defaultdict(list)
+        for number, at in rang:
+            self._rang_at[number].append(at)
+
+    def rings(self, hit: Hit) -> bool:
+        rang_at = self._rang_at[hit.query.number]
+        if sum(abs(hit.ended_at - at) < BUDGET_S for at in rang_at) >= hit.query.request.daily_budget:
+            return False
+        rang_at.append(hit.ended_at)
+        return True
+
+
+def needed_margin(judged: Sequence[Judged], budget: float) -> float:
+    """The least margin, from 0, above which at most the share `budget` of the judged alerts was false.
+
+    It lies just above one of the false alarms, and at most `MOST_MARGIN` high.
+    """
+    steps = sorted({0.0, *(alarm.margin + _ABOVE for alarm in judged if alarm.is_false)})
+    for step in steps:
+        above = [alarm.is_false for alarm in judged if alarm.margin >= step]
+        if sum(above) <= budget * len(above):
+            return min(step, MOST_MARGIN)
+    raise AssertionError("nothing lies above the last false alarm")
+
+
+def tightened(margin: float, judged: Sequence[Judged], budget: float) -> float:
+    """The margin of a query after a false alarm: as far as its budget needs, but never lower than it was, and by no
+    more than `MOST_AT_ONCE` higher."""
+    return max(margin, min(needed_margin(judged, budget), margin + MOST_AT_ONCE))
+
+
+def _members(passers: Passers) -> I64:
+    """(F, J) for each fresh tracklet the rows by which its person is judged, newest first; N stands for none."""
+    count = len(passers)
+    members = np.full((passers.fresh, JUDGED_TRACKLETS), count, np.int64)
+    newest: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=JUDGED_TRACKLETS))
+    people, started_at, ended_at = passers.global_ids.tolist(), passers.started_at.tolist(), passers.ended_at.tolist()
+    for row in range(count):
+        own = newest[people[row]]
+        own.appendleft(row)
+        if (fresh := row - (count - passers.fresh)) >= 0:
+            since_at = ended_at[row] - JUDGED_S
+            counted = [other for other in own if started_at[other] >= since_at or other == row]
+            members[fresh, : len(counted)] = counted
+    return members
+
+
+def _better_halves(similarities: F64) -> F64:
+    """(P, J), padded with -inf → (P,) the mean of the better half of each row, as a search counts it."""
+    descending = -np.sort(-similarities, axis=1)
+    counted = better_half(np.isfinite(descending).sum(axis=1))
+    speaks = np.arange(JUDGED_TRACKLETS) < counted[:, None]
+    means: F64 = np.where(speaks, descending, 0.0).sum(axis=1) / np.maximum(counted, 1)
+    return means
+
+
+def _hit(passers: Passers, row: int, panel: Panel, asked: int, score: float) -> Hit:
+    calibration = panel.calibration
+    return Hit(
+        query=panel.queries[asked],
+        event=int(passers.events[row]),
+        tracklet_id=passers.tracklet_ids[row],
+        global_id=GlobalId(int(passers.global_ids[row])),
+        camera_id=passers.camera_ids[row],
+        started_at=float(passers.started_at[row]),
+        ended_at=float(passers.ended_at[row]),
+        margin=calibration.slope * (score - calibration.threshold),
+        confidence=float(calibration.probabilities(np.array([score]))[0]),
+    )

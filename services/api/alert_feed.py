@@ -1,0 +1,56 @@
+"""Alerts as they are raised, for pages and programs that stay connected: server-sent events, so many at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.adapters.standing_book import StandingBook
+from pipeline.errors import Unavailable
+from pipeline.interfaces import Clock
+from services.api.replies import AlertReply
+
+LISTENERS = 32
+LONGEST_S = 3600.0
+_LOOK_EVERY_S = 1.0
+_SIGN_OF_LIFE_S = 15.0  # proxies end connections that say nothing
+_AT_ONCE = 100
+
+
+class AlertFeed:
+    """One stream of events for each listener; the number of an alert is the id of its event."""
+
+    def __init__(self, book: StandingBook, clock: Clock, listeners: int = LISTENERS) -> None:
+        self._book = book
+        self._clock = clock
+        self._free = listeners
+
+    def open(self, after: int | None, for_s: float) -> AsyncIterator[str]:
+        """Alerts above a number (None: from now on) for so long. Raises `Unavailable` when too many listen."""
+        if self._free <= 0:
+            raise Unavailable("too many listen to the alerts already; close another page, or ask for the list instead")
+        return self._follow(self._book.last_alert() if after is None else after, for_s)
+
+    async def _follow(self, after: int, for_s: float) -> AsyncIterator[str]:
+        self._free -= 1
+        began_s = told_s = self._clock.monotonic()
+        try:
+            yield "retry: 2000\n\n"
+            while True:
+                for alert in await run_in_threadpool(self._book.alerts_after, after, _AT_ONCE):
+                    # JSON holds no line breaks, so nothing in it can end the event.
+                    yield f"id: {alert.number}\nevent: alert\ndata: {AlertReply.of(alert).model_dump_json()}\n\n"
+                    after, told_s = alert.number, self._clock.monotonic()
+                now_s = self._clock.monotonic()
+                if now_s - began_s >= for_s:
+                    return
+                if now_s - told_s >= _SIGN_OF_LIFE_S:
+                    yield ":\n\n"
+                    told_s = now_s
+                await asyncio.sleep(_LOOK_EVERY_S)
+        except Unavailable:
+            return  # the listener comes back with the last number, and misses nothing
+        finally:
+            self._free += 1

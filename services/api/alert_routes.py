@@ -1,0 +1,83 @@
+"""Alerts: the list, the live feed, and what people say of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
+
+from pipeline.adapters.standing_book import AlertFilter
+from pipeline.contracts import GlobalId
+from pipeline.search.standing import MAX_NAME, AlertState
+from services.api.access import own_pages_only
+from services.api.alert_feed import LONGEST_S, AlertFeed
+from services.api.dependencies import Dependencies
+from services.api.replies import LARGEST_NUMBER, AlertReply, Numbered
+
+router = APIRouter(prefix="/api/v1", tags=["alerts"])
+
+Number = Annotated[int, Query(ge=0, le=LARGEST_NUMBER)]
+
+
+class Judgement(BaseModel):
+    """Who says so."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    made_by: Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="As the caller says")]
+
+
+class AlertQuestion(BaseModel):
+    """Which alerts; nothing means all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Number | None = None
+    state: AlertState | None = None
+    person: Number | None = None
+    before: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER, description="Only numbers below this one")] = None
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100
+
+
+@router.get("/alerts")
+def list_alerts(deps: Dependencies, question: Annotated[AlertQuestion, Query()]) -> list[AlertReply]:
+    """The newest, newest first."""
+    person = None if question.person is None else GlobalId(question.person)
+    only = AlertFilter(question.query, question.state, person)
+    return [AlertReply.of(alert) for alert in deps.alerts.book.alerts(only, question.limit, question.before)]
+
+
+@router.get("/alerts/feed", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
+def follow_alerts(
+    request: Request,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER, description="Begin above this number")] = None,
+    for_s: Annotated[float, Query(ge=0, le=LONGEST_S, description="End the stream after so long")] = LONGEST_S,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_NUMBER)] = None,
+) -> StreamingResponse:
+    """Alerts as they are raised, as server-sent events `alert` with a JSON alert each. Without a number only new ones
+    come; browsers that connect again send the last one that they have by themselves."""
+    feed: AlertFeed = request.app.state.alert_feed
+    events = feed.open(after if last_event_id is None else last_event_id, for_s)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/alerts/{number}")
+def show_alert(deps: Dependencies, number: Numbered) -> AlertReply:
+    """One alert, with the person to whom its tracklet belongs now."""
+    return AlertReply.of(deps.alerts.book.alert(number))
+
+
+@router.post("/alerts/{number}/acknowledge", dependencies=[Depends(own_pages_only)])
+def acknowledge(deps: Dependencies, number: Numbered, body: Judgement) -> AlertReply:
+    """Somebody has seen to it. The query stays as it is; a false alarm that was called so by mistake is taken back."""
+    deps.alerts.acknowledge(number, body.made_by)
+    return show_alert(deps, number)
+
+
+@router.post("/alerts/{number}/false-alarm", dependencies=[Depends(own_pages_only)])
+def call_false_alarm(deps: Dependencies, number: Numbered, body: Judgement) -> AlertReply:
+    """It showed somebody else: from now on its query asks for more."""
+    deps.alerts.false_alarm(number, body.made_by)
+    return show_alert(deps, number)
