@@ -13,7 +13,7 @@ from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Clock
 from pipeline.search.back_test import BackTest, back_test
 from pipeline.search.models import SearchModel
-from pipeline.search.standing import AlertState, StandingQuery, StandingRequest, Tested
+from pipeline.search.standing import AlertState, StandingQuery, StandingRequest, Trial
 from services.query import serving_search_model
 from services.settings import Settings
 
@@ -57,7 +57,7 @@ class AlertDesk:
             )
         query, now = self.book.query(number), self._clock.now()
         found = back_test(self._history, self._model(), query, now, days)
-        self.book.note_test(number, Tested(now, days, found.fired))
+        self.book.note_test(number, Trial(now, days, found.fired))
         return found
 
     def switch_on(self, number: int) -> None:
@@ -98,7 +98,7 @@ def open_desk(settings: Settings, store: SqlStore) -> AlertDesk:
     return AlertDesk(*books, model, SystemClock(), settings.alerts.false_alarm_budget)
 
 
-def test_in_words(fired: int, days: float) -> str:
+def outcome_in_words(fired: int, days: float) -> str:
     """`Would have raised 3 alerts in the last 7 days.`"""
     alerts = "no alert" if fired == 0 else "1 alert" if fired == 1 else f"{fired} alerts"
     span = "day" if days == 1 else f"{days:g} days"

@@ -103,7 +103,7 @@ def remove(query: QueryArgument, config: ConfigOption = None, data_dir: DataDirO
 @app.command("queries")
 def list_queries(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Every standing query: what it asks, whether it is on, and what its last back-test found."""
-    from services.alert_desk import query_in_words, test_in_words
+    from services.alert_desk import outcome_in_words, query_in_words
 
     with _desk(settings_of(config, data_dir)) as desk:
         found = desk.book.queries()
@@ -112,7 +112,7 @@ def list_queries(config: ConfigOption = None, data_dir: DataDirOption = None) ->
         return
     table = Table("number", "", "name", "what", "back-test", "stricter by", box=None, header_style="bold")
     for query in found:
-        test = "never tried" if query.test is None else test_in_words(query.test.fired, query.test.days)
+        test = "never tried" if query.test is None else outcome_in_words(query.test.fired, query.test.days)
         words = (query.request.name, query_in_words(query), test, f"{query.margin:.2f}")
         table.add_row(str(query.number), "on" if query.is_on else "off", *(escape(word) for word in words))
     console.print(table)
@@ -224,12 +224,12 @@ def replay_deliveries(
 
 
 def _print_test(desk: AlertDesk, number: int, days: float) -> None:
-    from services.alert_desk import test_in_words
+    from services.alert_desk import outcome_in_words
     from services.console import clock
 
     with console.status("Trying it on the history…"):
         found = desk.test(number, days)
-    console.print(test_in_words(found.fired, found.days), highlight=False)
+    console.print(outcome_in_words(found.fired, found.days), highlight=False)
     if not found.hits:
         return
     table = Table("seen", "person", "camera", "confidence", "tracklet", box=None, header_style="bold")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipeline.search.standing import (
     AlertState,
     StandingQuery,
     StandingRequest,
-    Tested,
+    Trial,
 )
 
 _ALERT = (
@@ -101,27 +102,25 @@ class StandingBook:
         with self._database.reading() as connection:
             return _query(connection, number)
 
-    def note_test(self, number: int, note: Tested) -> None:
+    def note_test(self, number: int, note: Trial) -> None:
         """Keep what the last back-test found."""
         self._change(number, tested_at=note.tested_at, tested_days=note.days, tested_fired=note.fired)
 
     def switch_on(self, number: int) -> None:
         """From now on: for whatever is decided after this moment. One that is on stays as it is."""
-        with self._database.writing() as connection:
-            # Whoever decides draws a number first: what is decided before this transaction ends is seen by it.
-            last_event = locked(connection, "event_id")
+        with self._changing() as connection:
             if _query(connection, number).on_after is None:
-                _update_query(connection, number, on_after=last_event)
+                # Nobody decides anything between this number and the end of the transaction.
+                _update(connection, number, on_after=locked(connection, "event_id"))
 
     def switch_off(self, number: int) -> None:
         self._change(number, on_after=None)
 
     def remove(self, number: int) -> None:
         """Forget a query with all its alerts."""
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             _query(connection, number)
             connection.execute(delete(standing_queries).where(standing_queries.c.number == number))
-            _note_change(connection)
 
     # --- alerts ------------------------------
 
@@ -151,8 +150,7 @@ class StandingBook:
 
         To acknowledge what was called a false alarm takes that back, and what it taught. Raises `UnknownAlert`.
         """
-        with self._database.writing() as connection:
-            locked(connection, "standing_change")
+        with self._changing() as connection:
             before = connection.execute(
                 select(alerts.c.state, alerts.c.query_number).where(alerts.c.number == number)
             ).one_or_none()
@@ -173,9 +171,9 @@ class StandingBook:
         judged = [Judged(row.margin, row.state == AlertState.FALSE_ALARM.value) for row in connection.execute(own)]
         margin = _query(connection, number).margin
         if after is AlertState.FALSE_ALARM:
-            _update_query(connection, number, margin=tightened(margin, judged, budget))
+            _update(connection, number, margin=tightened(margin, judged, budget))
         else:
-            _update_query(connection, number, margin=min(margin, needed_margin(judged, budget)))
+            _update(connection, number, margin=min(margin, needed_margin(judged, budget)))
 
     def _alerts(self, query: Select[Any]) -> list[Alert]:
         with self._database.reading() as connection:
@@ -188,9 +186,17 @@ class StandingBook:
         return [_alert(row, keys[row.tracklet_id]) for row in rows]
 
     def _change(self, number: int, **values: Any) -> None:
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             _query(connection, number)
-            _update_query(connection, number, **values)
+            _update(connection, number, **values)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """One change after the other; the watcher reads the queries again after each."""
+        with self._database.writing() as connection:
+            last = locked(connection, "standing_change")
+            yield connection
+            advance(connection, "standing_change", last + 1)
 
 
 class UnknownStandingQuery(InvalidQuery):
@@ -224,14 +230,8 @@ def _query(connection: Connection, number: int) -> StandingQuery:
     return _standing(row)
 
 
-def _update_query(connection: Connection, number: int, **values: Any) -> None:
+def _update(connection: Connection, number: int, **values: Any) -> None:
     connection.execute(update(standing_queries).where(standing_queries.c.number == number).values(values))
-    _note_change(connection)
-
-
-def _note_change(connection: Connection) -> None:
-    """Let the watcher read the queries again."""
-    advance(connection, "standing_change", locked(connection, "standing_change") + 1)
 
 
 def _alerts() -> Select[Any]:
@@ -255,7 +255,7 @@ def _standing(row: Row[Any]) -> StandingQuery:
         ),
         made_at=row.made_at,
         margin=row.margin,
-        test=None if row.tested_at is None else Tested(row.tested_at, row.tested_days, row.tested_fired),
+        test=None if row.tested_at is None else Trial(row.tested_at, row.tested_days, row.tested_fired),
         on_after=row.on_after,
     )
 

@@ -26,7 +26,7 @@ BUDGET_S = 86_400.0
 # silence a query.
 MOST_AT_ONCE = 0.5
 MOST_MARGIN = 3.0
-_ABOVE = 0.01
+ABOVE = 0.01
 
 Mask = npt.NDArray[np.bool_]
 Place = tuple[int, GlobalId, CameraId]  # number of a query, person, camera
@@ -168,7 +168,7 @@ def needed_margin(judged: Sequence[Judged], budget: float) -> float:
 
     It lies just above one of the false alarms, and at most `MOST_MARGIN` high.
     """
-    steps = sorted({0.0, *(alarm.margin + _ABOVE for alarm in judged if alarm.is_false)})
+    steps = sorted({0.0, *(alarm.margin + ABOVE for alarm in judged if alarm.is_false)})
     for step in steps:
         above = [alarm.is_false for alarm in judged if alarm.margin >= step]
         if sum(above) <= budget * len(above):

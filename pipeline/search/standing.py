@@ -55,7 +55,7 @@ class StandingRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Trial:
     """What is kept of a back-test: how often the query would have raised an alert."""
 
     tested_at: float  # UTC seconds
@@ -75,7 +75,7 @@ class StandingQuery:
     request: StandingRequest
     made_at: float  # UTC seconds
     margin: float = 0.0  # what its false alarms have added to what a search asks for, in log-odds
-    test: Tested | None = None
+    test: Trial | None = None
     on_after: int | None = None  # it is on for identity events after this one; None: off
 
     @property

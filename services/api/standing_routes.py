@@ -13,7 +13,7 @@ from pipeline.search.back_test import BackTest
 from pipeline.search.standing import LARGEST_BUDGET, LONGEST_WINDOW_S, MAX_CAMERAS, MAX_NAME, StandingQuery
 from pipeline.search.standing import StandingRequest as Request
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
-from services.alert_desk import LONGEST_TEST_DAYS, USUAL_TEST_DAYS, query_in_words, test_in_words
+from services.alert_desk import LONGEST_TEST_DAYS, USUAL_TEST_DAYS, outcome_in_words, query_in_words
 from services.api.access import own_pages_only
 from services.api.dependencies import Dependencies
 from services.api.replies import Numbered
@@ -35,7 +35,7 @@ class StandingBody(BaseModel):
     daily_budget: Annotated[int, Field(ge=1, le=LARGEST_BUDGET)] = 24
 
 
-class TestBody(BaseModel):
+class BackTestBody(BaseModel):
     """Over how many of the last days."""
 
     model_config = ConfigDict(extra="forbid")
@@ -62,7 +62,7 @@ class StandingReply(BaseModel):
     @classmethod
     def of(cls, query: StandingQuery) -> StandingReply:
         request, test = query.request, query.test
-        told = "Never tried." if test is None else test_in_words(test.fired, test.days)
+        told = "Never tried." if test is None else outcome_in_words(test.fired, test.days)
         return cls(
             number=query.number,
             name=request.name,
@@ -114,7 +114,7 @@ class BackTestReply(BaseModel):
     @classmethod
     def of(cls, found: BackTest) -> BackTestReply:
         return cls(
-            summary=test_in_words(found.fired, found.days),
+            summary=outcome_in_words(found.fired, found.days),
             fired=found.fired,
             days=found.days,
             tracklets=found.tracklets,
@@ -150,7 +150,7 @@ def add_standing(deps: Dependencies, body: StandingBody) -> StandingReply:
 
 
 @router.post("/{number}/test", dependencies=[Depends(own_pages_only)])
-def test_standing(deps: Dependencies, number: Numbered, body: TestBody) -> BackTestReply:
+def test_standing(deps: Dependencies, number: Numbered, body: BackTestBody) -> BackTestReply:
     """Try it on the last days: how often, and for whom, it would have raised an alert."""
     return BackTestReply.of(deps.alerts.test(number, body.days))
 
