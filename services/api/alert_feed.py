@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from starlette.concurrency import run_in_threadpool
 
@@ -22,18 +22,21 @@ _AT_ONCE = 100
 class AlertFeed:
     """One stream of events for each listener; the number of an alert is the id of its event."""
 
-    def __init__(self, book: StandingBook, clock: Clock, listeners: int = LISTENERS) -> None:
+    def __init__(
+        self, book: StandingBook, clock: Clock, listeners: int = LISTENERS, look_every_s: float = _LOOK_EVERY_S
+    ) -> None:
         self._book = book
         self._clock = clock
         self._free = listeners
+        self._look_every_s = look_every_s
 
-    def open(self, after: int | None, for_s: float) -> AsyncIterator[str]:
+    def open(self, after: int | None, for_s: float) -> AsyncGenerator[str, None]:
         """Alerts above a number (None: from now on) for so long. Raises `Unavailable` when too many listen."""
         if self._free <= 0:
             raise Unavailable("too many listen to the alerts already; close another page, or ask for the list instead")
         return self._follow(self._book.last_alert() if after is None else after, for_s)
 
-    async def _follow(self, after: int, for_s: float) -> AsyncIterator[str]:
+    async def _follow(self, after: int, for_s: float) -> AsyncGenerator[str, None]:
         self._free -= 1
         began_s = told_s = self._clock.monotonic()
         try:
@@ -49,7 +52,7 @@ class AlertFeed:
                 if now_s - told_s >= _SIGN_OF_LIFE_S:
                     yield ":\n\n"
                     told_s = now_s
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(self._look_every_s)
         except Unavailable:
             return  # the listener comes back with the last number, and misses nothing
         finally:
