@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from pipeline.adapters.counters import advance, counted, locked
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.model_changes import IS_DECIDED
 from pipeline.adapters.model_store import vector_matrix
-from pipeline.adapters.schema import alerts, embeddings, model_switches, tracklets, webhook_deliveries
+from pipeline.adapters.schema import alerts, embeddings, model_switches, standing_queries, tracklets, webhook_deliveries
 from pipeline.adapters.standing_book import read_queries
 from pipeline.contracts import CameraId, GlobalId, TrackletId
 from pipeline.search.alerts import BUDGET_S, JUDGED_S, Hit, Passers, Place
@@ -68,19 +68,20 @@ class WatchBook:
         is_its_vector = and_(
             embeddings.c.tracklet_id == tracklets.c.tracklet_id, embeddings.c.model_digest == model_digest
         )
-        seen = select(*_SEEN)
-        # An outer join walks along the decisions; an inner one would sort all vectors of the model for each page.
-        decided = seen.outerjoin(embeddings, is_its_vector).where(IS_DECIDED, tracklets.c.assigned_event > after_event)
-        earlier = seen.join(embeddings, is_its_vector).where(tracklets.c.assigned_event <= after_event)
+        # An outer join begins with the tracklets that are asked for; an inner one goes through all vectors of the model.
+        seen = select(*_SEEN).outerjoin(embeddings, is_its_vector).where(IS_DECIDED)
+        decided = seen.where(tracklets.c.assigned_event > after_event)
+        earlier = seen.where(tracklets.c.assigned_event <= after_event)
         with self._database.reading() as connection:
             change = counted(connection, "standing_change")
             found = connection.execute(decided.order_by(tracklets.c.assigned_event).limit(limit)).all()
             fresh = [row for row in found if row.language is not None]
-            before: list[Row[Any]] = []
+            before: list[Any] = []
             if fresh:
                 recent = earlier.where(tracklets.c.started_at >= min(row.ended_at for row in fresh) - JUDGED_S)
                 for part in in_parts(sorted({row.global_id for row in fresh})):
-                    before += connection.execute(recent.where(tracklets.c.global_id.in_(part)))
+                    same = connection.execute(recent.where(tracklets.c.global_id.in_(part)))
+                    before += [row for row in same if row.language is not None]
         before.sort(key=lambda row: int(row.assigned_event))
         return Page(
             passers=_passers(before, fresh, model_digest),
@@ -121,15 +122,12 @@ class WatchBook:
 
 def _still_there(connection: Connection, found: Sequence[tuple[Hit, bool]]) -> list[tuple[Hit, bool]]:
     """Without those whose tracklet was erased, or whose query was removed, since they were found."""
-    if not found:
-        return []
-    there: set[str] = set()
-    for part in in_parts([hit.tracklet_id for hit, _ in found]):
-        there |= set(
-            connection.execute(select(tracklets.c.tracklet_id).where(tracklets.c.tracklet_id.in_(part))).scalars()
-        )
-    standing = {query.number for query in read_queries(connection)}
-    return [(hit, rings) for hit, rings in found if hit.tracklet_id in there and hit.query.number in standing]
+    seen, asked = [hit.tracklet_id for hit, _ in found], sorted({hit.query.number for hit, _ in found})
+    there: set[str | int] = set()
+    for column, named in ((tracklets.c.tracklet_id, seen), (standing_queries.c.number, asked)):
+        for part in in_parts(named):
+            there |= set(connection.execute(select(column).where(column.in_(part))).scalars())
+    return [(hit, rings) for hit, rings in found if hit.tracklet_id in there and hit.query.number in there]
 
 
 def _places(connection: Connection, found: Sequence[Hit]) -> tuple[tuple[Place, float], ...]:

@@ -118,8 +118,8 @@ def hits(passers: Passers, panel: Panel) -> list[Hit]:
     members = _members(passers)  # (F, J), rows of `padded`
     # Nobody is judged better than by the best tracklet: most pairs need no more than that.
     best = padded[members[:, 0]]
-    for place in range(1, JUDGED_TRACKLETS):
-        np.maximum(best, padded[members[:, place]], out=best)
+    for column in members.T[1:]:
+        np.maximum(best, padded[column], out=best)
     first = len(passers) - passers.fresh
     is_asked = panel.is_asked(passers.events[first:], passers.camera_ids[first:])
     fresh, asked = np.nonzero((best >= panel.thresholds) & is_asked)
@@ -183,7 +183,8 @@ def tightened(margin: float, judged: Sequence[Judged], budget: float) -> float:
 
 
 def _members(passers: Passers) -> I64:
-    """(F, J) for each fresh tracklet the rows by which its person is judged, newest first; N stands for none."""
+    """(F, J) for each fresh tracklet the rows by which its person is judged, newest first; N stands for none. J is no
+    larger than somebody needs."""
     count = len(passers)
     members = np.full((passers.fresh, JUDGED_TRACKLETS), count, np.int64)
     newest: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=JUDGED_TRACKLETS))
@@ -195,14 +196,15 @@ def _members(passers: Passers) -> I64:
             since_at = ended_at[row] - JUDGED_S
             counted = [other for other in own if started_at[other] >= since_at or other == row]
             members[fresh, : len(counted)] = counted
-    return members
+    widest = int((members < count).sum(axis=1).max(initial=1))
+    return members[:, :widest]
 
 
 def _better_halves(similarities: F64) -> F64:
     """(P, J), padded with -inf → (P,) the mean of the better half of each row, as a search counts it."""
     descending = -np.sort(-similarities, axis=1)
     counted = better_half(np.isfinite(descending).sum(axis=1))
-    speaks = np.arange(JUDGED_TRACKLETS) < counted[:, None]
+    speaks = np.arange(descending.shape[1]) < counted[:, None]
     means: F64 = np.where(speaks, descending, 0.0).sum(axis=1) / np.maximum(counted, 1)
     return means
 
