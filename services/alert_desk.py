@@ -45,6 +45,7 @@ class AlertDesk:
     def add(self, request: StandingRequest, known_cameras: Sequence[str]) -> int:
         """Keep a query, which is off. Raises `InvalidQuery` for a camera that is not known, and for words of which the
         model understands too little."""
+        request.check()
         _refuse_unknown(request, known_cameras)
         _refuse_unheard(self._model(), request.question)
         return self.book.add(request, self._clock.now())

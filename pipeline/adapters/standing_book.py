@@ -70,7 +70,9 @@ class StandingBook:
     # --- queries ------------------------------
 
     def add(self, request: StandingRequest, made_at: float) -> int:
-        """Keep a query, which is off at first, and return its number. Raises `InvalidQuery` when there are too many."""
+        """Keep a query, which is off at first, and return its number. Raises `InvalidQuery` for one that cannot stand,
+        and when there are too many."""
+        request.check()
         with self._database.writing() as connection:
             number = locked(connection, "standing_query") + 1
             if connection.execute(select(func.count()).select_from(standing_queries)).scalar_one() >= MOST_QUERIES:

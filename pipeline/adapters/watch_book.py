@@ -68,7 +68,7 @@ class WatchBook:
         is_its_vector = and_(
             embeddings.c.tracklet_id == tracklets.c.tracklet_id, embeddings.c.model_digest == model_digest
         )
-        # An outer join begins with the tracklets that are asked for; an inner one goes through all vectors of the model.
+        # An outer join begins with the tracklets asked for; an inner one goes through all vectors of the model.
         seen = select(*_SEEN).outerjoin(embeddings, is_its_vector).where(IS_DECIDED)
         decided = seen.where(tracklets.c.assigned_event > after_event)
         earlier = seen.where(tracklets.c.assigned_event <= after_event)

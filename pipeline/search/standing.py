@@ -30,7 +30,8 @@ class StandingRequest:
     window_s: float = 3600.0  # one alert for a person and a camera within it
     daily_budget: int = 24  # alerts that may ring within a day
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises `InvalidQuery` where it cannot stand."""
         wording(self.question)
         for noun, text in (("name", self.name), ("maker", self.made_by)):
             if not 0 < len(text.strip()) <= MAX_NAME:

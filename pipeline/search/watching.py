@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline import metrics
+from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Clock
 from pipeline.search.alerts import DailyBudget, Hit, OncePerWindow, Panel, Passers, Place, hits
 from pipeline.search.models import Asked, SearchModel
@@ -159,13 +160,21 @@ class Watcher:
             if unheard or self._calibration is None:
                 model = self._open_model(self._digest or "")
                 self._calibration = model.config.text
-                for question in sorted(unheard):
-                    self._heard[question] = model.asked(question)
+                self._heard |= {question: _asked(model, question) for question in unheard}
             understood = [query for query in self._queries if self._heard[query.request.question].is_heard]
             vectors = [self._heard[query.request.question].vector for query in understood]
             self._panel = Panel(understood, np.array(vectors, np.float32), self._calibration)
             log.info("%d standing queries are on, %d understood", len(self._queries), len(understood))
         return self._panel
+
+
+def _asked(model: SearchModel, question: str) -> Asked:
+    """One that was kept under rules of before, and cannot be asked any more, must not stop the others."""
+    try:
+        return model.asked(question)
+    except InvalidQuery as error:
+        log.error("the standing question %r raises nothing: %s", question, error)
+        return Asked(np.zeros(0, np.float32), (), is_heard=False)
 
 
 def _fresh(found: Sequence[Hit], raised: Raised) -> list[tuple[Hit, bool]]:

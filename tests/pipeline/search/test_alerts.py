@@ -195,4 +195,4 @@ def test_a_false_alarm_silences_what_was_no_surer_than_it() -> None:
 def test_what_cannot_stand_is_refused(values: dict[str, object]) -> None:
     usual: dict[str, object] = {"question": "red coat", "name": "red", "made_by": "anna"}
     with pytest.raises(InvalidQuery):
-        StandingRequest(**(usual | values))  # type: ignore[arg-type]
+        StandingRequest(**(usual | values)).check()  # type: ignore[arg-type]

@@ -183,6 +183,20 @@ def test_a_question_that_the_model_does_not_understand_raises_nothing(site: Smal
     assert raised(site) == [(2, 1, "lobby")]
 
 
+def test_a_question_that_cannot_be_asked_any_more_stops_no_other(
+    site: SmallSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand(site)
+    stand(site, "blue coat")
+    with site.store.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE standing_queries SET question = '' WHERE number = 2")
+    site.alerts.book.switch_off(1)
+    site.alerts.book.switch_on(1)
+    comes(site, 1, "lobby", 500.0)
+    look(watcher(site))
+    assert raised(site) == [(1, 1, "lobby")] and "the question is empty" in caplog.text
+
+
 def test_the_model_is_loaded_once_and_again_only_for_another_one(site: SmallSite) -> None:
     loaded = []
 
