@@ -57,7 +57,7 @@ class AlertDesk:
                 f"a back-test over {days:g} days", f"more than 0 and at most {LONGEST_TEST_DAYS:g}", "choose fewer"
             )
         query, now = self.book.query(number), self._clock.now()
-        found = back_test(self._history, self._model(), query, now, days)
+        found = back_test(self._history, self._model(), query, now, days, self._false_alarm_budget)
         self.book.note_test(number, Trial(now, days, found.fired))
         return found
 

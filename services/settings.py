@@ -194,7 +194,7 @@ class AlertSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    false_alarm_budget: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # the share of judged alerts that may be false
+    false_alarm_budget: Annotated[float, Field(ge=0.001, le=0.5)] = 0.1  # the share of alerts that may be false
     webhooks: dict[Annotated[str, Field(pattern=NAME_PATTERN)], WebhookSettings] = {}  # by name; each is told of all
 
 

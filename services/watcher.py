@@ -31,7 +31,9 @@ def run(settings: Settings) -> None:
     with service("watcher", settings) as stop:
         store, blobs, clock = open_store(settings), open_blobs(settings), SystemClock()
         book = StandingBook(store.database)
-        config = WatcherConfig(webhooks=tuple(settings.alerts.webhooks))
+        config = WatcherConfig(
+            false_alarm_budget=settings.alerts.false_alarm_budget, webhooks=tuple(settings.alerts.webhooks)
+        )
         watcher = Watcher(WatchBook(store.database), model_opener(SiteModels(settings), store), clock, config)
         announce_ready()
         start_tellers(settings.site, settings.alerts, DeliveryBook(store.database), book, blobs, clock, stop)

@@ -7,6 +7,7 @@ whichever camera. The cameras of a query say where it raises an alert, not by wh
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ BUDGET_S = 86_400.0
 # silence a query.
 MOST_AT_ONCE = 0.5
 MOST_MARGIN = 3.0
-ABOVE = 0.01
 
 Mask = npt.NDArray[np.bool_]
 Place = tuple[int, GlobalId, CameraId]  # number of a query, person, camera
@@ -53,15 +53,17 @@ class Passers:
 class Panel:
     """Standing queries as one model hears them; made once, and asked about every batch."""
 
-    def __init__(self, queries: Sequence[StandingQuery], vectors: F32, calibration: Calibration) -> None:
+    def __init__(
+        self, queries: Sequence[StandingQuery], vectors: F32, calibration: Calibration, false_alarm_budget: float
+    ) -> None:
         """`vectors` (Q, L) are those of the queries."""
         self.queries = queries
         self.vectors = vectors
         self.calibration = calibration
+        self.least = least_similarity(calibration, false_alarm_budget)
         margins = np.array([query.margin for query in queries], np.float64)
-        # (Q,) the least similarity for an alert: that of a search, and what false alarms have added. A model whose
-        # similarities mean nothing has no slope, and a threshold that nobody reaches.
-        self.thresholds: F64 = calibration.threshold + margins / (calibration.slope or 1.0)
+        # (Q,) with what false alarms have added. A model that was not calibrated has no slope.
+        self.thresholds: F64 = self.least + margins / (calibration.slope or 1.0)
         self._on_after = np.array([np.inf if query.on_after is None else query.on_after for query in queries])
         self._asking: dict[CameraId, Mask] = {}
 
@@ -89,7 +91,7 @@ class Hit:
     camera_id: CameraId
     started_at: float
     ended_at: float
-    margin: float  # log-odds above the least that a search asks for; says the same whichever model serves
+    margin: float  # log-odds above the least that an alert needs; says the same whichever model serves
     confidence: float  # calibrated probability, beside nobody else
 
     @property
@@ -163,17 +165,33 @@ class DailyBudget:
         return True
 
 
+def least_similarity(calibration: Calibration, false_alarm_budget: float) -> float:
+    """What an alert needs: to be a match of a search, and so sure that at most the budget of such alerts is false.
+
+    Nobody waits behind an alert who would look through weaker candidates, as behind a search.
+    """
+    if calibration.slope <= 0.0:
+        return math.inf  # similarities of this model mean nothing
+    sure = math.log((1.0 - false_alarm_budget) / false_alarm_budget)
+    return max(calibration.threshold, (sure - calibration.intercept) / calibration.slope)
+
+
 def needed_margin(judged: Sequence[Judged], budget: float) -> float:
     """The least margin, from 0, above which at most the share `budget` of the judged alerts was false.
 
     It lies just above one of the false alarms, and at most `MOST_MARGIN` high.
     """
-    steps = sorted({0.0, *(alarm.margin + ABOVE for alarm in judged if alarm.is_false)})
+    steps = sorted({0.0, *(step_above(alarm.margin) for alarm in judged if alarm.is_false)})
     for step in steps:
         above = [alarm.is_false for alarm in judged if alarm.margin >= step]
         if sum(above) <= budget * len(above):
             return min(step, MOST_MARGIN)
     raise AssertionError("nothing lies above the last false alarm")
+
+
+def step_above(margin: float) -> float:
+    """The next thousandth: what lies between two of them is one to the margin of a query."""
+    return (math.floor(1000.0 * margin) + 1) / 1000.0
 
 
 def tightened(margin: float, judged: Sequence[Judged], budget: float) -> float:
@@ -219,6 +237,6 @@ def _hit(passers: Passers, row: int, panel: Panel, asked: int, score: float) -> 
         camera_id=passers.camera_ids[row],
         started_at=float(passers.started_at[row]),
         ended_at=float(passers.ended_at[row]),
-        margin=calibration.slope * (score - calibration.threshold),
+        margin=calibration.slope * (score - panel.least),
         confidence=float(calibration.probabilities(np.array([score]))[0]),
     )

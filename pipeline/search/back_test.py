@@ -26,13 +26,19 @@ class BackTest:
 
 
 def back_test(
-    history: History, model: SearchModel, query: StandingQuery, now: float, days: float, most_hits: int = 50
+    history: History,
+    model: SearchModel,
+    query: StandingQuery,
+    now: float,
+    days: float,
+    false_alarm_budget: float,
+    most_hits: int = 50,
 ) -> BackTest:
     """Let `query` watch the last `days` again, page by page. Reads all of them, at tens of thousands a second."""
     asked = model.asked(query.request.question)
     since_at = now - days * DAY_S
     place = history.first_event(since_at)
-    panel = Panel([replace(query, on_after=place)], asked.vector[None, :], model.config.text)
+    panel = Panel([replace(query, on_after=place)], asked.vector[None, :], model.config.text, false_alarm_budget)
     windows = OncePerWindow()
     newest: deque[Hit] = deque(maxlen=most_hits)
     tracklets = fired = 0

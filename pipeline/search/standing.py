@@ -75,7 +75,7 @@ class StandingQuery:
     number: int  # from 1
     request: StandingRequest
     made_at: float  # UTC seconds
-    margin: float = 0.0  # what its false alarms have added to what a search asks for, in log-odds
+    margin: float = 0.0  # what its false alarms have added to what an alert needs, in log-odds
     test: Trial | None = None
     on_after: int | None = None  # it is on for identity events after this one; None: off
 

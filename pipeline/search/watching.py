@@ -72,6 +72,7 @@ class WatcherConfig:
 
     batch_tracklets: int = 256
     keep_place_every_s: float = 10.0  # where nothing is raised; what is judged again after a death raises nothing then
+    false_alarm_budget: float = 0.1  # the share of alerts that may be false
     webhooks: tuple[str, ...] = ()  # names of those who are told
 
 
@@ -163,7 +164,8 @@ class Watcher:
                 self._heard |= {question: _asked(model, question) for question in unheard}
             understood = [query for query in self._queries if self._heard[query.request.question].is_heard]
             vectors = [self._heard[query.request.question].vector for query in understood]
-            self._panel = Panel(understood, np.array(vectors, np.float32), self._calibration)
+            budget = self._config.false_alarm_budget
+            self._panel = Panel(understood, np.array(vectors, np.float32), self._calibration, budget)
             log.info("%d standing queries are on, %d understood", len(self._queries), len(understood))
         return self._panel
 

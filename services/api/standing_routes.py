@@ -44,7 +44,7 @@ class BackTestBody(BaseModel):
 
 
 class StandingReply(BaseModel):
-    """One standing query. `margin` is what false alarms have taught it, in log-odds beyond what a search asks for."""
+    """One standing query. `margin` is what false alarms have taught it, in log-odds beyond what an alert needs."""
 
     number: int
     name: str

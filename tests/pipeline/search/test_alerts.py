@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pipeline.contracts import CameraId, GlobalId, TrackletId
 from pipeline.errors import InvalidQuery
 from pipeline.search.alerts import (
-    ABOVE,
     JUDGED_S,
     JUDGED_TRACKLETS,
     MOST_AT_ONCE,
@@ -24,13 +23,16 @@ from pipeline.search.alerts import (
     Panel,
     Passers,
     hits,
+    least_similarity,
     needed_margin,
+    step_above,
     tightened,
 )
 from pipeline.search.query import Calibration
 from pipeline.search.standing import StandingQuery, StandingRequest
 
 CALIBRATION = Calibration(slope=10.0, intercept=-5.0, threshold=0.5)
+EVEN = 0.5  # a budget that asks for no more than the threshold
 Seen = tuple[int, str, float, float]  # person, camera, start, similarity to the first question
 
 
@@ -56,7 +58,7 @@ def passers(seen: list[Seen], fresh: int | None = None, after_event: int = 0) ->
 def panel(*queries: StandingQuery, calibration: Calibration = CALIBRATION) -> Panel:
     """Even numbers ask for the opposite of what odd ones ask for."""
     vectors = [[1.0, 0.0] if each.number % 2 else [0.0, 1.0] for each in queries]
-    return Panel(queries, np.array(vectors, np.float32), calibration)
+    return Panel(queries, np.array(vectors, np.float32), calibration, EVEN)
 
 
 def told(found: list[Hit]) -> list[tuple[int, str]]:
@@ -126,6 +128,16 @@ def test_a_model_that_was_never_calibrated_raises_nothing() -> None:
     assert hits(passers([(1, "gate", 0.0, 1.0)]), panel()) == []
 
 
+def test_an_alert_is_a_match_and_as_sure_as_the_budget_demands() -> None:
+    assert least_similarity(CALIBRATION, 0.5) == 0.5
+    assert least_similarity(CALIBRATION, 0.1) == pytest.approx(0.5 + math.log(9.0) / 10.0)
+    assert least_similarity(Calibration(10.0, -5.0, threshold=0.9), 0.1) == 0.9
+    asked = Panel([query()], np.array([[1.0, 0.0]], np.float32), CALIBRATION, false_alarm_budget=0.1)
+    found = hits(passers([(person, "gate", 0.0, 0.70 + 0.01 * person) for person in range(4)]), asked)
+    assert [hit.global_id for hit in found] == [2, 3]
+    assert all(hit.confidence >= 0.9 and hit.margin >= 0.0 for hit in found)
+
+
 def hit_at(at: float, person: int = 1, camera: str = "gate", number: int = 1) -> Hit:
     return Hit(query(number), 1, TrackletId("t"), GlobalId(person), CameraId(camera), at - 4.0, at, 1.0, 0.9)
 
@@ -155,7 +167,7 @@ def test_the_needed_margin_keeps_the_budget_and_no_lower_one_does(judged: list[J
     margin = needed_margin(judged, budget)
     kept = [alarm.is_false for alarm in judged if alarm.margin >= margin]
     assert sum(kept) <= budget * len(kept) or margin == MOST_MARGIN
-    for lower in (0.0, *(alarm.margin + ABOVE for alarm in judged if alarm.is_false)):
+    for lower in (0.0, *(step_above(alarm.margin) for alarm in judged if alarm.is_false)):
         above = [alarm.is_false for alarm in judged if alarm.margin >= lower]
         assert lower >= margin or sum(above) > budget * len(above)
 
@@ -170,7 +182,7 @@ def test_a_false_alarm_never_loosens_and_teaches_only_so_much(
 
 
 def test_a_false_alarm_silences_what_was_no_surer_than_it() -> None:
-    assert tightened(0.0, [Judged(0.3, True)], 0.1) == pytest.approx(0.3 + ABOVE)
+    assert tightened(0.0, [Judged(0.3, True)], 0.1) == pytest.approx(0.301)
     many = [Judged(2.0, False)] * 9
     assert tightened(0.0, [*many, Judged(0.3, True)], 0.1) == 0.0  # one in ten is within the budget
     assert tightened(0.0, [Judged(2.9, True)], 0.1) == MOST_AT_ONCE  # a slip does not silence it
