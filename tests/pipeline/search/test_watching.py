@@ -244,10 +244,10 @@ def test_a_model_that_cannot_be_loaded_is_waited_for_and_nothing_is_missed(site:
 
 
 class Dying:
-    """A book whose owner dies after its n-th call."""
+    """A book whose owner dies after its n-th call, or only gets no answer to it."""
 
-    def __init__(self, book: WatchBook, calls: int) -> None:
-        self._book, self._left = book, calls
+    def __init__(self, book: WatchBook, calls: int, death: type[BaseException]) -> None:
+        self._book, self._left, self._death = book, calls, death
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._book, name)
@@ -256,7 +256,7 @@ class Dying:
             answer = method(*arguments)
             self._left -= 1
             if self._left == 0:
-                raise KeyboardInterrupt
+                raise self._death
             return answer
 
         return called
@@ -290,11 +290,25 @@ def test_dying_anywhere_loses_and_repeats_nothing(
 ) -> None:
     two_queries(site)
     many_pass(site)
-    dying = Dying(WatchBook(site.store.database), calls)
+    dying = Dying(WatchBook(site.store.database), calls, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         look(watcher(site, cast(WatchedSite, dying)))
     look(watcher(site))
     assert raised(site) == undisturbed and len(undisturbed) == 11
+
+
+@pytest.mark.parametrize("calls", range(1, 11))
+def test_a_database_that_does_not_answer_is_asked_again(
+    site: SmallSite, undisturbed: list[tuple[int, int, str]], calls: int
+) -> None:
+    two_queries(site)
+    many_pass(site)
+    away = Dying(WatchBook(site.store.database), calls, Unavailable)
+    at_work = watcher(site, cast(WatchedSite, away))
+    with pytest.raises(Unavailable):
+        look(at_work)
+    look(at_work)
+    assert raised(site) == undisturbed
 
 
 def test_two_watchers_together_raise_what_one_would(site: SmallSite, undisturbed: list[tuple[int, int, str]]) -> None:
