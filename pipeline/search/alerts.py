@@ -67,12 +67,13 @@ class Panel:
         self._on_after = np.array([np.inf if query.on_after is None else query.on_after for query in queries])
         self._asking: dict[CameraId, Mask] = {}
 
-    def is_asked(self, events: I64, camera_ids: Sequence[CameraId]) -> Mask:
-        """(F, Q) whether a query was on at each of these events, and asks for its camera."""
-        asking = np.array([self._asking_for(camera_id) for camera_id in camera_ids])
-        is_on: Mask = events[:, None] > self._on_after
-        asked: Mask = is_on & asking
-        return asked
+    def is_asked(self, asked: I64, events: I64, camera_ids: Sequence[CameraId]) -> Mask:
+        """(P,) whether each of these queries, by its place, was on at the event beside it, and asks for its camera."""
+        cameras = sorted(set(camera_ids))
+        shown_by = np.array([cameras.index(camera_id) for camera_id in camera_ids], np.int64)
+        asking = np.array([self._asking_for(camera_id) for camera_id in cameras])  # (C, Q)
+        is_asked: Mask = (events > self._on_after[asked]) & asking[shown_by, asked]
+        return is_asked
 
     def _asking_for(self, camera_id: CameraId) -> Mask:
         if camera_id not in self._asking:
@@ -122,12 +123,14 @@ def hits(passers: Passers, panel: Panel) -> list[Hit]:
     best = padded[members[:, 0]]
     for column in members.T[1:]:
         np.maximum(best, padded[column], out=best)
-    first = len(passers) - passers.fresh
-    is_asked = panel.is_asked(passers.events[first:], passers.camera_ids[first:])
-    fresh, asked = np.nonzero((best >= panel.thresholds) & is_asked)
+    fresh, asked = np.nonzero(best >= panel.thresholds)
+    if not len(fresh):
+        return []
     scores = _better_halves(padded[members[fresh], asked[:, None]].astype(np.float64))
-    found = np.flatnonzero(scores >= panel.thresholds[asked])
-    return [_hit(passers, first + fresh[i], panel, int(asked[i]), float(scores[i])) for i in found]
+    rows: list[int] = (len(passers) - passers.fresh + fresh).tolist()
+    is_asked = panel.is_asked(asked, passers.events[rows], [passers.camera_ids[row] for row in rows])
+    found = np.flatnonzero((scores >= panel.thresholds[asked]) & is_asked)
+    return [_hit(passers, rows[i], panel, int(asked[i]), float(scores[i])) for i in found]
 
 
 class OncePerWindow:

@@ -33,25 +33,26 @@ from tests.fakes import SetModels, unit_vectors
 
 PEOPLE, VISITS, DIMENSION = 10_000, 4, 512
 BATCH, BATCHES_A_ROUND, ROUNDS = 64, 4, 8
-QUERIES = (1, 100, 1000)
+# How many queries, and one person in how many is meant by each, with the deviations of a similarity that this takes.
+# A thousand queries that mean one in a thousand each raise an alert for nearly every tracklet.
+PLANS = ((1, 1000, 3.09), (100, 1000, 3.09), (1000, 10_000, 3.72), (1000, 1000, 3.09))
 DIGEST = "benchmark-model"
-# One person in a thousand is meant by a query: with a thousand queries each tracklet raises an alert.
-MEANT = Calibration(slope=20.0, intercept=0.0, threshold=3.09 / DIMENSION**0.5)
 MODELS = SetModels(DIGEST, looks=LookPrior(0.0, 1.0 / DIMENSION**0.5, straight_curves(slope=2.5, midpoint=3.5)))
 
 
 def main(out: Path) -> None:
-    """Measure with a growing number of queries; write `out` and print a table."""
+    """Measure by plan; write `out` and print a table."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
         site = _Site(f"sqlite:///{folder}/site.db", RedisBus(server.url, "bench"))
-        results = [site.measure(count) for count in QUERIES]
+        results = [site.measure(*plan) for plan in PLANS]
     out.write_text(json.dumps(results, indent=1) + "\n")
     table = Table(title=f"standing queries beside the matcher, {PEOPLE:,} people, processor time")
-    for heading in ("queries", "matcher", "watcher", "of the matcher's", "alerts a tracklet"):
+    for heading in ("queries", "each means one in", "matcher", "watcher", "of the matcher's", "alerts a tracklet"):
         table.add_column(heading, justify="right")
     for each in results:
         spent = (f"{each[name]:.2f} ms a tracklet" for name in ("matcher_ms", "watcher_ms"))
-        table.add_row(str(each["queries"]), *spent, f"{each['ratio']:.1%}", f"{each['alerts_per_tracklet']:.3f}")
+        asked = (f"{each['queries']:,}", f"{each['one_in']:,}")
+        table.add_row(*asked, *spent, f"{each['ratio']:.1%}", f"{each['alerts_per_tracklet']:.3f}")
     Console(width=120).print(table)
 
 
@@ -62,18 +63,18 @@ class _Site:
         self._rng = np.random.default_rng(1)
         self._looks = unit_vectors(self._rng, PEOPLE, DIMENSION)
         upgrade(url)
-        store, clock = SqlStore(url), SystemClock()
-        _fill(store, self._looks, self._rng)
-        self._bus = bus
-        self._matcher = MatcherWorker(bus, store, ExactGallery, clock, MatcherConfig(batch_tracklets=BATCH), MODELS)
-        self._book = StandingBook(store.database)
-        model = SearchModel(store, _Tower(), SearchConfig(MEANT, MEANT))
-        self._watcher = Watcher(WatchBook(store.database), lambda _: model, clock, WatcherConfig())
+        self._store, self._bus, clock = SqlStore(url), bus, SystemClock()
+        _fill(self._store, self._looks, self._rng)
+        config = MatcherConfig(batch_tracklets=BATCH)
+        self._matcher = MatcherWorker(bus, self._store, ExactGallery, clock, config, MODELS)
+        self._book = StandingBook(self._store.database)
         self._queries = self._rounds = 0
+        self._watcher = self._watching(deviations=3.0)
         self._round()  # the matcher reads its memory back, and the model serves from here on
 
-    def measure(self, queries: int) -> dict[str, Any]:
+    def measure(self, queries: int, one_in: int, deviations: float) -> dict[str, Any]:
         """With so many queries on, of which some may be on already."""
+        self._watcher = self._watching(deviations)
         for number in range(self._queries, queries):
             self._book.switch_on(self._book.add(StandingRequest(f"person {number}", "bench", "bench"), 0.0))
         self._queries = queries
@@ -83,11 +84,17 @@ class _Site:
         tracklets = BATCH * BATCHES_A_ROUND
         return {
             "queries": queries,
+            "one_in": one_in,
             "matcher_ms": 1000.0 * statistics.median(matched for matched, _ in spent) / tracklets,
             "watcher_ms": 1000.0 * statistics.median(watched for _, watched in spent) / tracklets,
             "ratio": statistics.median(watched / matched for matched, watched in spent),
             "alerts_per_tracklet": (self._book.last_alert() - before) / (tracklets * ROUNDS),
         }
+
+    def _watching(self, deviations: float) -> Watcher:
+        meant = Calibration(slope=100.0, intercept=0.0, threshold=deviations / DIMENSION**0.5)
+        model = SearchModel(self._store, _Tower(), SearchConfig(meant, meant))
+        return Watcher(WatchBook(self._store.database), lambda _: model, SystemClock(), WatcherConfig())
 
     def _round(self) -> tuple[float, float]:
         """Processor seconds of matcher and watcher for the same tracklets."""

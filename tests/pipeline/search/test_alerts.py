@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts import CameraId, GlobalId, TrackletId
@@ -92,6 +92,7 @@ def naive(seen: list[Seen], asked: StandingQuery, above: float) -> set[str]:
     return found
 
 
+@settings(max_examples=50)
 @given(sightings)
 def test_all_queries_at_once_find_what_each_would_find_alone(seen: list[Seen]) -> None:
     found = told(hits(passers(seen), panel(*QUERIES)))
@@ -100,6 +101,7 @@ def test_all_queries_at_once_find_what_each_would_find_alone(seen: list[Seen]) -
         assert naive(seen, asked, above=1e-4) <= mine <= naive(seen, asked, above=-1e-4)  # but for rounding
 
 
+@settings(max_examples=50)
 @given(sightings, st.integers(0, 40))
 def test_what_comes_of_a_tracklet_does_not_depend_on_its_batch(seen: list[Seen], cut: int) -> None:
     cut = min(cut, len(seen))
