@@ -34,7 +34,7 @@ def back_test(
     false_alarm_budget: float,
     most_hits: int = 50,
 ) -> BackTest:
-    """Let `query` watch the last `days` again, page by page. Reads all of them, at tens of thousands a second."""
+    """Let `query` watch the last `days` again, page by page: some 20,000 tracklets for each second of a processor."""
     asked = model.asked(query.request.question)
     since_at = now - days * DAY_S
     place = history.first_event(since_at)

@@ -29,6 +29,11 @@ class AlertFeed:
         self._clock = clock
         self._free = listeners
         self._look_every_s = look_every_s
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End every stream within a second: a server that stops waits for its answers."""
+        self._is_closed = True
 
     def open(self, after: int | None, for_s: float) -> AsyncGenerator[str, None]:
         """Alerts above a number (None: from now on) for so long. Raises `Unavailable` when too many listen."""
@@ -47,7 +52,7 @@ class AlertFeed:
                     yield f"id: {alert.number}\nevent: alert\ndata: {AlertReply.of(alert).model_dump_json()}\n\n"
                     after, told_s = alert.number, self._clock.monotonic()
                 now_s = self._clock.monotonic()
-                if now_s - began_s >= for_s:
+                if self._is_closed or now_s - began_s >= for_s:
                     return
                 if now_s - told_s >= _SIGN_OF_LIFE_S:
                     yield ":\n\n"

@@ -87,8 +87,9 @@ def serve(
     deps: ApiDependencies, listener: socket.socket, stop: threading.Event, on_ready: Callable[[], object]
 ) -> None:
     """Answer requests on `listener` until `stop` is set."""
+    app = create_app(deps)
     config = uvicorn.Config(
-        create_app(deps),
+        app,
         log_config=None,
         # Questions stand in addresses, and whom somebody looks for belongs into no log.
         access_log=False,
@@ -107,6 +108,7 @@ def serve(
         on_ready()
     while thread.is_alive() and not stop.wait(0.2):
         pass
+    app.state.alert_feed.close()
     server.should_exit = True
     thread.join()
     if not stop.is_set():

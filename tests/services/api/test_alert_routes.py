@@ -166,6 +166,9 @@ def test_the_feed_tells_of_what_comes_and_has_only_so_many_seats(alerted: TestCl
         watch(site)
         assert [number for number, _ in events(await anext(listener))] == [3]
         await listener.aclose()
-        feed.open(None, 60.0)
+        listener = feed.open(None, 60.0)
+        await anext(listener)
+        feed.close()
+        assert [line async for line in listener] == []
 
     asyncio.run(listen())
