@@ -12,8 +12,19 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "correction", "published", "audit", "login"]
-# `published`: the last event that went out
+Counter = Literal[
+    "global_id",
+    "event_id",
+    "row",
+    "correction",
+    "published",  # the last event that went out
+    "audit",
+    "login",
+    "standing_query",
+    "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
+    "alert",
+    "watched",  # the last event that was looked at for alerts
+]
 
 
 def counted(connection: Connection, name: Counter) -> int:

@@ -15,6 +15,7 @@ from pipeline.contracts import CameraId
 from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Clock
+from services.alert_desk import AlertDesk
 from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
 from services.api.granted import (
     CamerasOfCrop,
@@ -40,6 +41,7 @@ class ApiDependencies:
     blobs: Crops
     board: LivePictures
     corrections: CorrectionDesk
+    alerts: AlertDesk
     clock: Clock
     zone: tzinfo
     accounts: AccountStore
