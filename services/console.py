@@ -37,7 +37,7 @@ def watch(settings: Settings, console: Console) -> int:
         )
         while not stop.wait(1.0) and not system.supervisor.is_broken:
             system.supervisor.poll()
-        with console.status("Stopping in order: cameras, embedder, archiver, matcher, API, bus…"):
+        with console.status("Stopping in order: cameras, embedder, archiver, matcher, watcher, API, bus…"):
             system.supervisor.stop()
     return 2 if system.supervisor.is_broken else 0
 

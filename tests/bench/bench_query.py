@@ -29,10 +29,10 @@ from pipeline.adapters.schema import counters, crops, embeddings, identities, tr
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, GlobalId, pack_vector
 from pipeline.decisions import Decision
+from pipeline.search.hearing import hear
 from pipeline.search.models import SearchModel
-from pipeline.search.people import PeopleSearch, text_ask
+from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Filters, inside, rank
-from pipeline.search.wording import wording
 from reid_models.inference import load_encoder
 from reid_models.serving.encoder import ServedEncoder
 from services.query import search_config
@@ -100,7 +100,7 @@ def _recall(model: SearchModel, questions: Sequence[str]) -> dict[str, float]:
     """How many of the first answers that all rows give are among those of the short list, and the time of both."""
     hits, all_rows_s, listed_s = [], 0.0, 0.0
     for question in questions:
-        ask = text_ask(model, wording(question), Filters())
+        ask = hear(model, question).ask(model.words, Filters())
         started_s = time.process_time()
         near = model.language.near(ask)
         listed = {candidate.global_id for candidate in rank(ask, near.rows, near.chosen, SHOWN).candidates}
