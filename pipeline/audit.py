@@ -30,10 +30,12 @@ class AuditAction(StrEnum):
     EXPORT = "export"
     CORRECTION = "correction"
     ERASURE = "erasure"
+    RESEALING = "resealing"  # of the crops, with another key or none
     LOGIN = "login"
     LOGIN_REFUSED = "login refused"
     LOGOUT = "logout"
     ACCOUNT = "account"  # added, changed, removed; its tokens too
+    ALERT = "alert"  # a standing query kept, switched, removed; what it raised judged, sent again
 
 
 class AuditLog(Protocol):

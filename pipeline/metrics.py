@@ -60,6 +60,13 @@ DEAD_LETTERS = Counter("sightline_dead_letters_total", "Messages set aside", ["s
 # archiver
 ARCHIVED_BYTES = Counter("sightline_archived_bytes_total", "Bytes of crops written")
 
+# forgetting
+OLDEST_AGE = Gauge("sightline_oldest_age_seconds", "Age of the oldest thing that is still kept", ["camera", "kind"])
+FORGOTTEN = Counter(
+    "sightline_forgotten_tracklets_total", "Tracklets whose share of a kind was kept long enough", ["kind"]
+)
+ERASURE_OPEN = Gauge("sightline_erasure_open_seconds", "Since when the longest open erasure is asked for, 0 for none")
+
 # matcher
 IDENTITIES_OPENED = Counter("sightline_identities_opened_total", "Tracklets that opened a new identity")
 IDENTITIES_JOINED = Counter("sightline_identities_joined_total", "Tracklets that joined a known identity")
@@ -79,6 +86,13 @@ QUERIES = Counter("sightline_queries_total", "Queries by outcome: answered, no_m
 
 # logins
 LOGINS = Counter("sightline_logins_total", "Logins by outcome: opened, refused, limited", ["outcome"])
+
+# standing queries
+WATCHED = Counter("sightline_watched_total", "Tracklets that standing queries were asked about")
+ALERTS = Counter("sightline_alerts_total", "Alerts of standing queries: rang, or quiet beyond a budget", ["outcome"])
+WEBHOOK_ATTEMPTS = Counter(
+    "sightline_webhook_attempts_total", "What became of attempts: delivered, failed, dead", ["webhook", "outcome"]
+)
 
 # nightly
 NIGHT_OUTCOME = Gauge(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.audit import AuditAction
 from pipeline.errors import InvalidQuery
 from services.settings import Settings
+
+MAX_REASON = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class MissingReason(InvalidQuery):
@@ -19,6 +23,14 @@ class MissingReason(InvalidQuery):
         super().__init__(
             "a search without a reason", "why you search, in a few words", "add `reason`; it is kept in the audit log"
         )
+
+
+def stated(reason: str | None, is_required: bool) -> str:
+    """A reason as it is kept, empty for none. Raises `MissingReason` for none where the site requires one."""
+    told = _CONTROL.sub(" ", reason or "").strip()[:MAX_REASON]
+    if is_required and not told:
+        raise MissingReason
+    return told
 
 
 def record_at_terminal(

@@ -13,10 +13,12 @@ from rich.console import Console
 from pipeline.errors import ConfigurationError, SightlineError
 from services import (
     cli_accounts,
+    cli_alerts,
     cli_audit,
     cli_correct,
     cli_detectors,
     cli_evaluate,
+    cli_forget,
     cli_models,
     cli_nightly,
     cli_train,
@@ -34,14 +36,19 @@ app = typer.Typer(
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
 app.add_typer(cli_accounts.app, name="accounts")
+app.add_typer(cli_alerts.app, name="alerts")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
+app.command("erase")(cli_forget.erase)
 app.command("explain")(cli_correct.explain)
 app.command("import-detector")(cli_detectors.import_detector)
 app.command("nightly")(cli_nightly.nightly)
+app.command("receipts")(cli_forget.receipts)
+app.command("reseal")(cli_forget.reseal)
+app.command("retain")(cli_forget.retain)
 app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 
 console = Console()
@@ -130,6 +137,14 @@ def reembed(config: ConfigOption = None, data_dir: DataDirOption = None, metrics
 def match(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Give every tracklet its global identity."""
     from services.matcher import run
+
+    run(_settings(config, None, data_dir, metrics_port=metrics_port))
+
+
+@app.command()
+def watch(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
+    """Raise the alerts of standing queries, and tell the webhooks."""
+    from services.watcher import run
 
     run(_settings(config, None, data_dir, metrics_port=metrics_port))
 

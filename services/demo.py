@@ -38,7 +38,7 @@ DEFAULT_DURATION_S = 60.0
 _MARK = ".sightline-demo"  # in folders that may be emptied
 _TOLD_QUESTIONS = 3
 _FPS = 8.0
-_METRICS_PORTS = 12  # at most two camera workers, five other services, the supervisor
+_METRICS_PORTS = 12  # at most two camera workers, six other services, the supervisor
 _DRAIN_S = 20.0  # what was seen last still travels to its identity
 
 
@@ -77,7 +77,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
             console.print(f"\n  It goes on; ask for yourself at [bold cyan]{system.page}[/]. Ctrl-C stops it.")
             while not stop.wait(1.0) and not system.supervisor.is_broken:
                 system.supervisor.poll()
-        with console.status("Stopping in order: cameras, embedder, archiver, matcher, API, bus…"):
+        with console.status("Stopping in order: cameras, embedder, archiver, matcher, watcher, API, bus…"):
             lost = lost_frames(system)
             system.supervisor.stop("camera")
             is_drained = drained(system, _DRAIN_S)

@@ -12,8 +12,21 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "correction", "published", "audit", "login"]
-# `published`: the last event that went out
+Counter = Literal[
+    "global_id",
+    "event_id",
+    "row",
+    "correction",
+    "published",  # the last event that went out
+    "audit",
+    "login",
+    # Locked by whoever removes tracklets, shared by whoever writes them: nothing is written behind a removal's back.
+    "erasure",
+    "standing_query",
+    "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
+    "alert",
+    "watched",  # the last event that was looked at for alerts
+]
 
 
 def counted(connection: Connection, name: Counter) -> int:
@@ -24,6 +37,12 @@ def counted(connection: Connection, name: Counter) -> int:
 def locked(connection: Connection, name: Counter) -> int:
     """The same, and nobody else draws one before this transaction ends. (SQLite has but one writer anyway.)"""
     query = select(counters.c.last).where(counters.c.name == name).with_for_update()
+    return int(connection.execute(query).scalar_one())
+
+
+def shared(connection: Connection, name: Counter) -> int:
+    """The same, and others may share it, but nobody locks it before this transaction ends."""
+    query = select(counters.c.last).where(counters.c.name == name).with_for_update(read=True)
     return int(connection.execute(query).scalar_one())
 
 

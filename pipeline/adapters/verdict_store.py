@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import Connection, and_, delete, select
 
 from pipeline.adapters.calibration_store import CalibrationStore
+from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.schema import search_verdicts
 from pipeline.contracts import GlobalId
 from pipeline.search.feedback import Verdict
@@ -14,7 +15,7 @@ class VerdictStore(CalibrationStore):
     """Verdicts by model, person and question, the last word of each."""
 
     def keep_verdict(self, model_digest: str, verdict: Verdict) -> None:
-        """Write one; an earlier one on the same question and person makes way."""
+        """Write one; an earlier one on the same question and person makes way. Standing queries go by it at once."""
         same = and_(
             search_verdicts.c.model_digest == model_digest,
             search_verdicts.c.global_id == verdict.global_id,
@@ -30,8 +31,10 @@ class VerdictStore(CalibrationStore):
             "made_at": verdict.made_at,
         }
         with self._database.writing() as connection:
+            change = locked(connection, "standing_change")
             connection.execute(delete(search_verdicts).where(same))
             connection.execute(search_verdicts.insert(), [row])
+            advance(connection, "standing_change", change + 1)
 
     def verdicts_on(self, model_digest: str, question: str) -> dict[GlobalId, bool]:
         """Who was said to be right, or wrong, as an answer of a model to this very question."""
@@ -43,14 +46,19 @@ class VerdictStore(CalibrationStore):
 
     def verdicts(self, model_digest: str, limit: int) -> list[Verdict]:
         """The newest ones on answers of a model, the last first."""
-        query = (
-            select(search_verdicts)
-            .where(search_verdicts.c.model_digest == model_digest)
-            .order_by(search_verdicts.c.made_at.desc(), search_verdicts.c.global_id, search_verdicts.c.question)
-            .limit(limit)
-        )
         with self._database.reading() as connection:
-            return [
-                Verdict(row.question, row.global_id, row.log_odds, row.is_right, row.made_by, row.made_at)
-                for row in connection.execute(query)
-            ]
+            return read_verdicts(connection, model_digest, limit)
+
+
+def read_verdicts(connection: Connection, model_digest: str, limit: int) -> list[Verdict]:
+    """The newest ones on answers of a model, the last first."""
+    query = (
+        select(search_verdicts)
+        .where(search_verdicts.c.model_digest == model_digest)
+        .order_by(search_verdicts.c.made_at.desc(), search_verdicts.c.global_id, search_verdicts.c.question)
+        .limit(limit)
+    )
+    return [
+        Verdict(row.question, row.global_id, row.log_odds, row.is_right, row.made_by, row.made_at)
+        for row in connection.execute(query)
+    ]

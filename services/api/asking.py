@@ -19,10 +19,9 @@ from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
 from services.api.dependencies import ApiDependencies
 from services.api.uploads import read_picture
-from services.audited import MissingReason
+from services.audited import MAX_REASON, stated
 
 _MOMENT_HELP = "14:00, 30m, 2h, yesterday 18:30, or an ISO time; clock times in the time zone of the site"
-MAX_REASON = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -106,7 +105,7 @@ def judge(deps: ApiDependencies, question: str, global_id: int, is_right: bool, 
     """Note whether a person fits a question; returns how many verdicts count now. Raises `InvalidQuery`."""
     words, cameras = _CONTROL.sub(" ", question), deps.known_cameras()
     said = deps.search.say(words, GlobalId(global_id), is_right, deps.maker(made_by), cameras, deps.local_now())
-    deps.record(AuditAction.CORRECTION, f"person {global_id}", {"question": words, "is_right": is_right})
+    deps.record(AuditAction.CORRECTION, f"person {global_id}", {"answer": "right" if is_right else "wrong"})
     return said
 
 
@@ -153,9 +152,7 @@ def _asked(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions)
 
 def _record(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> None:
     """What is not recorded is not answered. Raises `MissingReason`."""
-    reason = _CONTROL.sub(" ", options.reason or "").strip()[:MAX_REASON]
-    if deps.needs_reason and not reason:
-        raise MissingReason
+    reason = stated(options.reason, deps.needs_reason)
     narrowed = options.model_dump(include={"cameras", "since", "until", "shortest_s"}, exclude_defaults=True)
     deps.record(AuditAction.SEARCH, asked, {"kind": kind, "reason": reason, **narrowed})
 

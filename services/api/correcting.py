@@ -7,7 +7,7 @@ from pipeline.audit import AuditAction
 from pipeline.decisions import Correction, CorrectionKind, CorrectionRequest
 from services.api.dependencies import ApiDependencies
 from services.api.problems import Missing
-from services.corrections import audited, explained
+from services.corrections import audited, explained, viewed
 
 
 def add_correction(deps: ApiDependencies, request: CorrectionRequest) -> Correction:
@@ -34,5 +34,5 @@ def known_correction(deps: ApiDependencies, number: int) -> Correction:
 def explain(deps: ApiDependencies, tracklet_id: str) -> Explanation:
     """Why a tracklet belongs to its person; that it was asked is recorded. Raises `UnknownTracklet`."""
     found = explained(deps.corrections, tracklet_id)
-    deps.record(AuditAction.VIEW, f"tracklet {found.tracklet.tracklet_id}")
+    deps.record(AuditAction.VIEW, viewed(found))
     return found

@@ -36,7 +36,7 @@ def _environment() -> Environment:
         camera_words=words.camera_in_words,
         camera_light=words.camera_light,
         crop_address=crop_address,
-        may=may,
+        offers=may,
         transits_words=words.transits_in_words,
         transits_short=words.transits_in_short,
         stamp=words.stamp,

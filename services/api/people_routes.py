@@ -10,8 +10,9 @@ from starlette.responses import Response
 from pipeline.contracts import BlobKey
 from services.api.asking import SearchOptions, filters, list_people, view_person
 from services.api.dependencies import Dependencies
-from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response, without_head
+from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response
 from services.api.replies import PeopleReply, PersonReply
+from services.exporting import without_head
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 
@@ -45,6 +46,13 @@ def show_crop(
     """One crop as JPEG, by its content address; without the head if asked for."""
     jpeg = deps.blobs.get(BlobKey(key))
     if jpeg is not None and not with_head:
-        jpeg = without_head(jpeg)
+        jpeg = _concealed(jpeg)
     # A short time only: a crop that was erased must not live on in browsers.
     return jpeg_response(request, jpeg, f"crop {key}", PERSON_PLACEHOLDER, "private, max-age=300")
+
+
+def _concealed(jpeg: bytes) -> bytes | None:
+    try:
+        return without_head(jpeg)
+    except ValueError:
+        return None

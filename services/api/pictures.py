@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 from fastapi import Request
 from starlette.responses import Response
 
@@ -28,16 +26,3 @@ def jpeg_response(request: Request, jpeg: bytes | None, name: str, placeholder: 
     if request.headers.get("accept", "").startswith("image/"):
         return Response(placeholder, 404, media_type="image/svg+xml")
     raise Missing(f"there is no {name}", "one that exists", "it may have been deleted, or not have been taken yet")
-
-
-def without_head(jpeg: bytes) -> bytes | None:
-    """A crop, which is one person from top to bottom, with its upper quarter blurred beyond recognition; None for what
-    is no readable picture."""
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        return None
-    head = picture[: -(-picture.shape[0] // 4)]
-    few = cv2.resize(head, (4, 4), interpolation=cv2.INTER_AREA)
-    head[:] = cv2.resize(few, head.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    encoded: bytes = cv2.imencode(".jpg", picture)[1].tobytes()
-    return encoded

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from fastapi import File, UploadFile
 from pydantic import BaseModel
 
-from services.api.asking import MAX_REASON, SearchOptions
+from services.api.asking import SearchOptions
+from services.audited import MAX_REASON
 
 # name → words, since, until
 TIMES = {

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Form, Query
 from starlette.responses import RedirectResponse, Response
 
 from pipeline.accounts import Role
-from pipeline.errors import InvalidQuery
+from pipeline.contracts import CameraStatus
+from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.search.people import Answer
 from pipeline.search.query import Filters
 from services.api.asking import ask_alike, ask_picture, ask_text, filters, judge, list_people
 from services.api.dependencies import ApiDependencies, Dependencies
-from services.api.page_routes import statuses
 from services.api.pages import page
 from services.api.problems import problem_of, status_of
 from services.api.questions import TIMES, PageQuestion, QuestionForm, VerdictForm
@@ -142,3 +142,11 @@ def _page(
         headers=None,
         **values,
     )
+
+
+def statuses(deps: ApiDependencies) -> tuple[list[CameraStatus], str]:
+    """The cameras by name, and why they cannot be told."""
+    try:
+        return sorted(deps.board.statuses(), key=lambda status: status.camera_id), ""
+    except Unavailable as error:
+        return [], str(error)

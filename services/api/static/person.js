@@ -26,8 +26,16 @@ erase?.addEventListener("submit", async (event) => {
     const answer = await reply.json();
     told.textContent = reply.ok ? answer.summary : `${answer.error.found}. Expected: ${answer.error.expected}. ${answer.error.to_do}.`;
     if (reply.ok) erase.querySelector("[value=erase]").hidden = !isRehearsal;
+    if (reply.ok && answer.receipt) follow(answer.receipt.number, told);
   } catch {
     told.textContent = "The API does not answer; nothing was removed. Try again in a moment.";
   }
   event.submitter.disabled = false;
 });
+
+async function follow(number, told) {
+  const reply = await fetch(`/api/v1/erasures/${number}`).catch(() => null);
+  const answer = reply?.ok ? await reply.json() : null;
+  if (answer) told.textContent = answer.summary;
+  if (!answer || answer.receipt.finished_at === null) setTimeout(() => follow(number, told), 2000);
+}
