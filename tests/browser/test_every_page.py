@@ -60,7 +60,7 @@ def test_the_check_finds_what_it_looks_for(open_page: Open) -> None:
         page.evaluate(
             """document.querySelector("main").insertAdjacentHTML("beforeend", `
             <h4 id="main">x</h4><input><img src="/static/icon.svg"><button></button><a href="#nowhere">x</a>
-            <p class="faint">faint</p><pre>${"x".repeat(200)}</pre>`);
+            <p class="faint">faint</p><label><input type="checkbox"> small</label><pre>${"x".repeat(200)}</pre>`);
             document.querySelector(".faint").attributeStyleMap.set("color", "#999999")"""
         )
         found = " ".join(faults_of(page))

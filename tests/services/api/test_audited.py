@@ -45,7 +45,7 @@ def newest(deps: ApiDependencies) -> AuditEntry:
         ("GET", "/", {"params": {"like": 1}}, "search", "person 1"),
         ("GET", "/", {"params": {"cameras": "lobby"}}, "view", "the list of people"),
         ("GET", "/people/1/report", {}, "export", "person 1"),
-        ("GET", f"/tracklets/{TRACKLET}/why", {}, "view", f"tracklet {TRACKLET}"),
+        ("GET", f"/tracklets/{TRACKLET}/why", {}, "view", "a tracklet of person 1"),
         ("GET", "/api/v1/identities/1", {}, "view", "person 1"),
         ("GET", "/people/1", {}, "view", "person 1"),
         ("GET", "/api/v1/identities", {}, "view", "the list of people"),
