@@ -86,6 +86,7 @@ def erase(store: SqlStore, request: ErasureRequest = REQUEST) -> int:
 
 def test_verdicts_on_a_person_go_with_the_person_and_those_on_others_stay(three: SqlStore) -> None:
     erase(three)
+    three.keep_verdict(DIGEST, Verdict("late", GlobalId(1), 0.5, True, "anna", NOW))
     assert [said.question for said in three.verdicts(DIGEST, 9)] == ["coat 3"]
 
 
