@@ -35,6 +35,7 @@ class AuditAction(StrEnum):
     LOGIN_REFUSED = "login refused"
     LOGOUT = "logout"
     ACCOUNT = "account"  # added, changed, removed; its tokens too
+    ALERT = "alert"  # a standing query kept, switched, removed; what it raised judged, sent again
 
 
 class AuditLog(Protocol):

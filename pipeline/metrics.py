@@ -87,6 +87,13 @@ QUERIES = Counter("sightline_queries_total", "Queries by outcome: answered, no_m
 # logins
 LOGINS = Counter("sightline_logins_total", "Logins by outcome: opened, refused, limited", ["outcome"])
 
+# standing queries
+WATCHED = Counter("sightline_watched_total", "Tracklets that standing queries were asked about")
+ALERTS = Counter("sightline_alerts_total", "Alerts of standing queries: rang, or quiet beyond a budget", ["outcome"])
+WEBHOOK_ATTEMPTS = Counter(
+    "sightline_webhook_attempts_total", "What became of attempts: delivered, failed, dead", ["webhook", "outcome"]
+)
+
 # nightly
 NIGHT_OUTCOME = Gauge(
     "sightline_night_outcome", "1 for how the last night ended: promoted, refused, skipped, failed", ["outcome"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.accounts import Account, AccountStore, Role, UnknownAccount, checked_name
 from pipeline.audit import AuditAction, AuditLog
@@ -16,18 +13,10 @@ from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Clock
 from services.api.callers import digest_of, new_secret
 from services.api.passwords import Passwords
+from services.audited import terminal_user
 from services.settings import Settings
 
 _DAY_S = 86_400.0
-
-
-class MissingReason(InvalidQuery):
-    """This site answers no search without a reason."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a search without a reason", "why you search, in a few words", "add `reason`; it is kept in the audit log"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +97,6 @@ def account_desk(settings: Settings) -> Iterator[AccountDesk]:
         yield AccountDesk(accounts, audit, SystemClock(), Passwords(), terminal_user())
     finally:
         accounts.close()
-
-
-def record_at_terminal(
-    settings: Settings, action: AuditAction, subject: str, detail: Mapping[str, Any] | None = None
-) -> None:
-    """Into the audit log, by the user at this terminal."""
-    from services.runtime import open_accounts
-
-    accounts, audit = open_accounts(settings)
-    try:
-        audit.record(terminal_user(), action, subject, detail)
-    finally:
-        accounts.close()
-
-
-def terminal_user() -> str:
-    """How the audit log calls whoever types commands: known by the machine, and by a name that no account can have."""
-    return f"terminal/{user_name()}"
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"
 
 
 def _refuse_useless(role: Role, cameras: Collection[CameraId]) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline.errors import ConfigurationError, SightlineError
 from services import (
     cli_accounts,
+    cli_alerts,
     cli_audit,
     cli_correct,
     cli_detectors,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 dead = typer.Typer(help="Messages that were set aside: look at them, send them again.", no_args_is_help=True)
 app.add_typer(cli_accounts.app, name="accounts")
+app.add_typer(cli_alerts.app, name="alerts")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
@@ -135,6 +137,14 @@ def reembed(config: ConfigOption = None, data_dir: DataDirOption = None, metrics
 def match(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
     """Give every tracklet its global identity."""
     from services.matcher import run
+
+    run(_settings(config, None, data_dir, metrics_port=metrics_port))
+
+
+@app.command()
+def watch(config: ConfigOption = None, data_dir: DataDirOption = None, metrics_port: PortOption = None) -> None:
+    """Raise the alerts of standing queries, and tell the webhooks."""
+    from services.watcher import run
 
     run(_settings(config, None, data_dir, metrics_port=metrics_port))
 

@@ -80,7 +80,7 @@ def export(
 ) -> None:
     """Write the whole record to a file, which `verify --file` can check by itself."""
     from pipeline.audit import START, AuditAction
-    from services.accounts import terminal_user
+    from services.audited import terminal_user
 
     with _audit(config, data_dir) as audit:
         audit.record(terminal_user(), AuditAction.EXPORT, "the audit log")

@@ -128,7 +128,7 @@ def list_corrections(
 def explain(tracklet: TrackletArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
     from pipeline.audit import AuditAction
-    from services.accounts import record_at_terminal
+    from services.audited import record_at_terminal
     from services.console import clock
     from services.corrections import explained, explanation_in_words, viewed
     from services.runtime import open_store
@@ -158,7 +158,7 @@ def _correct(
     from pipeline.audit import AuditAction
     from pipeline.contracts import GlobalId, TrackletId
     from pipeline.decisions import CorrectionRequest
-    from services.accounts import record_at_terminal, user_name
+    from services.audited import record_at_terminal, user_name
     from services.corrections import audited
     from services.runtime import open_store
 

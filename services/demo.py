@@ -77,7 +77,7 @@ def run_demo(plan: DemoPlan, console: Console, json_file: Path | None) -> int:
             console.print(f"\n  It goes on; ask for yourself at [bold cyan]{system.page}[/]. Ctrl-C stops it.")
             while not stop.wait(1.0) and not system.supervisor.is_broken:
                 system.supervisor.poll()
-        with console.status("Stopping in order: cameras, embedder, archiver, matcher, API, bus…"):
+        with console.status("Stopping in order: cameras, embedder, archiver, matcher, watcher, API, bus…"):
             lost = lost_frames(system)
             system.supervisor.stop("camera")
             is_drained = drained(system, _DRAIN_S)

@@ -19,8 +19,8 @@ from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch, SearchStore
 from pipeline.search.query import Calibration, Filters
 from pipeline.search.text_calibration import TextCalibration
-from services.accounts import MissingReason, record_at_terminal
 from services.api.words import answer_in_words
+from services.audited import record_at_terminal, stated
 from services.local_zone import local_zone
 from services.runtime import open_blobs, open_store
 from services.settings import Settings
@@ -48,10 +48,10 @@ class RouteStop(BaseModel):
 
 
 class PersonFound(BaseModel):
-    """One identity of an answer. `confidence` is a calibrated probability."""
+    """One identity of an answer. `confidence` is a calibrated probability; null where the question describes nobody."""
 
     global_id: int
-    confidence: float
+    confidence: float | None
     is_confident: bool
     first_seen_at: float
     last_seen_at: float
@@ -115,10 +115,9 @@ def query_words(
 
 
 def _record(settings: Settings, sentence: str, reason: str, narrowed: dict[str, Any]) -> None:
-    if settings.api.search_reason and not reason.strip():
-        raise MissingReason
+    why = stated(reason, settings.api.search_reason)
     said = {name: value for name, value in narrowed.items() if value}
-    record_at_terminal(settings, AuditAction.SEARCH, sentence, {"kind": "text", "reason": reason.strip(), **said})
+    record_at_terminal(settings, AuditAction.SEARCH, sentence, {"kind": "text", "reason": why, **said})
 
 
 def run_query(
@@ -150,9 +149,14 @@ def run_query(
 
 def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
     """The search with the serving model; loading it takes seconds."""
-    site, switches = SiteModels(settings), store.model_switches(1)
-    model = search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
+    model = serving_search_model(settings, store)
     return PeopleSearch(store, lambda: model)
+
+
+def serving_search_model(settings: Settings, store: SqlStore) -> SearchModel:
+    """The serving model, at the very beginning the wanted one; loading it takes seconds."""
+    site, switches = SiteModels(settings), store.model_switches(1)
+    return search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
 
 
 def search_model(store: SearchStore, encoder: ServedEncoder) -> SearchModel:
@@ -207,7 +211,7 @@ def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> 
         people=[
             PersonFound(
                 global_id=person.global_id,
-                confidence=round(person.confidence or 0.0, 4),
+                confidence=None if person.confidence is None else round(person.confidence, 4),
                 is_confident=person.is_confident,
                 first_seen_at=person.first_seen_at,
                 last_seen_at=person.last_seen_at,

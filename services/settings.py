@@ -203,6 +203,46 @@ class ApiSettings(BaseModel):
         return self
 
 
+class WebhookSettings(BaseModel):
+    """Who is told of alerts. Both secrets: an address often lets in whoever knows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: SecretStr
+    secret: SecretStr  # the receiver checks the signature with it; at least 16 characters
+    allow_private: bool = False  # an address inside this network, as a home automation's
+    pictures: bool = False  # the best crop in each message
+
+    @field_validator("address")
+    @classmethod
+    def _address_can_be_used(cls, address: SecretStr) -> SecretStr:
+        from pipeline.adapters.webhook import check_address
+
+        try:
+            check_address(address.get_secret_value())
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return address
+
+    @field_validator("secret")
+    @classmethod
+    def _secret_is_long(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < 16:
+            raise ValueError(
+                "the secret of a webhook is too short; expected at least 16 characters: openssl rand -hex 24"
+            )
+        return secret
+
+
+class AlertSettings(BaseModel):
+    """Standing queries and who is told of their alerts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    false_alarm_budget: Annotated[float, Field(ge=0.001, le=0.5)] = 0.1  # the share of alerts that may be false
+    webhooks: dict[Annotated[str, Field(pattern=NAME_PATTERN)], WebhookSettings] = {}  # by name; each is told of all
+
+
 class Settings(BaseModel):
     """Everything. `sightline settings` prints the effective values."""
 
@@ -231,6 +271,7 @@ class Settings(BaseModel):
     retention: RetentionSettings = RetentionSettings()
     nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @field_validator("cameras")
     @classmethod

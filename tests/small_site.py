@@ -15,8 +15,10 @@ from argon2 import PasswordHasher
 from pipeline.adapters.account_store import SqlAccounts
 from pipeline.adapters.audit_store import AuditStore
 from pipeline.adapters.blobs import MemoryBlobs
+from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.status_board import MemoryStatusBoard
 from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import (
     F32,
     CameraState,
@@ -36,6 +38,7 @@ from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
+from services.alert_desk import AlertDesk
 from services.api.dependencies import ApiDependencies
 from services.api.passwords import Passwords
 from tests.fakes import DIGEST, HandClock, jpeg, painted
@@ -142,6 +145,7 @@ class SmallSite:
     board: MemoryStatusBoard
     encoder: WardrobeEncoder
     search: PeopleSearch
+    alerts: AlertDesk
 
 
 def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) -> SmallSite:
@@ -155,7 +159,9 @@ def small_site(stays: Sequence[Stay] | None = None, folder: Path | None = None) 
     board.report(camera_status("lobby", people=2), jpeg(painted((90, 90, 90), 90, 160)))
     board.report(camera_status("yard", CameraState.DOWN, last_error="connection refused; is the camera on?"), None)
     model = SearchModel(store, encoder, SearchConfig(text=WORDS, appearance=CALIBRATION), encoder.unknown_words)
-    return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model))
+    books = StandingBook(store.database), WatchBook(store.database)
+    desk = AlertDesk(*books, lambda: model, HandClock(NOW), false_alarm_budget=0.1)
+    return SmallSite(store, blobs, board, encoder, PeopleSearch(store, lambda: model), desk)
 
 
 def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
@@ -168,6 +174,7 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         corrections=archive.store,
         forgetting=archive.store,
         keeping=lambda _: Keeping(30.0, 30.0, None),
+        alerts=archive.alerts,
         clock=clock,
         zone=UTC,
         accounts=SqlAccounts(archive.store._database),

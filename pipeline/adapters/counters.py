@@ -12,9 +12,22 @@ from sqlalchemy import Connection, select, update
 
 from pipeline.adapters.schema import counters
 
-Counter = Literal["global_id", "event_id", "row", "correction", "published", "audit", "login", "erasure"]
-# `published`: the last event that went out. Whoever removes tracklets locks `erasure`, and whoever writes them shares
-# it, so that nothing is written behind the back of a removal.
+Counter = Literal[
+    "global_id",
+    "event_id",
+    "row",
+    "correction",
+    "published",  # the last event that went out
+    "audit",
+    "login",
+    # Locked by whoever removes tracklets, and shared by whoever writes them, so that nothing is written behind the back
+    # of a removal.
+    "erasure",
+    "standing_query",
+    "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
+    "alert",
+    "watched",  # the last event that was looked at for alerts
+]
 
 
 def counted(connection: Connection, name: Counter) -> int:

@@ -65,6 +65,11 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        """For books that are kept in the same one."""
+        return self._database
+
     def route(self, global_id: GlobalId) -> list[Sighting]:
         """Where a person was, in time order; empty for an unknown one."""
         return self.routes([global_id])[global_id]

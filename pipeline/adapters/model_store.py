@@ -185,7 +185,7 @@ def _gallery_rows(found: Sequence[Any], model_digest: str, is_wide: bool = True)
     _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, decided, vectors = (
         zip(*found, strict=True) if found else ((),) * 12
     )
-    matrix = _matrix(vectors, model_digest)
+    matrix = vector_matrix(vectors, model_digest)
     return GalleryRows(
         tracklet_ids=list(names),
         global_ids=np.array(global_ids, np.int64),
@@ -218,7 +218,7 @@ def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> Tr
     )
 
 
-def _matrix(vectors: Sequence[bytes], model_digest: str) -> F16:
+def vector_matrix(vectors: Sequence[bytes], model_digest: str) -> F16:
     """Little-endian float16 bytes of one length → (N, D)."""
     lengths = sorted({len(vector) // 2 for vector in vectors})
     if len(lengths) > 1:

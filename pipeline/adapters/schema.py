@@ -325,3 +325,56 @@ retention_marks = Table(
     Column("kept_from", Double, nullable=False),  # by the beginning of a tracklet; nothing earlier is given out
     Column("cleaned_to", Double, nullable=False),  # up to here all of it is removed
 )
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+# Questions that stand. What false alarms have taught is `margin`; a query is on for events after `on_after`.
+standing_queries = Table(
+    "standing_queries",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=False),
+    Column("question", String(300), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("camera_ids", JSON, nullable=False),  # none: all cameras
+    Column("window_s", Double, nullable=False),
+    Column("daily_budget", Integer, nullable=False),
+    Column("margin", Double, nullable=False),
+    Column("tested_at", Double),  # this and the next two: the last back-test
+    Column("tested_days", Double),
+    Column("tested_fired", Integer),
+    Column("on_after", BigInteger),  # null: off
+)
+
+# An alert is its tracklet's, and goes with it; person, camera and times are read there, so merges need no change here.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=False),
+    Column("query_number", ForeignKey("standing_queries.number", ondelete="CASCADE"), nullable=False),
+    Column("tracklet_id", ForeignKey("tracklets.tracklet_id", ondelete="CASCADE"), nullable=False),
+    Column("seen_at", Double, nullable=False),  # the end of the tracklet
+    Column("raised_at", Double, nullable=False),
+    Column("margin", Double, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("is_quiet", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("judged_by", String(64)),
+    Column("judged_at", Double),
+    UniqueConstraint("tracklet_id", "query_number"),
+    Index(None, "query_number", "seen_at"),
+)
+
+# What each webhook has still to be told, was told, or could not be told.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("alert_number", ForeignKey("alerts.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("webhook", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("problem", String(400), nullable=False),
+    Index(None, "webhook", "state", "due_at"),
+)

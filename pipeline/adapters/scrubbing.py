@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, bindparam, cast, delete, func, or_, select, update
 
 from pipeline.adapters.correction_store import correction_of
+from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import (
     corrections,
@@ -32,7 +33,7 @@ _PERSONS = re.compile(r"\bpersons? (\d+)(?: and (\d+))?\b")  # as every reason n
 def forget_tracklets(
     connection: Connection, database: Database, names: Sequence[TrackletId], erasure: int | None = None
 ) -> Found:
-    """Remove tracklets, their vectors, crops and events, and their names from events and corrections about others.
+    """Remove tracklets with their vectors, crops, alerts and events, and their names from what is told of others.
 
     The keys of the crops stand in `doomed_blobs` then. An identity that has no tracklet left goes with the verdicts on
     it and all numbers that led to it; the spans of the others shrink. `erasure` is the number of the one that asks.
@@ -234,4 +235,6 @@ def _count_again(connection: Connection, global_ids: Sequence[GlobalId]) -> int:
         connection.execute(delete(identities).where(identities.c.global_id.in_(numbers)))
         is_about = search_verdicts.c.global_id.in_(numbers)
         verdicts += connection.execute(delete(search_verdicts).where(is_about)).rowcount
+    if verdicts:  # standing queries go by them
+        advance(connection, "standing_change", locked(connection, "standing_change") + 1)
     return verdicts

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import Connection, and_, delete, select
 
 from pipeline.adapters.calibration_store import CalibrationStore
-from pipeline.adapters.counters import shared
+from pipeline.adapters.counters import advance, locked, shared
 from pipeline.adapters.schema import identities, search_verdicts
 from pipeline.search.feedback import Verdict
 
@@ -14,8 +14,8 @@ class VerdictStore(CalibrationStore):
     """Verdicts by model, person and question, the last word of each."""
 
     def keep_verdict(self, model_digest: str, verdict: Verdict) -> None:
-        """Write one; an earlier one on the same question and person makes way. Of somebody who was forgotten meanwhile
-        nothing is written."""
+        """Write one; an earlier one on the same question and person makes way. Standing queries go by it at once. Of
+        somebody who was forgotten meanwhile nothing is written."""
         same = and_(
             search_verdicts.c.model_digest == model_digest,
             search_verdicts.c.global_id == verdict.global_id,
@@ -35,19 +35,26 @@ class VerdictStore(CalibrationStore):
             shared(connection, "erasure")
             if connection.execute(is_known).one_or_none() is None:
                 return
+            change = locked(connection, "standing_change")
             connection.execute(delete(search_verdicts).where(same))
             connection.execute(search_verdicts.insert(), [row])
+            advance(connection, "standing_change", change + 1)
 
     def verdicts(self, model_digest: str, limit: int) -> list[Verdict]:
         """The newest ones on answers of a model, the last first."""
-        query = (
-            select(search_verdicts)
-            .where(search_verdicts.c.model_digest == model_digest)
-            .order_by(search_verdicts.c.made_at.desc(), search_verdicts.c.global_id, search_verdicts.c.question)
-            .limit(limit)
-        )
         with self._database.reading() as connection:
-            return [
-                Verdict(row.question, row.global_id, row.log_odds, row.is_right, row.made_by, row.made_at)
-                for row in connection.execute(query)
-            ]
+            return read_verdicts(connection, model_digest, limit)
+
+
+def read_verdicts(connection: Connection, model_digest: str, limit: int) -> list[Verdict]:
+    """The newest ones on answers of a model, the last first."""
+    query = (
+        select(search_verdicts)
+        .where(search_verdicts.c.model_digest == model_digest)
+        .order_by(search_verdicts.c.made_at.desc(), search_verdicts.c.global_id, search_verdicts.c.question)
+        .limit(limit)
+    )
+    return [
+        Verdict(row.question, row.global_id, row.log_odds, row.is_right, row.made_by, row.made_at)
+        for row in connection.execute(query)
+    ]

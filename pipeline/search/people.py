@@ -13,11 +13,12 @@ from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Sighting
 from pipeline.search.feedback import MAX_VERDICTS, Verdict, VerdictSource
+from pipeline.search.hearing import hear
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
 from pipeline.search.understanding import Chip, understand
-from pipeline.search.wording import Wording, ask_vectors, describes, is_heard, wording
+from pipeline.search.wording import describes
 
 
 class UnknownPerson(InvalidQuery):
@@ -87,16 +88,17 @@ class PeopleSearch:
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
-        model, asked = self._model(), wording(question)
-        ask = text_ask(model, asked, filters)
+        model = self._model()
+        heard = hear(model, question)
+        ask = heard.ask(model.words, filters)
         near = model.language.near(ask)
         found = rank(ask, near.rows, near.chosen, limit)
-        unknown_words = tuple(model.unknown_words(question))
-        if not is_heard(question, unknown_words):
+        if not heard.is_understood:
             # Whoever fits the rest of the question may be somebody else.
             found = Ranking([replace(candidate, is_confident=False) for candidate in found.candidates], 0)
         answer = self._answer(found, near.candidates, with_weak)
-        return replace(answer, unknown_words=unknown_words, said=asked.said, denied=asked.denied)
+        said, denied = heard.wording.said, heard.wording.denied
+        return replace(answer, unknown_words=heard.unknown_words, said=said, denied=denied)
 
     def by_words(
         self,
@@ -133,7 +135,8 @@ class PeopleSearch:
         model, current = self._model(), self._current(global_id)
         understood = understand(question, cameras, now)
         text = understood.description if understood.chips else question
-        ask = text_ask(model, wording(text), understood.narrowed(Filters()))
+        heard = hear(model, text)
+        ask = heard.ask(model.words, understood.narrowed(Filters()))
         near = model.language.near(ask)
         found = [c for c in rank(ask, near.rows, near.chosen).candidates if c.global_id == current]
         if not found:
@@ -142,7 +145,7 @@ class PeopleSearch:
                 "a person of its answer, or of the closest to it",
                 "ask the question with weak answers, and judge one of them",
             )
-        curve = model.config.text.asked(wording(text).words)
+        curve = model.config.text.asked(heard.wording.words)
         log_odds = float(curve.log_odds(np.array([found[0].fit]))[0])
         verdict = Verdict(" ".join(question.split()), current, log_odds, is_right, made_by, now.timestamp())
         self._store.keep_verdict(model.digest, verdict)
@@ -250,9 +253,3 @@ def _mean_look(rows: Rows, global_id: GlobalId) -> F32:
     if len(own) == 0:
         raise UnknownPerson(global_id)
     return centre(rows.looks(own))
-
-
-def text_ask(model: SearchModel, asked: Wording, filters: Filters) -> Ask:
-    """A description as a question to the vectors of `model.language`."""
-    present, absent = ask_vectors(asked, model.embed_texts(asked.sentences), model.neutral())
-    return Ask(present, absent, filters, model.words.asked(asked.words))

@@ -52,6 +52,18 @@ class TextCalibration:
         probabilities = chances(self.site_slope * self.log_odds(fits) + self.site_intercept)
         return probabilities, probabilities >= self.least
 
+    @property
+    def steepness(self) -> float:
+        """What one more of a fit adds to the log-odds of this site; 0 for a model that was not calibrated."""
+        return self.site_slope * self.slope
+
+    def least_fit(self, log_odds: float) -> float:
+        """The fit from which the log-odds of this site are as large: the inverse of what `judged` goes by."""
+        if self.steepness <= 0.0:
+            return math.inf
+        measured = (log_odds - self.site_intercept) / self.site_slope
+        return (measured - self.intercept - self.per_word * math.log(self.words)) / self.slope
+
 
 def chances(log_odds: F64) -> F64:
     """Probabilities of log-odds."""

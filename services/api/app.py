@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from services.api import (
+    alert_routes,
     camera_routes,
     correction_routes,
     export_routes,
@@ -18,8 +19,10 @@ from services.api import (
     people_routes,
     search_routes,
     site_routes,
+    standing_routes,
 )
 from services.api.access import AccessGate
+from services.api.alert_feed import AlertFeed
 from services.api.callers import Admission
 from services.api.dependencies import ApiDependencies
 from services.api.exposure import require_login_off_localhost
@@ -34,6 +37,8 @@ PARTS = (
     correction_routes,
     export_routes,
     forgetting_routes,
+    standing_routes,
+    alert_routes,
     camera_routes,
     login_routes,
     health_routes,
@@ -59,6 +64,8 @@ def create_app(deps: ApiDependencies) -> FastAPI:
     )
     app.state.dependencies = deps
     app.state.rights = table
+    app.state.admission = admission
+    app.state.alert_feed = AlertFeed(deps.alerts.book, deps.clock)
     for routes in PARTS:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -17,12 +17,11 @@ from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, Look, Person
 from pipeline.search.query import Filters
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
-from services.accounts import MissingReason
 from services.api.dependencies import ApiDependencies
 from services.api.uploads import read_picture
+from services.audited import MAX_REASON, stated
 
 _MOMENT_HELP = "14:00, 30m, 2h, yesterday 18:30, or an ISO time; clock times in the time zone of the site"
-MAX_REASON = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -138,9 +137,7 @@ def _asked(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions)
 
 def _record(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions) -> None:
     """What is not recorded is not answered. Raises `MissingReason`."""
-    reason = _CONTROL.sub(" ", options.reason or "").strip()[:MAX_REASON]
-    if deps.needs_reason and not reason:
-        raise MissingReason
+    reason = stated(options.reason, deps.needs_reason)
     narrowed = options.model_dump(include={"cameras", "since", "until", "shortest_s"}, exclude_defaults=True)
     deps.record(AuditAction.SEARCH, asked, {"kind": kind, "reason": reason, **narrowed})
 

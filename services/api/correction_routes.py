@@ -1,4 +1,4 @@
-"""Corrections of who is who, and why a tracklet belongs to its person. The only part of the API that changes anything.
+"""Corrections of who is who, and why a tracklet belongs to its person.
 
 A correction is kept, and applied by the matcher within seconds: what came of it is told by asking for it again.
 """

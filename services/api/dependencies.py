@@ -16,6 +16,7 @@ from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
 from pipeline.forgetting import Keeping
 from pipeline.interfaces import Clock
+from services.alert_desk import AlertDesk
 from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
 from services.api.granted import (
     CamerasOfCrop,
@@ -44,6 +45,7 @@ class ApiDependencies:
     corrections: CorrectionDesk
     forgetting: ForgettingDesk
     keeping: Callable[[str], Keeping]  # of a camera
+    alerts: AlertDesk
     clock: Clock
     zone: tzinfo
     accounts: AccountStore

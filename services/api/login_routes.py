@@ -8,8 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
-from pipeline.accounts import PROVIDER_PREFIX, Role
-from pipeline.audit import AuditAction
+from pipeline.accounts import Role
 from services.api.callers import SESSION_COOKIE
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.logins import LoginDesk, TooManyLogins, WrongLogin, network_of, own_path
@@ -103,15 +102,8 @@ def end_at_provider(
     state: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """The identity provider has sent the browser back."""
-    begun = Begun.unpacked(request.cookies.get(_BEGUN_COOKIE, ""))
-    address = _address(request)
-    try:
-        vouched = _provider(deps).finish(begun, code, state)
-    except WrongLogin:
-        subject = f"{PROVIDER_PREFIX}?"
-        deps.audit.record(subject, AuditAction.LOGIN_REFUSED, subject, {"address": address, "way": "provider"})
-        raise
-    session = _desk(deps).by_provider(vouched.name, vouched.role, address)
+    provider, begun = _provider(deps), Begun.unpacked(request.cookies.get(_BEGUN_COOKIE, ""))
+    session = _desk(deps).by_provider(lambda: provider.finish(begun, code, state), _address(request))
     response = _logged_in(deps, request, session, "/")
     response.delete_cookie(_BEGUN_COOKIE, path="/login", httponly=True)
     return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from services.api.passwords import Passwords
 
 LIMITS = LoginLimits()
 _UNKNOWN = "an unknown account"
+_BY_PROVIDER = "somebody by the provider"
 _V6_NETWORK = 64  # one customer has at least so many addresses
 
 
@@ -33,6 +35,14 @@ class TooManyLogins(InvalidQuery):
             "too many attempts from this address", "few that fail", f"wait {minutes} minutes, then try again"
         )
         self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Who somebody is by the word of an identity provider."""
+
+    name: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,18 @@ class LoginDesk:
         self.accounts.forgive_logins(address, attempt)
         return self._opened(TOKEN_NAME, address, "token", token_digest=digest_of(self.token))
 
-    def by_provider(self, name: str, role: Role, address: str) -> str:
-        """A new session for somebody whom the identity provider vouches for; cameras granted before stay granted."""
+    def by_provider(self, vouch: Callable[[], Vouched], address: str) -> str:
+        """A new session for whom the identity provider vouches; cameras granted before stay granted.
+
+        Raises what `vouch` raises, and `TooManyLogins`."""
+        attempt = self._begin(_BY_PROVIDER, address)
+        try:
+            vouched = vouch()
+        except WrongLogin:
+            self._refused(_BY_PROVIDER, address, "provider")
+            raise
+        self.accounts.forgive_logins(address, attempt)
+        name, role = vouched.name, vouched.role
         known = self.accounts.account(name)
         if known is None:
             self.accounts.add_account(Account(name, role, self.clock.now()), None)
@@ -93,7 +113,7 @@ class LoginDesk:
     def _refused(self, name: str, address: str, way: str) -> WrongLogin:
         metrics.LOGINS.labels("refused").inc()
         self.audit.record(name, AuditAction.LOGIN_REFUSED, name, {"address": address, "way": way})
-        return WrongLogin("not the right name and password", "those of an account", "try again")
+        return WrongLogin("a login that is not right", "name and password of an account, or the token", "try again")
 
     def _opened(
         self, who: str, address: str, way: str, name: str | None = None, token_digest: str | None = None

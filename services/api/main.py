@@ -11,9 +11,12 @@ import uvicorn
 
 from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.standing_book import StandingBook
+from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.search.people import PeopleSearch
+from services.alert_desk import AlertDesk
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.api.exposure import Transport, check_exposure
@@ -47,6 +50,13 @@ def run(settings: Settings) -> None:
             corrections=store,
             forgetting=store,
             keeping=settings.keeping,
+            alerts=AlertDesk(
+                StandingBook(store.database),
+                WatchBook(store.database),
+                models,
+                clock,
+                settings.alerts.false_alarm_budget,
+            ),
             clock=clock,
             zone=local_zone(),
             accounts=accounts,
@@ -101,8 +111,9 @@ def serve(
 ) -> None:
     """Answer requests on `listener` until `stop` is set."""
     transport = transport or Transport()
+    app = create_app(deps)
     config = uvicorn.Config(
-        create_app(deps),
+        app,
         log_config=None,
         # Questions stand in addresses, and whom somebody looks for belongs into no log.
         access_log=False,
@@ -124,6 +135,7 @@ def serve(
         on_ready()
     while thread.is_alive() and not stop.wait(0.2):
         pass
+    app.state.alert_feed.close()
     server.should_exit = True
     thread.join()
     if not stop.is_set():

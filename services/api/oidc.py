@@ -13,7 +13,7 @@ import httpx
 from pipeline.accounts import PROVIDER_PREFIX, Role
 from pipeline.errors import ConfigurationError, Unavailable
 from services.api.callers import is_same, new_secret
-from services.api.logins import WrongLogin
+from services.api.logins import Vouched, WrongLogin
 
 _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "ES384", "ES512", "PS384", "PS512"]
 _LONGEST_ANSWER_S = 10.0
@@ -58,14 +58,6 @@ class Begun:
     def unpacked(cls, text: str) -> Self | None:
         parts = text.split(".")
         return cls("", *parts) if len(parts) == 3 and all(parts) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """Who somebody is by the word of the provider."""
-
-    name: str
-    role: Role
 
 
 class IdentityProvider:

@@ -15,10 +15,11 @@ from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.search.people import Answer
 from pipeline.search.query import Filters
 from pipeline.search.understanding import Chip
-from services.api.asking import MAX_REASON, SearchOptions, ask_alike, ask_picture, ask_text, list_people, view_person
+from services.api.asking import SearchOptions, ask_alike, ask_picture, ask_text, list_people, view_person
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.pages import page
 from services.api.problems import problem_of, status_of
+from services.audited import MAX_REASON
 
 router = APIRouter(include_in_schema=False)
 

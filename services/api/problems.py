@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from pipeline.adapters.standing_book import UnknownAlert, UnknownStandingQuery
 from pipeline.errors import InvalidMessage, InvalidQuery, SightlineError, Unavailable
 from pipeline.search.people import UnknownPerson
 from services.api.callers import caller_of
@@ -104,7 +105,7 @@ def _shown(error: Mapping[str, Any]) -> str:
 
 def status_of(error: SightlineError) -> int:
     """The HTTP status of an error of the house."""
-    if isinstance(error, UnknownPerson | UnknownTracklet | Missing):
+    if isinstance(error, UnknownPerson | UnknownTracklet | UnknownAlert | UnknownStandingQuery | Missing):
         return 404
     if isinstance(error, WrongLogin):
         return 401

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Path
 from pydantic import BaseModel
 
 from pipeline.contracts import CameraState, CameraStatus
 from pipeline.interfaces import Sighting
 from pipeline.search.people import Answer, Person
+from pipeline.search.standing import Alert, AlertState
 from pipeline.search.understanding import Chip, ChipKind
 from services.api.words import answer_in_words, camera_in_words, camera_light
+
+LARGEST_NUMBER = 2**63 - 1  # that a database holds
+Numbered = Annotated[int, Path(ge=0, le=LARGEST_NUMBER)]
 
 
 class SightingReply(BaseModel):
@@ -110,6 +117,49 @@ class PeopleReply(BaseModel):
 
     total: int
     people: list[PersonReply]
+
+
+class AlertReply(BaseModel):
+    """One alert, and the person to whom its tracklet belongs now. `is_quiet`: beyond the daily budget of its query, so
+    no webhook was told."""
+
+    number: int
+    query_number: int
+    name: str
+    question: str
+    global_id: int
+    camera_id: str
+    tracklet_id: str
+    started_at: float
+    ended_at: float
+    raised_at: float
+    confidence: float
+    is_quiet: bool
+    state: AlertState
+    judged_by: str | None
+    judged_at: float | None
+    crops: list[str]
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertReply:
+        return cls(
+            number=alert.number,
+            query_number=alert.query_number,
+            name=alert.name,
+            question=alert.question,
+            global_id=alert.global_id,
+            camera_id=alert.camera_id,
+            tracklet_id=alert.tracklet_id,
+            started_at=alert.started_at,
+            ended_at=alert.ended_at,
+            raised_at=alert.raised_at,
+            confidence=round(alert.confidence, 4),
+            is_quiet=alert.is_quiet,
+            state=alert.state,
+            judged_by=alert.judged_by,
+            judged_at=alert.judged_at,
+            crops=[crop_address(key) for key in alert.crop_keys],
+        )
 
 
 class CameraReply(BaseModel):

@@ -51,6 +51,19 @@ RIGHTS: Rights = {
     # It cannot be taken back, and whoever was seen could hide by it.
     ("POST", "/api/v1/erasures"): Role.ADMIN,
     ("GET", "/api/v1/retention"): Role.OPERATOR,
+    # An alert tells of a person at every camera: her newest tracklets count, wherever they were seen.
+    ("GET", "/api/v1/standing-queries"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/standing-queries"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/standing-queries/{number}"): Role.INVESTIGATOR,
+    ("DELETE", "/api/v1/standing-queries/{number}"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/standing-queries/{number}/test"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/standing-queries/{number}/on"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/standing-queries/{number}/off"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/alerts"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/alerts/feed"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/alerts/{number}"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/alerts/{number}/acknowledge"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/alerts/{number}/false-alarm"): Role.INVESTIGATOR,
     ("GET", "/readyz"): Role.OPERATOR,
     ("GET", "/metrics"): Role.OPERATOR,
 }

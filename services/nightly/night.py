@@ -20,7 +20,7 @@ from pipeline.interfaces import Blobs, Clock
 from reid_models.benchmarks import ScoredEncoder
 from reid_models.datasets.tracklet_export import TrackletExport
 from reid_models.datasets.tracklets import TrackedSamples
-from reid_models.manifest import MANIFEST, Calibration, read_manifest
+from reid_models.manifest import MANIFEST, Calibration, measured_anew, read_manifest
 from reid_models.probe import Probe, examine, probe_digest
 from reid_models.promotion import Figures, GateConfig, Verdict, judge
 from reid_models.registry import Registry
@@ -221,7 +221,7 @@ def _keep(registry: Registry, candidate: Path, measured: _Measured) -> None:
     manifest = read_manifest(candidate)
     update = {
         "metrics": {name: round(figure, 4) for name, figure in named.items() if figure is not None},
-        "calibration": measured.calibration or manifest.calibration,
+        "calibration": measured_anew(manifest.calibration, measured.calibration),
     }
     replace_text(candidate / MANIFEST, manifest.model_copy(update=update).model_dump_json(indent=1) + "\n")
     registry.add(candidate)

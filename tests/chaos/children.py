@@ -1,4 +1,4 @@
-"""Processes that are made to be killed: the real matcher and embedder over a real Redis and a database file."""
+"""Processes that are made to be killed: the real matcher, embedder and watcher over real Redis and database files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from pipeline.adapters.lease import Lease
 from pipeline.adapters.process_mark import process_mark
 from pipeline.adapters.redis_bus import BusConfig, RedisBus
 from pipeline.adapters.store import SqlStore
+from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import IdentityEvent
 from pipeline.decisions import Applied, Decision, Revision
 from pipeline.embedding.batching import BatchConfig
 from pipeline.embedding.worker import EmbedderConfig
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig
-from services import embedder, matcher
+from pipeline.search import watching
+from pipeline.search.models import SearchConfig, SearchModel
+from services import embedder, matcher, watcher
 from tests.fakes import ColourEncoder, SetEncoders, SetModels
+from tests.small_site import CALIBRATION, WORDS, WardrobeEncoder
 
 # Started from one process that has everything imported: many of them die here.
 processes = multiprocessing.get_context("forkserver")
@@ -42,6 +46,7 @@ MATCHER = MatcherConfig(
 MODELS = SetModels()
 # Deaths in a row are the point here, so no message is given up for having been handed out often.
 PATIENT = BusConfig(max_deliveries=1000)
+WATCHER = watching.WatcherConfig(batch_tracklets=BATCH, keep_place_every_s=0.0, webhooks=("pager",))
 EMBEDDER = EmbedderConfig(idle_s=0.05, read_tracklets=4, batch=BatchConfig(crops=8, max_wait_s=0.0))
 
 
@@ -83,6 +88,14 @@ def embed(site: Site, kill_before_call: int | None) -> None:
     """Embed until killed; by itself, just before the given outward call."""
     bus = _Deadly(kill_before_call).over(site.bus(PATIENT))
     embedder.serve(cast(RedisBus, bus), SetEncoders(ColourEncoder()), SystemClock(), EMBEDDER, threading.Event())
+
+
+def watch(site: Site, kill_before_call: int | None) -> None:
+    """Watch until killed; by itself, just before the given call to the database."""
+    store = SqlStore(site.database_url)
+    book = cast(WatchBook, _Deadly(kill_before_call).over(WatchBook(store.database)))
+    model = SearchModel(store, WardrobeEncoder(), SearchConfig(WORDS, CALIBRATION))
+    watcher.serve(watching.Watcher(book, lambda _: model, SystemClock(), WATCHER), threading.Event())
 
 
 class _Deadly:

@@ -13,9 +13,9 @@ from pipeline.adapters.account_store import SqlAccounts
 from pipeline.adapters.database import Database
 from pipeline.audit import BrokenChain
 from pipeline.errors import ConfigurationError, InvalidQuery
-from services.accounts import user_name
 from services.api.callers import digest_of
 from services.api.passwords import Passwords
+from services.audited import user_name
 from services.cli import app
 
 PASSWORD = "correct horse battery staple"

@@ -49,6 +49,9 @@ def newest(deps: ApiDependencies) -> AuditEntry:
         ("GET", "/people", {}, "view", "the list of people"),
         ("GET", "/", {}, "view", "the list of people"),
         ("GET", f"/api/v1/tracklets/{TRACKLET}/explanation", {}, "view", "a tracklet of person 1"),
+        ("POST", "/api/v1/standing-queries", {"json": {"question": "blue coat"}}, "alert", "blue coat"),
+        ("GET", "/api/v1/alerts", {}, "view", "the list of alerts"),
+        ("GET", "/api/v1/alerts/feed", {"params": {"for_s": 0}}, "view", "the feed of alerts"),
         ("GET", "/api/v1/identities/1/look", {}, "export", "the look of person 1"),
         ("POST", "/api/v1/identities/1/export", {"json": {"made_by": "bo"}}, "export", "person 1"),
         (

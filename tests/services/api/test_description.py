@@ -23,6 +23,7 @@ def test_nothing_that_can_be_asked_is_an_error_inside(
 ) -> None:
     site = small_site(folder=tmp_path)
     app = create_app(dataclasses.replace(api_dependencies(site), host="0.0.0.0", token="of-the-settings"))
+    app.state.alert_feed.close()  # which would go on for an hour
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers=ADMITTED)
     quick = settings(
         max_examples=examples, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)

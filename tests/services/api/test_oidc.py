@@ -20,6 +20,7 @@ from pipeline.errors import Unavailable
 from services.api import oidc
 from services.api.callers import SESSION_COOKIE
 from services.api.dependencies import ApiDependencies
+from services.api.logins import LIMITS
 from services.api.oidc import IdentityProvider, ProviderConfig, highest_role
 from tests.services.api.fake_provider import CLIENT, ISSUER, PAGE, SECRET, FakeProvider
 from tests.services.api.people import HTML, browser
@@ -132,6 +133,13 @@ def test_a_word_signed_with_the_shared_secret_instead_of_a_key_lets_nobody_in(
 ) -> None:
     provider.algorithm, provider.signs_with = "HS256", OctKey.import_key(SECRET)
     assert come_back(client, provider).status_code == 401
+
+
+def test_wrong_words_are_limited_like_wrong_passwords(client: TestClient, deps: ApiDependencies) -> None:
+    statuses = [client.get("/login/callback").status_code for _ in range(LIMITS.of_name_and_address + 2)]
+    assert statuses == [401] * LIMITS.of_name_and_address + [429, 429]
+    assert isinstance(deps.audit, AuditStore)
+    assert deps.audit.head().number == LIMITS.of_name_and_address, "what is refused unheard fills no log"
 
 
 def test_keys_may_change_between_two_logins(client: TestClient, provider: FakeProvider) -> None:

@@ -23,6 +23,7 @@ VALUES = {
     "{camera_id}": "lobby",
     "{number}": "1",
     "{tracklet_id:path}": "lobby/b1/72000/0",
+    "/alerts/feed": "/alerts/feed?for_s=0",  # which would go on for an hour
 }
 
 
