@@ -8,6 +8,8 @@ EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,oidc,dev
 # PostgreSQL server (none need run: the tests start their own).
 DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+# Tests of whole systems, which watch the clock: one after the other, beside nothing else.
+LIVE := tests/end_to_end tests/chaos tests/browser
 SIGHTLINE_DATA ?= $(abspath $(wildcard ../shared/data))
 # Tests on real footage are skipped where the variable is unset, and an empty one is not unset.
 ifneq ($(SIGHTLINE_DATA),)
@@ -22,7 +24,8 @@ demo: $(VENV)/.run
 	$(BIN)/sightline demo
 
 test: $(VENV)/.dev debian
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(LIVE:%=--ignore=%)
+	$(BIN)/python -m pytest $(LIVE)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -21,8 +21,8 @@ class Role(StrEnum):
     """What somebody may do; each may do all that the ones before it may."""
 
     VIEWER = "viewer"  # see and search the cameras that were granted, and no others
-    INVESTIGATOR = "investigator"  # all cameras, why somebody is who, corrections
-    OPERATOR = "operator"  # the state and the metrics of the system
+    INVESTIGATOR = "investigator"  # all cameras, why somebody is who, corrections, exports
+    OPERATOR = "operator"  # the state and the metrics of the system, and how long it keeps what
     ADMIN = "admin"  # accounts, the audit log, erasure
 
     def includes(self, other: Role) -> bool:

@@ -30,6 +30,7 @@ class AuditAction(StrEnum):
     EXPORT = "export"
     CORRECTION = "correction"
     ERASURE = "erasure"
+    RESEALING = "resealing"  # of the crops, with another key or none
     LOGIN = "login"
     LOGIN_REFUSED = "login refused"
     LOGOUT = "logout"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from pipeline.contracts import (
     Tracks,
 )
 from pipeline.decisions import Applied, Correction, CorrectionRequest, Decision, Revision, WhoIsWho
+from pipeline.forgetting import Kind, Receipt
 
 
 class Clock(Protocol):
@@ -164,6 +166,12 @@ class Bus(Protocol):
 
     def trim(self) -> int:
         """Drop what every group has acknowledged, and never more. Returns the number of entries dropped."""
+
+    def discard(
+        self, stream: StreamName, are_gone: Callable[[Sequence[Message]], Sequence[bool]], before_at: float = math.inf
+    ) -> int:
+        """Remove messages wherever they stand, waiting, given out or dead; returns how many. `are_gone` is asked of
+        some at a time, of those that were published before `before_at` (UTC seconds), and of no unreadable one."""
 
     def dead_letters(self, limit: int) -> list[DeadLetter]: ...
 
@@ -376,8 +384,25 @@ class Store(Protocol):
     def newest_calibration(self, model_digest: str) -> KeptCalibration | None:
         """The last one of a model; None before the first."""
 
-    def archive_tracklet(self, tracklet: TrackletCrops) -> None:
-        """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""
+    def archive_tracklet(self, tracklet: TrackletCrops) -> bool:
+        """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing. Returns false, and
+        keeps nothing, for one that was erased or comes when its time is over."""
+
+    def doom_blobs(self, keys: Sequence[BlobKey]) -> None:
+        """Have these blobs removed, but for those that some row names."""
+
+    def gone(self, seen: Sequence[TrackletCrops | TrackletEmbedding], kind: Kind) -> set[TrackletId]:
+        """Which of these tracklets are not to be kept (any more): erased, or beyond the time of a kind."""
+
+    def pending_erasures(self) -> list[Receipt]:
+        """Requests that were not applied yet, in order."""
+
+    def erase(self, number: int, erased_at: float, marks_expire_at: float) -> list[IdentityEvent]:
+        """Forget a person in one transaction; until the marks expire, nothing that comes late of her tracks is
+        written. Repeats change nothing."""
+
+    def vectors_kept_from(self) -> dict[CameraId, float]:
+        """From when on the vectors of each camera are given out; a camera without a mark is not named."""
 
     def route(self, global_id: GlobalId) -> list[Sighting]: ...
 

@@ -60,6 +60,13 @@ DEAD_LETTERS = Counter("sightline_dead_letters_total", "Messages set aside", ["s
 # archiver
 ARCHIVED_BYTES = Counter("sightline_archived_bytes_total", "Bytes of crops written")
 
+# forgetting
+OLDEST_AGE = Gauge("sightline_oldest_age_seconds", "Age of the oldest thing that is still kept", ["camera", "kind"])
+FORGOTTEN = Counter(
+    "sightline_forgotten_tracklets_total", "Tracklets whose share of a kind was kept long enough", ["kind"]
+)
+ERASURE_OPEN = Gauge("sightline_erasure_open_seconds", "Since when the longest open erasure is asked for, 0 for none")
+
 # matcher
 IDENTITIES_OPENED = Counter("sightline_identities_opened_total", "Tracklets that opened a new identity")
 IDENTITIES_JOINED = Counter("sightline_identities_joined_total", "Tracklets that joined a known identity")

@@ -146,6 +146,16 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
+def measured_anew(former: Calibration | None, found: Calibration | None) -> Calibration | None:
+    """What is known of a model that went on learning: what was `found`, and what only its former self was measured for.
+
+    A night holds sentences where they were, so the curve of the search stays nearer than that of single pairs.
+    """
+    if found is None or former is None or found.words is not None:
+        return found or former
+    return found.model_copy(update={"words": former.words})
+
+
 def keep_word_curve(folder: Path, curve: WordCurve) -> None:
     """Write the curve into the manifest of a calibrated bundle. The digest, which names the weights, stays."""
     manifest = read_manifest(folder)

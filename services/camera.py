@@ -18,6 +18,7 @@ from pipeline.adapters.source_options import SourceOptions
 from pipeline.adapters.sources import check_address, open_source
 from pipeline.adapters.spool import Spool
 from pipeline.adapters.supervised_feed import FeedConfig, SupervisedFeed
+from pipeline.camera.concealing import conceal_heads, show
 from pipeline.camera.hosted_camera import CameraParts, HostedCamera
 from pipeline.camera.tracklets import TrackletConfig, TrackletCutter
 from pipeline.camera.worker import CameraWorker, WorkerConfig
@@ -162,7 +163,9 @@ def camera_parts(settings: Settings, camera_id: CameraId) -> CameraParts:
         tracker = open_tracker(tracking.tracker)
         return LoggedTracker(tracker, settings.track_logs, camera_id, boot_id) if tracking.log_tracks else tracker
 
-    return CameraParts(new_tracker, lambda boot_id: TrackletCutter(camera_id, boot_id, pieces))
+    is_concealed = any(camera.id == camera_id and camera.blur_heads for camera in settings.cameras)
+    conceal = conceal_heads if is_concealed else show
+    return CameraParts(new_tracker, lambda boot_id: TrackletCutter(camera_id, boot_id, pieces), conceal)
 
 
 def new_boot_id(clock: Clock, rng: random.Random) -> str:

@@ -18,6 +18,7 @@ from services import (
     cli_correct,
     cli_detectors,
     cli_evaluate,
+    cli_forget,
     cli_models,
     cli_nightly,
     cli_train,
@@ -41,9 +42,13 @@ app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
+app.command("erase")(cli_forget.erase)
 app.command("explain")(cli_correct.explain)
 app.command("import-detector")(cli_detectors.import_detector)
 app.command("nightly")(cli_nightly.nightly)
+app.command("receipts")(cli_forget.receipts)
+app.command("reseal")(cli_forget.reseal)
+app.command("retain")(cli_forget.retain)
 app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 
 console = Console()

@@ -130,14 +130,14 @@ def explain(tracklet: TrackletArgument, config: ConfigOption = None, data_dir: D
     from pipeline.audit import AuditAction
     from services.audited import record_at_terminal
     from services.console import clock
-    from services.corrections import explained, explanation_in_words
+    from services.corrections import explained, explanation_in_words, viewed
     from services.runtime import open_store
 
     settings = _settings(config, data_dir)
     store = open_store(settings)
     try:
         found = explained(store, tracklet)
-        record_at_terminal(settings, AuditAction.VIEW, f"tracklet {found.tracklet.tracklet_id}")
+        record_at_terminal(settings, AuditAction.VIEW, viewed(found))
         for sentence in explanation_in_words(found, clock):
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     finally:

@@ -16,7 +16,7 @@ from pipeline.interfaces import DeadLetter
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.query import QueryAnswer
+    from services.query import PersonFound, QueryAnswer
     from services.up import RunningSystem
 
 START_TIMEOUT_S = 180.0
@@ -74,6 +74,9 @@ def print_dead_letters(letters: Sequence[DeadLetter], console: Console) -> None:
 
 def print_query(answer: QueryAnswer, console: Console) -> None:
     """The people found, most probable first, with route and crops."""
+    if answer.filters:
+        words = ", ".join(f"“{filtered.words}”" for filtered in answer.filters)
+        console.print(f"Filtered by {words}.", highlight=False, markup=False)
     console.print(answer.summary, highlight=False, markup=False)
     if not answer.people:
         return
@@ -82,11 +85,17 @@ def print_query(answer: QueryAnswer, console: Console) -> None:
     )
     for person in answer.people:
         route = " → ".join(f"{clock(stop.started_at)} {stop.camera_id}" for stop in person.route)
-        confidence = f"{person.confidence:.0%}" + ("" if person.is_confident else " (weak)")
+        confidence = _confidence(person)
         crop = person.crops[0] if person.crops else ""
         seen = (clock(person.first_seen_at), clock(person.last_seen_at))
         table.add_row(str(person.global_id), confidence, *seen, route, escape(crop))
     console.print(table)
+
+
+def _confidence(person: PersonFound) -> str:
+    if person.confidence is None:
+        return ""
+    return f"{person.confidence:.0%}" + ("" if person.is_confident else " (weak)")
 
 
 def clock(at: float) -> str:

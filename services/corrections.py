@@ -10,8 +10,6 @@ from pipeline.contracts import IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery
 
-MAX_AUDITED = 20  # tracklets that the audit log names; the correction itself keeps them all
-
 Told = Callable[[float], str]  # a moment in words
 
 
@@ -47,14 +45,20 @@ class UnknownTracklet(InvalidQuery):
 
 
 def audited(request: CorrectionRequest) -> dict[str, Any]:
-    """What the audit log keeps of a correction."""
+    """What the audit log keeps of a correction, for ever: of people their numbers alone. The rest stands with the
+    correction, and goes with whom it is about."""
     return {
         "made_by": request.made_by,
-        "note": request.note,
         "persons": list(request.global_ids),
-        "tracklets": list(request.tracklet_ids[:MAX_AUDITED]),
+        "tracklets": len(request.tracklet_ids),
         "undoes": request.undoes,
     }
+
+
+def viewed(explanation: Explanation) -> str:
+    """What the audit log keeps of a look at why a tracklet is somebody's: a name tells camera and track, a number does
+    not."""
+    return f"a tracklet of person {explanation.tracklet.global_id}"
 
 
 def correction_in_words(correction: Correction) -> str:

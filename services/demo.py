@@ -38,7 +38,7 @@ DEFAULT_DURATION_S = 60.0
 _MARK = ".sightline-demo"  # in folders that may be emptied
 _TOLD_QUESTIONS = 3
 _FPS = 8.0
-_METRICS_PORTS = 12  # at most two camera workers, five other services, the supervisor
+_METRICS_PORTS = 12  # at most two camera workers, six other services, the supervisor
 _DRAIN_S = 20.0  # what was seen last still travels to its identity
 
 

@@ -41,7 +41,7 @@ _SILENT_AFTER_S = 12.0  # an embedder reports every five seconds
 def run(settings: Settings) -> None:
     """Match until a signal. Raises `ConfigurationError` before anything starts for a database or model of no use."""
     with service("matcher", settings) as stop:
-        use_one_blas_thread()
+        use_one_thread()
         site, clock = SiteModels(settings), SystemClock()
         site.wanted()  # raises while the operator is still looking
         site.keep_shipped(clock.now())
@@ -60,13 +60,14 @@ def run(settings: Settings) -> None:
             serve(bus, store, gallery, clock, config, stop, models, lease)
 
 
-def use_one_blas_thread() -> None:
+def use_one_thread() -> None:
     """The matcher's products are small: more threads would spin beside the first one and take processors from others.
 
-    On two processors with neighbours a tracklet cost 1.7 times the processor time with two threads. Torch, which
-    searches large galleries, keeps its own.
+    On two busy processors a tracklet cost 1.7 times the processor time with two threads. Torch, which only a large
+    gallery loads, reads the variable then.
     """
     threadpool_limits(limits=1, user_api="blas")
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 class MatcherModels:

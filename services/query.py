@@ -48,10 +48,10 @@ class RouteStop(BaseModel):
 
 
 class PersonFound(BaseModel):
-    """One identity of an answer. `confidence` is a calibrated probability."""
+    """One identity of an answer. `confidence` is a calibrated probability; null where the question describes nobody."""
 
     global_id: int
-    confidence: float
+    confidence: float | None
     is_confident: bool
     first_seen_at: float
     last_seen_at: float
@@ -211,7 +211,7 @@ def _told(question: str, answer: Answer, location: Callable[[BlobKey], str]) -> 
         people=[
             PersonFound(
                 global_id=person.global_id,
-                confidence=round(person.confidence or 0.0, 4),
+                confidence=None if person.confidence is None else round(person.confidence, 4),
                 is_confident=person.is_confident,
                 first_seen_at=person.first_seen_at,
                 last_seen_at=person.last_seen_at,

@@ -7,14 +7,21 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.crop_archive import StoredCropArchive
 from pipeline.embedding.reembedding import Reembedder, ReembedderConfig
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Encoder, ModelBoard
 from services.encoders import open_crop_encoder
 from services.loop import keep_running
-from services.runtime import announce_ready, open_blobs, open_bus, open_model_board, open_store, service
+from services.runtime import (
+    StoppableClock,
+    announce_ready,
+    open_blobs,
+    open_bus,
+    open_model_board,
+    open_store,
+    service,
+)
 from services.settings import Settings
 from services.site_models import SiteModels, wanted_digest
 
@@ -41,16 +48,6 @@ def run(settings: Settings) -> None:
 def serve(reembedder: Reembedder, stop: threading.Event) -> None:
     """Work until `stop` is set."""
     keep_running(reembedder.run_once, stop, "reembedder")
-
-
-class StoppableClock(SystemClock):
-    """Its sleep ends when the service is asked to stop."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def sleep(self, duration_s: float) -> None:
-        self._stop.wait(duration_s)
 
 
 class SiteTargets:

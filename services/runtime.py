@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.errors import ConfigurationError
 from services.settings import Settings
 from services.supervisor import READY_FILE_VARIABLE, SUPERVISOR_VARIABLE
@@ -39,6 +40,16 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _is_ready = False
+
+
+class StoppableClock(SystemClock):
+    """Its sleep ends when the service is asked to stop."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def sleep(self, duration_s: float) -> None:
+        self._stop.wait(duration_s)
 
 
 @contextlib.contextmanager
@@ -183,8 +194,10 @@ def gallery_opener(settings: Settings) -> Callable[[int], Gallery]:
 
 def open_blobs(settings: Settings) -> FsBlobs:
     from pipeline.adapters.blobs import FsBlobs
+    from pipeline.adapters.sealing import open_seal
 
-    return FsBlobs(settings.blobs)
+    keys = settings.blob_keys
+    return FsBlobs(settings.blobs, open_seal(None if keys is None else keys.get_secret_value(), settings.blob_key_file))
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -19,7 +19,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pipeline.accounts import Role
 from pipeline.contracts import NAME_PATTERN
 from pipeline.errors import ConfigurationError
+from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
+from services.retention_settings import CameraRetentionSettings, RetentionSettings
 
 CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
 
@@ -35,6 +37,8 @@ class CameraSettings(BaseModel):
     transport: Literal["tcp", "udp"] = "tcp"
     stall_after_s: Annotated[float, Field(ge=0.5)] = 5.0
     loop: bool = False  # a file starts again at its end
+    retention: CameraRetentionSettings = CameraRetentionSettings()  # what is not said here is as for the site
+    blur_heads: bool = False  # before a crop or a picture leaves the camera worker
 
 
 class TrackingSettings(BaseModel):
@@ -249,6 +253,8 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = None  # also REDIS_URL; default: an embedded server in data_dir
     database_url: SecretStr | None = None  # also DATABASE_URL; default: SQLite in data_dir
     blobs_url: str | None = None  # default: a folder in data_dir
+    blob_keys: SecretStr | None = None  # seal the crops at rest: keys in base64, one a line, the newest first
+    blob_key_file: Path | None = None  # a file of such keys instead
     milvus_url: SecretStr | None = None  # for matching.gallery milvus; default: a file in data_dir, by milvus-lite
     bus_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512_000_000
     spool_max_bytes: Annotated[int, Field(ge=1_000_000)] = 256_000_000
@@ -262,6 +268,7 @@ class Settings(BaseModel):
     tracking: TrackingSettings = TrackingSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()
+    retention: RetentionSettings = RetentionSettings()
     nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
     alerts: AlertSettings = AlertSettings()
@@ -290,6 +297,20 @@ class Settings(BaseModel):
                 "correct the id, or add the camera"
             )
         return self
+
+    @model_validator(mode="after")
+    def _retention_fits_every_camera(self) -> Self:
+        for camera in self.cameras:
+            try:
+                self.keeping(camera.id)
+            except ValueError as error:
+                raise ValueError(f"retention of camera {camera.id!r}: {_first_words(error)}") from error
+        return self
+
+    def keeping(self, camera_id: str) -> Keeping:
+        """For how long things of a camera are kept; as for the site where the camera is not (any more) named."""
+        own = next((camera.retention for camera in self.cameras if camera.id == camera_id), CameraRetentionSettings())
+        return own.over(self.retention).keeping
 
     @property
     def database(self) -> str:
@@ -363,6 +384,11 @@ def write_private(settings: Settings, path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump(values, file, sort_keys=False)
+
+
+def _first_words(error: ValueError) -> str:
+    """Of what is wrong, without pydantic's frame."""
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
 
 
 def _environment() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def service_specs(settings: Settings, config_file: Path) -> list[ServiceSpec]:
         (f"camera-{number}", ["camera", *(word for camera in group for word in ("--only", camera.id))])
         for number, group in enumerate(groups)
     ]
-    commands += [(name, [name]) for name in ("embed", "reembed", "archive", "match", "watch", "api")]
+    commands += [(name, [name]) for name in ("embed", "reembed", "archive", "match", "watch", "retain", "api")]
     return [
         ServiceSpec(name, _command(arguments, config_file, settings.metrics_port and settings.metrics_port + index))
         for index, (name, arguments) in enumerate(commands)

@@ -32,6 +32,7 @@ from pipeline.contracts import (
     pack_vector,
 )
 from pipeline.decisions import Decision
+from pipeline.forgetting import Keeping
 from pipeline.interfaces import Blobs
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
@@ -172,6 +173,8 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         board=archive.board,
         corrections=archive.store,
         alerts=archive.alerts,
+        forgetting=archive.store,
+        keeping=lambda _: Keeping(30.0, 30.0, None),
         clock=clock,
         zone=UTC,
         accounts=SqlAccounts(archive.store._database),

@@ -29,7 +29,8 @@ class ArchiverConfig:
 
 class Archiver:
     """Consumes `crops` as group `archiver`. Blobs are written and synced first, then the rows, and then the message is
-    acknowledged: a row never names a blob that is not there, and a crash at any point only repeats a tracklet.
+    acknowledged: a row never names a blob that is not there, and a crash at any point only repeats a tracklet. The
+    blobs of a tracklet that is not kept are given up.
     """
 
     def __init__(self, bus: Bus, store: Store, blobs: Blobs, config: ArchiverConfig) -> None:
@@ -77,7 +78,10 @@ class Archiver:
         tracklet = archivable(message)
         for crop in tracklet.crops:
             self._blobs.put(crop.jpeg)
-        self._store.archive_tracklet(tracklet)
+        if not self._store.archive_tracklet(tracklet):
+            self._store.doom_blobs([crop.key for crop in tracklet.crops])
+            log.info("%s is not kept: it was erased, or its time is over", tracklet.tracklet_id)
+            return
         metrics.ARCHIVED_BYTES.inc(sum(len(crop.jpeg) for crop in tracklet.crops))
 
     def _set_aside(self, delivery: Delivery, reason: str) -> None:

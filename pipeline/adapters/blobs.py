@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.adapters.sealing import NoSeal, Seal
 from pipeline.contracts import BlobKey, blob_key
 from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
 
@@ -29,7 +30,9 @@ class FsBlobs:
     key is whole or absent. A bucket replaces an object as a whole, and it is durable when the store has answered.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seal: Seal | None = None) -> None:
+        """`seal` keeps the contents from whoever can read the medium; the key of a blob is that of its true content."""
+        self._seal = seal or NoSeal()
         self._shown_url = _shown(url)
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
@@ -45,12 +48,14 @@ class FsBlobs:
         key = blob_key(content)
         with self._translated("write"):
             # Compared as a whole: a damaged file is no copy, and this put repairs it.
-            if self._content(key) == content:
+            stored = self._stored(key)
+            if stored is not None and self._seal.is_current(stored) and self._seal.open(key, stored) == content:
                 return key
+            sealed = self._seal.close(key, content)
             if self._is_folder:
-                _write_durably(Path(self._path(key)), content)
+                _write_durably(Path(self._path(key)), sealed)
             else:
-                self._files.pipe_file(self._path(key), content)
+                self._files.pipe_file(self._path(key), sealed)
         return key
 
     def get(self, key: BlobKey) -> bytes | None:
@@ -60,10 +65,12 @@ class FsBlobs:
         """
         check_key(key)
         with self._translated("read"):
-            content = self._content(key)
-        if content is None or blob_key(content) == key:
+            stored = self._stored(key)
+        content = None if stored is None else self._seal.open(key, stored)
+        if content is not None and blob_key(content) == key:
             return content
-        log.error("blob %s does not hold what its key says (%d bytes); it counts as missing", key, len(content))
+        if stored is not None:
+            log.error("blob %s does not hold what its key says (%d bytes); it counts as missing", key, len(stored))
         return None
 
     def delete(self, key: BlobKey) -> None:
@@ -79,12 +86,12 @@ class FsBlobs:
         check_key(key)
         return self._path(key) if self._is_folder else f"{self._shown_url.rstrip('/')}/{key[:2]}/{key[2:4]}/{key}"
 
-    def _content(self, key: BlobKey) -> bytes | None:
+    def _stored(self, key: BlobKey) -> bytes | None:
         try:
-            content: bytes = self._files.cat_file(self._path(key))
+            stored: bytes = self._files.cat_file(self._path(key))
         except FileNotFoundError:
             return None
-        return content
+        return stored
 
     def _path(self, key: BlobKey) -> str:
         """Two levels of folders keep each one small: 65,536 hold a hundred million blobs."""

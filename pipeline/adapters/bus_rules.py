@@ -3,8 +3,10 @@ what may be trimmed, when a message is given up, and how a dead letter is writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipeline.contracts import (
     MAX_MESSAGE_BYTES,
@@ -34,6 +36,7 @@ GROUPS: dict[StreamName, tuple[str, ...]] = {
     StreamName.IDENTITIES: (),
 }
 
+Entry = TypeVar("Entry")
 EntryId = tuple[int, int]  # milliseconds, sequence: the order of a stream
 
 _LETTER_FIELD = "letter:"  # before the names of what is known of a dead letter
@@ -86,6 +89,20 @@ def message_of(stream: StreamName, fields: dict[bytes, bytes]) -> Message:
             f"{type(message).__name__} came on the {stream} stream, which carries {CARRIES[stream].__name__}"
         )
     return message
+
+
+def gone_of(
+    stream: StreamName,
+    entries: Mapping[Entry, Mapping[bytes, bytes]],
+    are_gone: Callable[[Sequence[Message]], Sequence[bool]],
+) -> list[Entry]:
+    """Which of some entries `are_gone` means. What cannot be read is nobody's, and goes by its age alone."""
+    readable: dict[Entry, Message] = {}
+    for entry, fields in entries.items():
+        with suppress(InvalidMessage):
+            readable[entry] = message_of(stream, dict(fields))
+    answers = are_gone(list(readable.values())) if readable else []
+    return [entry for entry, is_gone in zip(readable, answers, strict=True) if is_gone]
 
 
 def size_bytes(fields: Mapping[bytes, bytes] | Mapping[str, bytes]) -> int:

@@ -1,4 +1,4 @@
-"""Corrections in the database: kept by whoever makes them, applied by the matcher, and never deleted."""
+"""Corrections in the database: kept by whoever makes them, applied by the matcher, gone only with those they name."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CorrectionStore(ModelStore):
         """The newest ones, newest first. The number of the first tells how many there are."""
         query = select(corrections).order_by(corrections.c.number.desc()).limit(limit)
         with self._database.reading() as connection:
-            return [_correction(row) for row in connection.execute(query)]
+            return [correction_of(row) for row in connection.execute(query)]
 
     def open_corrections(self) -> list[Correction]:
         """Those that are law now: applied and not undone."""
@@ -73,12 +73,12 @@ class CorrectionStore(ModelStore):
     def current_identity(self, global_id: GlobalId) -> GlobalId | None:
         """Itself, or the identity that a merged one lives on as; None for an unknown one."""
         with self._database.reading() as connection:
-            return _current(connection, global_id)
+            return living_as(connection, global_id)
 
     def who_is_who(self, global_ids: Sequence[GlobalId], tracklet_ids: Sequence[TrackletId]) -> WhoIsWho:
         """Of these identities and those of these tracklets, at one moment."""
         with self._database.reading() as connection:
-            current = {named: now for named in global_ids if (now := _current(connection, named)) is not None}
+            current = {named: now for named in global_ids if (now := living_as(connection, named)) is not None}
             meant = {*current.values(), *assigned(connection, tracklet_ids).values()}
             query = select(tracklets.c.tracklet_id, tracklets.c.global_id, tracklets.c.assigned_event)
             found: list[Row[Any]] = []
@@ -95,7 +95,7 @@ class CorrectionStore(ModelStore):
     def _corrections(self, condition: ColumnElement[bool], limit: int | None = None) -> list[Correction]:
         query = select(corrections).where(condition).order_by(corrections.c.number).limit(limit)
         with self._database.reading() as connection:
-            return [_correction(row) for row in connection.execute(query)]
+            return [correction_of(row) for row in connection.execute(query)]
 
 
 def is_applied(connection: Connection, number: int) -> bool:
@@ -120,7 +120,7 @@ def note_applied(connection: Connection, applied: Applied, events: Sequence[Iden
 
 def _refuse_unknown(connection: Connection, request: CorrectionRequest) -> None:
     for global_id in request.global_ids:
-        if _current(connection, global_id) is None:
+        if living_as(connection, global_id) is None:
             raise InvalidQuery(
                 f"there is no person {global_id}", "the number of a person who was seen", "look at the list of people"
             )
@@ -153,8 +153,10 @@ def _refuse_undo(connection: Connection, number: int) -> None:
         )
 
 
-def _current(connection: Connection, global_id: GlobalId) -> GlobalId | None:
-    """Follows merges to whoever has tracklets now. They lead nowhere in a circle: who gets tracklets is no longer
+def living_as(connection: Connection, global_id: GlobalId) -> GlobalId | None:
+    """Itself, or as whom a merged one lives on; None for an unknown one.
+
+    Follows merges to whoever has tracklets now. They lead nowhere in a circle: who gets tracklets is no longer
     merged into anybody."""
     while True:
         query = select(identities.c.merged_into).where(identities.c.global_id == global_id)
@@ -166,7 +168,8 @@ def _current(connection: Connection, global_id: GlobalId) -> GlobalId | None:
         global_id = GlobalId(row.merged_into)
 
 
-def _correction(row: Row[Any]) -> Correction:
+def correction_of(row: Row[Any]) -> Correction:
+    """A row of `corrections`."""
     request = CorrectionRequest(
         kind=CorrectionKind(row.kind),
         made_by=row.made_by,

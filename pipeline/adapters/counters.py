@@ -24,7 +24,10 @@ Counter = Literal[
     "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
     "alert",
     "watched",  # the last event that was looked at for alerts
+    "erasure",
 ]
+# Whoever removes tracklets locks `erasure`, and whoever writes them shares it, so that nothing is written behind the
+# back of a removal.
 
 
 def counted(connection: Connection, name: Counter) -> int:
@@ -35,6 +38,12 @@ def counted(connection: Connection, name: Counter) -> int:
 def locked(connection: Connection, name: Counter) -> int:
     """The same, and nobody else draws one before this transaction ends. (SQLite has but one writer anyway.)"""
     query = select(counters.c.last).where(counters.c.name == name).with_for_update()
+    return int(connection.execute(query).scalar_one())
+
+
+def shared(connection: Connection, name: Counter) -> int:
+    """The same, and others may share it, but nobody locks it before this transaction ends."""
+    query = select(counters.c.last).where(counters.c.name == name).with_for_update(read=True)
     return int(connection.execute(query).scalar_one())
 
 

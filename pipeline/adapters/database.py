@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_LIMIT = 500  # values in one IN (…); SQLite's oldest supported limit is 999
+_FOLD_WAIT_MS = 200
 _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL server takes
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -51,6 +52,7 @@ class Database:
         self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
         self._fence = fence
+        self._busy_s = busy_s
 
     @classmethod
     def in_memory(cls) -> Database:
@@ -85,6 +87,18 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def fold_log(self) -> None:
+        """Let SQLite's write-ahead log go, which holds former pages. Where others are reading just now it stays, and is
+        written over in time: nobody who writes is kept waiting for longer than a moment."""
+        if self.dialect == "sqlite":
+            with self._translated(), closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(f"PRAGMA busy_timeout={_FOLD_WAIT_MS}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._busy_s)}")
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to `revision`. Of several processes at once one works and the others wait."""
@@ -224,7 +238,8 @@ def _engine(url: URL, busy_s: float) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # Python's driver would begin by itself, too late and never IMMEDIATE
-    for pragma in ("foreign_keys=ON", "synchronous=FULL"):
+    # What is deleted is overwritten, so that nobody finds an erased person among the free pages of the file.
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

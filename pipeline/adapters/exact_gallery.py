@@ -48,7 +48,7 @@ class ExactGallery:
     def remove(self, rows: I64) -> None:
         """Unknown rows are passed over. The last vector moves into each gap."""
         self._facts.drop(rows)
-        filled = []
+        changed: list[int] = []
         for row in rows.tolist():
             slot = self._slots.pop(row, None)
             if slot is None:
@@ -58,8 +58,9 @@ class ExactGallery:
                 self._rows[slot] = self._rows[last]
                 self._vectors[slot] = self._vectors[last]
                 self._slots[int(self._rows[slot])] = slot
-                filled.append(slot)
-        self._copy(np.array(filled, np.int64))
+            self._vectors[last] = 0.0  # what is removed does not stay behind in memory
+            changed += [slot, last]
+        self._copy(np.array(changed, np.int64))
 
     def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
         """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""

@@ -6,6 +6,7 @@ Messages are encoded on the way in and decoded on the way out, so that what coul
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from pipeline.adapters.bus_rules import (
     first_kept,
     format_id,
     given_up_reason,
+    gone_of,
     is_given_up,
     message_of,
     observe_backlog,
@@ -178,6 +180,26 @@ class MemoryBus:
             self._check_here()
             return sum(self._trim(stream) for stream in StreamName)
 
+    def discard(
+        self, stream: StreamName, are_gone: Callable[[Sequence[Message]], Sequence[bool]], before_at: float = math.inf
+    ) -> int:
+        with self._server.changed:
+            self._check_here()
+            held = self._server.streams[stream]
+            gone = gone_of(stream, _older(held.entries, before_at), are_gone)
+            for group in held.groups.values():
+                for entry_id in gone:
+                    group.pending.pop(entry_id, None)
+            letters = {
+                entry_id: letter.fields
+                for entry_id, fields in _older(self._server.dead, before_at).items()
+                if (letter := read_letter(format_id(entry_id), fields)).stream is stream
+            }
+            dead = gone_of(stream, letters, are_gone)
+            for entry_id in dead:
+                del self._server.dead[entry_id]
+            return held.drop(gone) + len(dead)
+
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         with self._server.changed:
             self._check_here()
@@ -300,3 +322,7 @@ class MemoryBus:
             return held.drop(sorted(held.entries)[: len(held.entries) - kept])
         first = first_kept(GROUPS[stream], {name: group.progress() for name, group in held.groups.items()})
         return held.drop(entry_id for entry_id in held.entries if entry_id < first)
+
+
+def _older(entries: Mapping[EntryId, Fields], before_at: float) -> dict[EntryId, Fields]:
+    return {entry_id: fields for entry_id, fields in entries.items() if entry_id[0] < before_at * 1000}

@@ -7,13 +7,30 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, tuple_
 
+from pipeline.adapters.counters import shared
+from pipeline.adapters.database import in_parts
 from pipeline.adapters.history import History
-from pipeline.adapters.schema import crops, embedding_failures, embeddings, model_switches, tracklets
+from pipeline.adapters.schema import (
+    crops,
+    embedding_failures,
+    embeddings,
+    model_switches,
+    retention_marks,
+    tracklets,
+)
 from pipeline.contracts import TrackletId
+from pipeline.forgetting import Kind
 from pipeline.interfaces import Coverage, FailedEmbedding, ModelSwitch, Position
 
 IS_ARCHIVED = exists().where(crops.c.tracklet_id == tracklets.c.tracklet_id)
 IS_DECIDED = tracklets.c.global_id.is_not(None)
+# Vectors beyond their time are given to nobody, whether they are removed yet or not.
+IS_IN_TIME = ~(
+    exists()
+    .where(retention_marks.c.camera_id == tracklets.c.camera_id)
+    .where(retention_marks.c.kind == Kind.VECTORS.value, retention_marks.c.kept_from > tracklets.c.started_at)
+    .correlate(tracklets)
+)
 
 
 class ModelChanges(History):
@@ -33,7 +50,13 @@ class ModelChanges(History):
         place = tuple_(tracklets.c.ended_at, tracklets.c.tracklet_id)
         query = (
             select(tracklets.c.ended_at, tracklets.c.tracklet_id)
-            .where(counted, IS_ARCHIVED, _lacks(embeddings, model_digest), _lacks(embedding_failures, model_digest))
+            .where(
+                counted,
+                IS_ARCHIVED,
+                IS_IN_TIME,
+                _lacks(embeddings, model_digest),
+                _lacks(embedding_failures, model_digest),
+            )
             .where(place > tuple_(after.ended_at, after.tracklet_id))
             .order_by(tracklets.c.ended_at, tracklets.c.tracklet_id)
             .limit(limit)
@@ -45,7 +68,7 @@ class ModelChanges(History):
         """How much of the archive has a vector of this model. Looks at every tracklet."""
         has_vector = case((_lacks(embeddings, model_digest), 0), else_=1)
         query = select(func.count(), func.coalesce(func.sum(has_vector), 0)).where(
-            IS_DECIDED, IS_ARCHIVED, _lacks(embedding_failures, model_digest)
+            IS_DECIDED, IS_ARCHIVED, IS_IN_TIME, _lacks(embedding_failures, model_digest)
         )
         failed = select(func.count()).where(embedding_failures.c.model_digest == model_digest)
         with self._database.reading() as connection:
@@ -53,18 +76,27 @@ class ModelChanges(History):
             return Coverage(int(covered), int(expected), int(connection.execute(failed).scalar_one()))
 
     def note_failures(self, failures: Sequence[FailedEmbedding], failed_at: float) -> None:
-        """Remember tracklets of which a model gives no vector, so that nobody waits for them."""
-        if failures:
-            with self._database.writing() as connection:
-                rows = [
-                    {
-                        "tracklet_id": failure.tracklet_id,
-                        "model_digest": failure.model_digest,
-                        "failed_at": failed_at,
-                        "reason": failure.reason[:400],
-                    }
-                    for failure in failures
-                ]
+        """Remember tracklets of which a model gives no vector, so that nobody waits for them.
+
+        Those that were removed meanwhile are passed over.
+        """
+        with self._database.writing() as connection:
+            shared(connection, "erasure")
+            known: set[str] = set()
+            for part in in_parts([failure.tracklet_id for failure in failures]):
+                query = select(tracklets.c.tracklet_id).where(tracklets.c.tracklet_id.in_(part))
+                known |= set(connection.execute(query).scalars())
+            rows = [
+                {
+                    "tracklet_id": failure.tracklet_id,
+                    "model_digest": failure.model_digest,
+                    "failed_at": failed_at,
+                    "reason": failure.reason[:400],
+                }
+                for failure in failures
+                if failure.tracklet_id in known
+            ]
+            if rows:
                 self._database.insert_new(connection, embedding_failures, rows)
 
     def model_switches(self, limit: int) -> list[ModelSwitch]:
@@ -120,7 +152,8 @@ def _some_missing(connection: Connection, model_digest: str) -> bool:
     # The latest first: vectors are made up from the earliest on, so what is missing is found at once.
     query = (
         select(tracklets.c.tracklet_id)
-        .where(IS_DECIDED, IS_ARCHIVED, _lacks(embeddings, model_digest), _lacks(embedding_failures, model_digest))
+        .where(IS_DECIDED, IS_ARCHIVED, IS_IN_TIME)
+        .where(_lacks(embeddings, model_digest), _lacks(embedding_failures, model_digest))
         .order_by(tracklets.c.ended_at.desc())
         .limit(1)
     )

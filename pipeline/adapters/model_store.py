@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
-from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, ModelChanges
+from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
 from pipeline.contracts import F16, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
@@ -44,7 +44,7 @@ class ModelStore(ModelChanges):
         query = (
             select(embeddings.c.row, *_SEEN, _VECTORS[vector])
             .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, IS_DECIDED)
+            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, IS_DECIDED, IS_IN_TIME)
             .order_by(embeddings.c.row)
             .limit(limit)
         )
@@ -62,8 +62,9 @@ class ModelStore(ModelChanges):
         )
         query = (
             select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
+            .select_from(tracklets)
             # An outer join walks along the decisions; an inner one would sort all vectors of the model for each page.
-            .outerjoin(embeddings, is_its_vector)
+            .outerjoin(embeddings, is_its_vector & IS_IN_TIME)
             .where(IS_DECIDED)
             .order_by(tracklets.c.assigned_event)
             .limit(limit)
@@ -81,7 +82,7 @@ class ModelStore(ModelChanges):
         query = (
             select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
             .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest)
+            .where(embeddings.c.model_digest == model_digest, IS_IN_TIME)
         )
         found: list[Row[Any]] = []
         with self._database.reading() as connection:
@@ -89,16 +90,13 @@ class ModelStore(ModelChanges):
                 found += connection.execute(query.where(tracklets.c.global_id.in_(part)))
         return _gallery_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
 
-    def add_vectors(self, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
-        """Write vectors without deciding anything, and return those that were new.
-
-        A tracklet that is not known yet is written too, without an identity.
-        """
+    def _add_vectors(self, connection: Connection, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
+        """Write those that are new, and return them. A tracklet that is not known yet is written too, without an
+        identity."""
         if not seen:
             return []
-        with self._database.writing() as connection:
-            self._database.insert_new(connection, tracklets, [tracklet_row(embedding) for embedding in seen])
-            return insert_embeddings(connection, seen)
+        self._database.insert_new(connection, tracklets, [tracklet_row(embedding) for embedding in seen])
+        return insert_embeddings(connection, seen)
 
     def undecided(self, model_digest: str, limit: int) -> list[TrackletEmbedding]:
         """Archived tracklets that have a vector of this model but no identity, the earliest first."""
@@ -110,7 +108,7 @@ class ModelStore(ModelChanges):
             # An outer join begins with the few that are undecided; an inner one would look at all vectors of the model,
             # and SQLite makes one of it where it sees that rows without a vector do not count.
             .outerjoin(embeddings, is_its_vector)
-            .where(tracklets.c.global_id.is_(None), func.coalesce(embeddings.c.row, 0) > 0, IS_ARCHIVED)
+            .where(tracklets.c.global_id.is_(None), func.coalesce(embeddings.c.row, 0) > 0, IS_ARCHIVED, IS_IN_TIME)
             .order_by(tracklets.c.started_at, tracklets.c.tracklet_id)
             .limit(limit)
         )

@@ -7,7 +7,9 @@ site on one node of a cluster.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from pipeline.adapters.bus_rules import (
     first_kept,
     format_id,
     given_up_reason,
+    gone_of,
     is_given_up,
     message_of,
     observe_backlog,
@@ -34,7 +37,7 @@ from pipeline.adapters.bus_rules import (
     unread_kept,
 )
 from pipeline.adapters.redis_connection import RedisConnection
-from pipeline.adapters.redis_dead_letters import RedisDeadLetters
+from pipeline.adapters.redis_dead_letters import RedisDeadLetters, pages
 from pipeline.contracts import NAME_PATTERN, Message, StreamName, encode
 from pipeline.errors import BusFull, ConfigurationError, InvalidMessage, Unavailable
 from pipeline.interfaces import Backlog, DeadLetter, Delivery
@@ -289,6 +292,21 @@ class RedisBus:
             if "no such key" in str(error):
                 return []
             raise
+
+    def discard(
+        self, stream: StreamName, are_gone: Callable[[Sequence[Message]], Sequence[bool]], before_at: float = math.inf
+    ) -> int:
+        """See `Bus`. The server is asked to write its own log anew, which repeats everything that was ever sent."""
+        removed, key = 0, self._keys[stream]
+        with self._server.errors():
+            for entries in pages(self._redis, key, before_at):
+                if gone := gone_of(stream, dict(entries), are_gone):
+                    removed += int(self._redis.xdel(key, *gone))
+            removed += self._dead.discard(stream, are_gone, before_at)
+            if removed:
+                with contextlib.suppress(redis.ResponseError):  # none is kept, or it is being written already
+                    self._redis.bgrewriteaof()
+        return removed
 
     # --- dead letters ------------------------------
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
-from pipeline.adapters.bus_rules import read_letter, write_letter
-from pipeline.contracts import StreamName
+from pipeline.adapters.bus_rules import gone_of, read_letter, write_letter
+from pipeline.contracts import Message, StreamName
 from pipeline.errors import InvalidMessage
 from pipeline.interfaces import DeadLetter
 from pipeline.metrics import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
 
+_PAGE = 64  # entries looked at together, of half a megabyte at most as a rule
 _SHARE_KEPT = 0.9  # of the budget, when it was passed, so that not every further letter has to trim
 
 
@@ -58,6 +60,18 @@ class RedisDeadLetters:
         pipeline.xdel(self._key, letter.entry_id)
         pipeline.execute()
 
+    def discard(
+        self, stream: StreamName, are_gone: Callable[[Sequence[Message]], Sequence[bool]], before_at: float
+    ) -> int:
+        """Remove letters of a stream; see `Bus.discard`."""
+        removed = 0
+        for entries in pages(self._redis, self._key, before_at):
+            letters = [letter for entry_id, fields in entries if (letter := _letter(entry_id, fields))]
+            bodies = {letter.entry_id: letter.fields for letter in letters if letter.stream is stream}
+            if gone := gone_of(stream, bodies, are_gone):
+                removed += int(self._redis.xdel(self._key, *gone))
+        return removed
+
     def _keep_within_budget(self) -> None:
         while (used := int(self._redis.memory_usage(self._key, samples=0) or 0)) > self._max_bytes:
             length = int(self._redis.xlen(self._key))
@@ -68,6 +82,14 @@ class RedisDeadLetters:
             log.warning(
                 "the %d oldest dead letters were dropped, to hold at most %d bytes", length - kept, self._max_bytes
             )
+
+
+def pages(client: Any, key: str, before_at: float) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
+    """The entries of a stream that were added before a moment (UTC seconds), some at a time."""
+    start, end = "-", "+" if math.isinf(before_at) else f"({int(before_at * 1000)}"
+    while entries := client.xrange(key, start, end, count=_PAGE):
+        yield entries
+        start = f"({entries[-1][0].decode()}"
 
 
 def _letter(entry_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter | None:

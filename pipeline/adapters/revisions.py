@@ -14,7 +14,7 @@ from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, Track
 from pipeline.decisions import Evidence, Revision
 from pipeline.errors import Unavailable
 
-_TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
+TRACKLETS_PER_EVENT = 5_000  # 200 bytes each at most: well below the size of a message
 
 _IS_OWN = tracklets.c.global_id == identities.c.global_id
 _COUNT = select(func.count()).where(_IS_OWN).scalar_subquery()
@@ -99,7 +99,7 @@ def _open_or_check(connection: Connection, revision: Revision, decided_at: float
 def _events(
     revision: Revision, moved: Sequence[TrackletId], decided_at: float, after_event: int
 ) -> list[IdentityEvent]:
-    parts = [moved[start : start + _TRACKLETS_PER_EVENT] for start in range(0, len(moved), _TRACKLETS_PER_EVENT)]
+    parts = [moved[start : start + TRACKLETS_PER_EVENT] for start in range(0, len(moved), TRACKLETS_PER_EVENT)]
     return [
         IdentityEvent(
             event_id=after_event + number,

@@ -9,8 +9,10 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.correction_store import is_applied, note_applied
-from pipeline.adapters.counters import advance, counted, locked
+from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import Database, Fence, in_parts
+from pipeline.adapters.erased_tracks import gone_of
+from pipeline.adapters.erasure_store import ErasureStore
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
 from pipeline.adapters.revisions import event_row, write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
@@ -25,6 +27,7 @@ from pipeline.contracts import (
 )
 from pipeline.decisions import Applied, Decision, Revision
 from pipeline.errors import Unavailable
+from pipeline.forgetting import Kind
 
 _ASSIGN = (
     update(tracklets)
@@ -57,7 +60,7 @@ def upgrade(url: str) -> None:
         database.close()
 
 
-class SqlStore(VerdictStore):
+class SqlStore(ErasureStore, VerdictStore):
     """The truth, on SQLite (`sqlite:///FILE`) or PostgreSQL (`postgresql://…`). May be used by several threads.
 
     Raises `ConfigurationError` when the schema is not this code's, `Unavailable` from every method while the database
@@ -95,7 +98,7 @@ class SqlStore(VerdictStore):
         A tracklet that has an assignment keeps it and causes no event, so a repeated batch changes nothing; only its
         embedding is added if it was made by another model. A correction that is applied already changes nothing. Raises
         `Unavailable`, and writes nothing, when somebody else has in the meantime given out a number that this batch
-        wants for a new person, or a revision does not fit any more: decide again.
+        wants for a new person, a tracklet was erased, or a revision does not fit any more: decide again.
         """
         if not decisions and not revisions and applied is None:
             return []
@@ -131,11 +134,18 @@ class SqlStore(VerdictStore):
 
     # --- archive ------------------------------
 
-    def archive_tracklet(self, tracklet: TrackletCrops) -> None:
-        """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing."""
+    def archive_tracklet(self, tracklet: TrackletCrops) -> bool:
+        """Rows for the crops of a tracklet whose blobs are already written. Repeats change nothing.
+
+        Returns false, and keeps nothing, for one that was erased or comes when its time is over.
+        """
         with self._database.writing() as connection:
+            shared(connection, "erasure")
+            if gone_of(connection, [tracklet], Kind.CROPS):
+                return False
             self._database.insert_new(connection, tracklets, [tracklet_row(tracklet)])
             self._database.insert_new(connection, crops, _crop_rows(tracklet))
+        return True
 
     def upsert_camera(self, camera_id: CameraId, address: str, at: float) -> None:
         """Remember a camera, or its new address. `address` must come without credentials."""
@@ -150,6 +160,7 @@ class SqlStore(VerdictStore):
     def _write_decisions(
         self, connection: Connection, decisions: Sequence[Decision], decided_at: float, last_event: int
     ) -> list[IdentityEvent]:
+        _refuse_gone(connection, decisions)
         last_row = locked(connection, "row")
         self._database.insert_new(connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions])
         insert_embeddings(connection, [decision.embedding for decision in decisions])
@@ -196,6 +207,17 @@ class SqlStore(VerdictStore):
                 )
         connection.execute(_WIDEN, widened)
         advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
+
+
+def _refuse_gone(connection: Connection, decisions: Sequence[Decision]) -> None:
+    """Nobody who was erased meanwhile begins anew, and no vector comes in behind the mark of those that are kept."""
+    shared(connection, "erasure")
+    gone = gone_of(connection, [decision.embedding for decision in decisions], Kind.VECTORS)
+    if gone:
+        raise Unavailable(
+            f"{len(gone)} tracklets of a batch were erased, or their time has passed, while it was decided; it must be "
+            "decided again without them"
+        )
 
 
 def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision], chosen: Sequence[Decision]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from pipeline import metrics
+from pipeline.camera.concealing import show
 from pipeline.camera.snapshot import draw_snapshot
-from pipeline.contracts import CameraId, CameraState, CameraStatus, Detections, Frame, TrackletCrops, Tracks
+from pipeline.contracts import F32, CameraId, CameraState, CameraStatus, Detections, Frame, Image, TrackletCrops, Tracks
 from pipeline.interfaces import Clock, Feed, Tracker
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ class CameraParts:
 
     new_tracker: Callable[[str], Tracker]
     new_cutter: Callable[[str], Cutter]
+    conceal: Callable[[Image, F32], Image] = show  # what is done with the people (boxes) of a picture before it leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,9 @@ class HostedCamera:
         began_s = self._clock.monotonic()
         follower = self._follower = self._follower or self._begin_anew()
         self._tracks = follower.tracker.update(found, frame.captured_at)
+        # Those of the tracks too: a tracker shows people whom the detector has just missed.
+        people = np.concatenate([found.boxes, self._tracks.boxes])
+        frame = replace(frame, image=self._parts.conceal(frame.image, people))
         metrics.TRACK_SECONDS.labels(self.camera_id).observe(self._clock.monotonic() - began_s)
         pieces += follower.cutter.observe(frame, self._tracks, self._clock.now())
         metrics.PEOPLE.labels(self.camera_id).set(len(self._tracks))

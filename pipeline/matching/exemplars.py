@@ -7,13 +7,13 @@ all: so the same tracklets leave the same exemplars in whatever order they came,
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.contracts import F16, F32, F64, I64, GlobalId, TrackletId, tracklet_parts
+from pipeline.contracts import F16, F32, F64, I64, CameraId, GlobalId, TrackletId, tracklet_parts
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import TrackKey
 
@@ -48,6 +48,7 @@ class ExemplarBook:
         self._per_camera = per_camera
         self._limit = limit
         self._vectors: F16 = np.zeros((0, dimension), np.float16)
+        self._started_at: F64 = np.zeros(0)  # inf: the slot is free
         self._draws: F64 = np.zeros(0)
         self._cameras: I64 = np.zeros(0, np.int64)
         self._names: list[str] = []
@@ -103,10 +104,23 @@ class ExemplarBook:
         self._widen_sums()
         return self._sums, np.bincount(self._cameras[used], minlength=len(self._sums))
 
+    def begun_by(self, moments: Mapping[CameraId, float]) -> list[GlobalId]:
+        """Identities with an exemplar that began at the moment of its camera or earlier, if it has one."""
+        latest = np.array([moments.get(CameraId(name), -np.inf) for name in self.camera_ids])
+        is_begun = np.zeros(len(self._names), np.bool_)
+        if len(latest):
+            is_begun = self._started_at <= latest[self._cameras]
+        if not is_begun.any():
+            return []
+        slots, counts = self.slots(self._of)
+        owners = np.repeat(np.fromiter(self._of, np.int64, len(self._of)), counts)
+        return [GlobalId(number) for number in np.unique(owners[is_begun[slots]]).tolist()]
+
     def add(
-        self, global_ids: I64, tracklet_ids: Sequence[str], camera_ids: Sequence[str], drawn: F64, vectors: F16
+        self, global_ids: I64, tracklet_ids: Sequence[str], camera_ids: Sequence[str], started_at: F64, vectors: F16
     ) -> list[GlobalId]:
         """Keep what is high enough of these tracklets; returns the identities whose exemplars have changed."""
+        drawn = draws(tracklet_ids, started_at)
         owners, whose = np.unique(global_ids, return_inverse=True)
         numbers = [GlobalId(number) for number in owners.tolist()]
         before = [self._of.get(number, []) for number in numbers]
@@ -126,7 +140,9 @@ class ExemplarBook:
         self._drop(old[~is_kept[: len(old)]])
         fresh = np.flatnonzero(is_kept[len(old) :])
         slots = np.concatenate([old, np.zeros(len(whose), np.int64)])
-        slots[len(old) + fresh] = self._store(fresh, tracklet_ids, seen_by, drawn, vectors)
+        stored = self._store(fresh, tracklet_ids, seen_by, drawn, vectors)
+        self._started_at[stored] = started_at[fresh]
+        slots[len(old) + fresh] = stored
         own, ends = slots[kept].tolist(), np.cumsum(np.bincount(everyone[kept], minlength=len(owners))).tolist()
         for number, begin, end in zip(numbers, [0, *ends[:-1]], ends, strict=True):
             self._of[number] = own[begin:end]
@@ -173,6 +189,8 @@ class ExemplarBook:
 
     def _drop(self, slots: I64) -> None:
         self._count(slots, -1.0)
+        self._vectors[slots] = 0.0  # a look that is forgotten does not stay behind in memory
+        self._started_at[slots] = np.inf
         for slot in slots.tolist():
             self._names[slot] = ""
             self._free.append(slot)
@@ -198,6 +216,7 @@ class ExemplarBook:
         self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
         self._vectors = np.concatenate([self._vectors, np.zeros((extra, self._vectors.shape[1]), np.float16)])
         self._draws = np.concatenate([self._draws, np.zeros(extra)])
+        self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
         self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
         self._names.extend([""] * extra)
 

@@ -59,7 +59,7 @@ class IdentityBook:
 
     def forget(self, global_id: GlobalId) -> None:
         column = self._columns.pop(global_id)
-        self._seen_at[column] = -np.inf
+        self._seen_at[column], self._looks[column] = -np.inf, 0.0
         self._global_ids[column] = 0
         self._free.append(column)
 

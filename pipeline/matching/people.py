@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from pipeline.interfaces import Gallery, GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
-from pipeline.matching.exemplars import ExemplarBook, draws
+from pipeline.matching.exemplars import ExemplarBook
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
@@ -149,6 +149,17 @@ class People:
         self._changed[into] = None
         self.describe()
 
+    def begun_before(self, kept_from: Mapping[CameraId, float]) -> list[GlobalId]:
+        """Identities with an exemplar that began before the moment from which those of its camera are kept, by its own
+        clock. Rounding may add one that began in that very moment."""
+        by_one_clock = {name: at - self.calibration.clock_s(name) for name, at in kept_from.items()}
+        return self.exemplars.begun_by(by_one_clock)
+
+    def reload(self, global_ids: Sequence[GlobalId], rows: GalleryRows) -> None:
+        """Begin the looks of some identities anew: `rows` is all that is left of them, in the order of decisions."""
+        self._forget(global_ids)
+        self._keep(self._in_one_time(rows))
+
     def calibrate(self, calibration: Calibration) -> None:
         """See everybody with other eyes, but by the `same_clocks`."""
         self.calibration = calibration
@@ -185,8 +196,8 @@ class People:
             return
         names, cameras = rows.tracklet_ids, rows.camera_ids
         self.identities.see(rows.global_ids, cameras, rows.ended_at)
-        drawn, halves = draws(names, rows.started_at), np.asarray(rows.vectors, np.float16)
-        self._changed |= dict.fromkeys(self.exemplars.add(rows.global_ids, names, cameras, drawn, halves))
+        halves = np.asarray(rows.vectors, np.float16)
+        self._changed |= dict.fromkeys(self.exemplars.add(rows.global_ids, names, cameras, rows.started_at, halves))
         self._forget([GlobalId(number) for number in self.identities.beyond(self.config.identities).tolist()])
 
     def describe(self) -> None:

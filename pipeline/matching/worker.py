@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
+from pipeline.contracts import CameraId, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
+from pipeline.forgetting import Kind
 from pipeline.interfaces import Bus, Clock, Delivery, Gallery, KeptCalibration, Store
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.corrector import apply_corrections, read_laws
+from pipeline.matching.eraser import apply_erasures
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
@@ -34,6 +36,7 @@ class MatcherConfig:
     block_s: float = 0.5  # longest wait for the first message of a batch
     attempts: int = 3  # before a tracklet that makes the matcher stumble is set aside
     look_every_s: float = 2.0  # whether corrections wait, another model is wanted, and tracklets wait for a decision
+    erased_marks_s: float = 90 * 86_400.0  # a message that waits for longer may begin an erased person anew
     walks_s: Mapping[tuple[str, str], float] = field(default_factory=dict)  # between two cameras, where it is known
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
@@ -68,6 +71,7 @@ class MatcherWorker:
         self._dimensions: dict[str, int] = {}  # of the appearance vectors of each model
         self._hopeless: set[TrackletId] = set()  # kept tracklets that the matcher stumbles over
         self._people: People | None = None  # None: to be rebuilt from the database
+        self._kept_from: dict[CameraId, float] = {}  # of the vectors in that memory
         self._in_hand: list[Delivery] = []
         self._stumbles = 0
 
@@ -79,6 +83,7 @@ class MatcherWorker:
         if not self._in_hand:
             if self._serving.is_due():
                 self._follow_corrections()
+                self._follow_removals()
                 self._follow_models()
             config = self._config
             self._in_hand = self._bus.consume(
@@ -123,6 +128,8 @@ class MatcherWorker:
     def _match(self, deliveries: Sequence[Delivery]) -> None:
         started_s = self._clock.monotonic()
         usable = self._usable(deliveries)
+        gone = self._store.gone(usable, Kind.VECTORS)
+        usable = [seen for seen in usable if seen.tracklet_id not in gone]
         serving = [seen for seen in usable if seen.model_digest == self._serving.digest]
         others = [seen for seen in usable if seen.model_digest != self._serving.digest]
         if serving:
@@ -147,6 +154,22 @@ class MatcherWorker:
             self.forget()  # the commit may have happened all the same
             raise
         self._publish_events()
+
+    def _follow_removals(self) -> None:
+        """Forget whom the database is to forget, and looks that have been kept long enough."""
+        try:
+            if apply_erasures(self._store, self._clock, self._config.erased_marks_s):
+                self._people = None  # rare enough to be certain: nothing of an erased person is in a new memory
+                self._publish_events()
+            kept_from = self._store.vectors_kept_from()
+            people, digest = self._people, self._serving.digest
+            if kept_from != self._kept_from and people is not None and digest is not None:
+                outlived = people.begun_before(kept_from)
+                people.reload(outlived, self._store.rows_of_identity(digest, outlived))
+            self._kept_from = kept_from
+        except SightlineError:
+            self.forget()  # the commit may have happened all the same
+            raise
 
     def _revise(self, people: People, revisions: Sequence[Revision]) -> None:
         """Let the memory follow what was committed."""
@@ -286,6 +309,8 @@ class MatcherWorker:
         people = People(self._open_gallery(dimension), dimension, memory, calibration)
         people.laws = read_laws(self._store)
         recall(people, self._store, digest)
+        # What was forgotten since has taught all the same: the next lesson comes when there is more.
+        people.tracklets = max(people.tracklets, people.calibration.tracklets)
         took_s = self._clock.monotonic() - started_s
         log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
         return people

@@ -57,6 +57,31 @@ class Crowd:
         self._rows[new_owner].append(row)
         return new_owner
 
+    def keep(self, rows: I64, owners: I64, vectors: F16, in_view_s: F64) -> I64:
+        """Only `rows` (N,), ascending, stay, and are numbered anew from 0; returns the new places of their owners.
+
+        `owners` are those of all rows up to now, `vectors` and `in_view_s` what stays. Whoever has lost a row is summed
+        anew, so that nothing of it is left in the sum; who has lost all is gone.
+        """
+        people, had = len(self._rows), self._counts[: len(self._rows)]
+        counts = np.bincount(owners[rows], minlength=people)
+        living = np.flatnonzero(counts)
+        place_of = np.full(people, -1, np.int64)
+        place_of[living] = np.arange(len(living))
+        found: I64 = place_of[owners[rows]]
+        has_lost = (counts < had)[living]
+        self._places = {number: int(place) for number, old in self._places.items() if (place := place_of[old]) >= 0}
+        self._sums, self._in_view_s = self._sums[living], self._in_view_s[living]
+        self._counts = counts[living]
+        self._sums[has_lost], self._in_view_s[has_lost] = 0.0, 0.0
+        again = np.flatnonzero(has_lost[found])
+        np.add.at(self._sums, found[again], vectors[again])
+        np.add.at(self._in_view_s, found[again], in_view_s[again])
+        numbers, ends = np.argsort(found, kind="stable").tolist(), np.cumsum(self._counts)
+        begins = (ends - self._counts).tolist()
+        self._rows = [numbers[begin:end] for begin, end in zip(begins, ends.tolist(), strict=True)]
+        return found
+
     def near(self, asks: Sequence[Ask], rows: Rows, owners: I64) -> list[tuple[I64, int]]:
         """For each question the rows to judge exactly, and how many identities the filters leave in all."""
         people = len(self._rows)

@@ -28,6 +28,8 @@ class RowSource(Protocol):
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]: ...
 
+    def vectors_kept_from(self) -> dict[CameraId, float]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Near:
@@ -41,7 +43,7 @@ class Near:
 class VectorIndex:
     """All vectors of one model digest and one kind; safe to read and refresh from many threads.
 
-    A refresh costs two small queries when nothing is new. Readers get columns that never change under them: new rows
+    A refresh costs three small queries when nothing is new. Readers get columns that never change under them: new rows
     are written behind the end of what they hold, and a merge, split or erasure replaces the columns.
     """
 
@@ -65,6 +67,7 @@ class VectorIndex:
         self._owners: I64 = np.zeros(0, np.int64)
         self.near = Together(self._near)
         self._camera_codes: dict[CameraId, int] = {}
+        self._kept_from: dict[CameraId, float] = {}
 
     def refresh(self) -> Rows:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
@@ -78,11 +81,14 @@ class VectorIndex:
         return [Near(rows, chosen, candidates) for chosen, candidates in found]
 
     def _refreshed(self) -> Rows:
+        if self._row == 0:
+            self._pass_over_changes()
         # Rows before changes: a row read after its change is already right, and the change repeats harmlessly.
         while self._read_slab():
             pass
         while self._read_changes():
             pass
+        self._drop_outlived()
         return self._rows()
 
     def _rows(self) -> Rows:
@@ -133,10 +139,29 @@ class VectorIndex:
         self._started_at = _grown(self._started_at, larger)
         self._ended_at = _grown(self._ended_at, larger)
 
+    def _pass_over_changes(self) -> None:
+        """What changed before the first row is read is in the rows already."""
+        while changes := self._source.identity_changes(self._event_id, _SLAB_ROWS):
+            self._event_id = changes[-1].event_id
+
+    def _drop_outlived(self) -> None:
+        """Looks that have been kept long enough. The database gives them out no more, so they must go here as well."""
+        kept_from = self._source.vectors_kept_from()
+        if kept_from != self._kept_from:
+            marks = np.full(len(self._camera_codes), -np.inf)
+            for camera_id, code in self._camera_codes.items():
+                marks[code] = kept_from.get(camera_id, -np.inf)
+            count = self._count
+            self._drop(np.flatnonzero(self._started_at[:count] < marks[self._cameras[:count]]).tolist())
+            self._kept_from = kept_from
+
     def _read_changes(self) -> bool:
         changes = self._source.identity_changes(self._event_id, _SLAB_ROWS)
         moved = self._global_ids.copy() if changes else self._global_ids
         for change in changes:
+            if change.kind is IdentityEventKind.ERASED and not change.tracklet_ids:
+                # Followed too late: whoever held something has had the time to let go of it, and the names are gone.
+                return self._begin_anew(change.event_id)
             places = [self._places[t] for name in change.tracklet_ids if (t := TrackletId(name)) in self._places]
             if change.kind is IdentityEventKind.ERASED:
                 self._global_ids = moved
@@ -156,10 +181,18 @@ class VectorIndex:
                 row, int(self._owners[row]), global_id, self._vectors[row].astype(np.float32), in_view_s
             )
 
+    def _begin_anew(self, event_id: int) -> bool:
+        self._drop(list(range(self._count)))
+        self._row, self._event_id = 0, event_id
+        while self._read_slab():
+            pass
+        return True
+
     def _drop(self, places: list[int]) -> None:
         if not places:
             return
         kept = np.setdiff1d(np.arange(self._count), places)
+        owners = self._owners[: self._count]
         # Indexing copies, so the vectors of the erased person are in no array that this index still holds.
         self._vectors = self._vectors[kept]
         self._global_ids = self._global_ids[kept]
@@ -169,10 +202,7 @@ class VectorIndex:
         self._tracklet_ids = [self._tracklet_ids[place] for place in kept]
         self._places = {tracklet: place for place, tracklet in enumerate(self._tracklet_ids)}
         self._count = len(kept)
-        self._crowd = Crowd()
-        self._owners = self._crowd.add(
-            0, self._global_ids, self._vectors.astype(np.float32), self._ended_at - self._started_at
-        )
+        self._owners = self._crowd.keep(kept, owners, self._vectors, self._ended_at - self._started_at)
 
 
 def _grown(column: Column, length: int) -> Column:

@@ -18,7 +18,7 @@ from pipeline.decisions import Evidence as EvidenceReply
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.problems import Missing
 from services.api.words import iso_moment
-from services.corrections import audited, correction_in_words, explained, explanation_in_words, state_in_words
+from services.corrections import audited, correction_in_words, explained, explanation_in_words, state_in_words, viewed
 
 router = APIRouter(prefix="/api/v1", tags=["corrections"])
 
@@ -162,7 +162,7 @@ def show_correction(deps: Dependencies, number: int) -> CorrectionReply:
 def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
     found = explained(deps.corrections, tracklet_id)
-    deps.record(AuditAction.VIEW, f"tracklet {found.tracklet.tracklet_id}")
+    deps.record(AuditAction.VIEW, viewed(found))
     return ExplanationReply(
         tracklet_id=found.tracklet.tracklet_id,
         camera_id=found.tracklet.camera_id,

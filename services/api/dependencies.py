@@ -14,6 +14,7 @@ from pipeline.audit import AuditAction, AuditLog
 from pipeline.contracts import CameraId
 from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
+from pipeline.forgetting import Keeping
 from pipeline.interfaces import Clock
 from services.alert_desk import AlertDesk
 from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
@@ -30,6 +31,7 @@ from services.api.oidc import IdentityProvider
 from services.api.other_sites import OtherSite
 from services.api.passwords import Passwords
 from services.corrections import CorrectionDesk
+from services.erasing import ForgettingDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class ApiDependencies:
     board: LivePictures
     corrections: CorrectionDesk
     alerts: AlertDesk
+    forgetting: ForgettingDesk
+    keeping: Callable[[str], Keeping]  # of a camera
     clock: Clock
     zone: tzinfo
     accounts: AccountStore

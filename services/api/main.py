@@ -55,6 +55,8 @@ def run(settings: Settings) -> None:
                 clock,
                 settings.alerts.false_alarm_budget,
             ),
+            forgetting=store,
+            keeping=settings.keeping,
             clock=clock,
             zone=local_zone(),
             accounts=accounts,

@@ -75,5 +75,5 @@ def judge_answer(deps: Dependencies, body: VerdictBody) -> VerdictReply:
     """Say whether a person of an answer is right: from then on confidences are those of this site."""
     said_by, cameras = deps.maker(body.made_by), deps.known_cameras()
     said = deps.search.say(body.q, GlobalId(body.global_id), body.is_right, said_by, cameras, deps.local_now())
-    deps.record(AuditAction.CORRECTION, f"person {body.global_id}", {"question": body.q, "is_right": body.is_right})
+    deps.record(AuditAction.CORRECTION, f"person {body.global_id}", {"answer": "right" if body.is_right else "wrong"})
     return VerdictReply(verdicts=said)

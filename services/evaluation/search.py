@@ -22,7 +22,7 @@ from reid_models.benchmarks import ScoredEncoder
 from reid_models.datasets.captions import read_attributes, read_captions
 from reid_models.datasets.market1501 import read_query_and_gallery
 from reid_models.datasets.sample import DISTRACTOR, ImageSample, read_image
-from services.evaluation.search_devices import rankings
+from services.evaluation.search_devices import ALL_WAYS, EVERYTHING, rankings
 from services.evaluation.search_fit import (
     Found,
     ask_all,
@@ -54,8 +54,12 @@ def evaluate_search(encoder: ScoredEncoder, data: Path, captions: Path, attribut
     return score_search(encoder, tracklet_rows(samples, vectors), captions, attributes)
 
 
-def score_search(encoder: ScoredEncoder, rows: Rows, captions: Path, attributes: Path) -> SearchScores:
-    """Raises `ConfigurationError` where the files do not describe the people of `rows`."""
+def score_search(
+    encoder: ScoredEncoder, rows: Rows, captions: Path, attributes: Path, *, each: int = EACH, compares: bool = True
+) -> SearchScores:
+    """`each` attribute questions about everybody; `compares` also ranks in plainer ways.
+
+    Raises `ConfigurationError` where the files do not describe the people of `rows`."""
     people = sorted(set(rows.global_ids.tolist()))
     coded = {who: codes for who, codes in read_attributes(attributes, SPLIT).items() if who in set(people)}
     written = [caption for caption in read_captions(captions, SPLIT) if caption.identity in set(people)]
@@ -65,14 +69,14 @@ def score_search(encoder: ScoredEncoder, rows: Rows, captions: Path, attributes:
             f"{captions} are theirs; expected attributes of all and captions of some: do the files belong together?"
         )
     rng = np.random.default_rng(SEED)
-    questions = caption_questions(written) + attribute_questions(coded, EACH, rng)
+    questions = caption_questions(written) + attribute_questions(coded, each, rng)
     halves = [frozenset(half.tolist()) for half in np.array_split(rng.permutation(people), 2)]
     embed = _Remembered(encoder)
     curve = fit_text_calibration(part_of(rows, questions, halves[0]), coded, embed, FALSE_ANSWER_SHARE)
     judged = ask_all(part_of(rows, questions, halves[1]), embed, curve)
     fits, words, is_right, weights = seen_pairs(judged)
     said = confidences(fits, words, curve)
-    figures = rankings(rows, questions, coded, embed, curve)
+    figures = rankings(rows, questions, coded, embed, curve, ALL_WAYS if compares else (EVERYTHING,))
     for kind in Kind:
         own = _decisions([each for each in judged if each.question.kind is kind], curve)
         figures |= {f"{kind}_{name}": value for name, value in own.items()}

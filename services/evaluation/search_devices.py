@@ -60,12 +60,21 @@ WAYS_TO_DENY: Mapping[str, Device] = {
 }
 
 
+ALL_WAYS = (*DEVICES, *WAYS_TO_DENY)
+
+
 def rankings(
-    rows: Rows, questions: Sequence[Question], coded: Mapping[int, Coded], embed: Embed, curve: TextCalibration
+    rows: Rows,
+    questions: Sequence[Question],
+    coded: Mapping[int, Coded],
+    embed: Embed,
+    curve: TextCalibration,
+    ways: Sequence[str],
 ) -> dict[str, float]:
-    """Rank-1, rank-5 and mean average precision of each kind of question, with everything and in each plainer way."""
+    """Rank-1, rank-5 and mean average precision of each kind of question, in each of these ways."""
     figures: dict[str, float] = {}
-    for name, device in {**DEVICES, **WAYS_TO_DENY}.items():
+    for name in ways:
+        device = DEVICES.get(name) or WAYS_TO_DENY[name]
         prefix = "" if name == EVERYTHING else f"{name}_"
         for kind in Kind if name in DEVICES else (Kind.NEGATION,):
             own = [each for each in questions if each.kind is kind]

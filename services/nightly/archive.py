@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pipeline.adapters.stays import StoredTracklet
-from pipeline.contracts import BlobKey
+from pipeline.contracts import BlobKey, TrackletId
 from pipeline.decisions import Correction
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Blobs
@@ -40,6 +40,8 @@ class ArchiveStore(Protocol):
     def archived_tracklets(self, since_at: float, until_at: float) -> list[StoredTracklet]: ...
 
     def open_corrections(self) -> list[Correction]: ...
+
+    def erased(self, tracklet_ids: Sequence[TrackletId]) -> set[TrackletId]: ...
 
 
 @dataclass(frozen=True, slots=True)

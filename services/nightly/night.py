@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.adapters.folder_lock import hold_folder
+from pipeline.contracts import TrackletId
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Blobs, Clock
 from reid_models.benchmarks import ScoredEncoder
+from reid_models.datasets.tracklet_export import TrackletExport
 from reid_models.datasets.tracklets import TrackedSamples
-from reid_models.manifest import MANIFEST, Calibration, read_manifest
+from reid_models.manifest import MANIFEST, Calibration, measured_anew, read_manifest
 from reid_models.probe import Probe, examine, probe_digest
 from reid_models.promotion import Figures, GateConfig, Verdict, judge
 from reid_models.registry import Registry
 from services.nightly.archive import ArchiveStore, NightRules, copied, judge_tracks, offered, survey, too_little
+from services.nightly.copies import LOCK, WORK
 from services.nightly.plan import NightPlan, continued, fresh_plan, read_plan
 from services.nightly.report import NightReport, Outcome, Survey, gate_rows, read_report, replace_text, write_report
 
 log = logging.getLogger(__name__)
 
-WORK, PLAN, DECIDED, FROZEN = "work", "plan.json", "decided.json", "probe-digest.txt"
+PLAN, DECIDED, FROZEN, COPY = "plan.json", "decided.json", "probe-digest.txt", "tracklets"
 
 
 class FineTune(Protocol):
@@ -78,7 +81,7 @@ def is_unfinished(folder: Path) -> bool:
 
 def run_night(tools: NightTools, config: NightConfig) -> NightReport:
     """Learn, judge, and promote or refuse. Raises `ConfigurationError` while another run is at work."""
-    with hold_folder(tools.folder, "nightly", "one night at a time: wait for it, or stop process {pid}"):
+    with hold_folder(tools.folder, LOCK, "one night at a time: wait for it, or stop process {pid}"):
         work = tools.folder / WORK
         plan = _begin(tools, config, work)
         report = read_report(work / DECIDED) or _guarded(partial(_decide, tools, config, plan, work), plan, tools.clock)
@@ -112,6 +115,9 @@ def _begin(tools: NightTools, config: NightConfig, work: Path) -> NightPlan:
     found, fresh = read_plan(work / PLAN), _fresh(tools, config)
     decided = read_report(work / DECIDED)
     plan = continued(found, fresh, config.resume_within_s)
+    if _has_learnt_from_erased(tools, work):
+        log.warning("somebody whom the killed night learnt from was erased; it is begun anew")
+        found, plan = None, fresh
     if found is not None and decided is not None:
         plan = found  # it only has to be carried out, however long ago that was
     elif plan is fresh:
@@ -121,6 +127,18 @@ def _begin(tools: NightTools, config: NightConfig, work: Path) -> NightPlan:
         log.warning("night %s was killed; attempt %d goes on with it", plan.night, plan.attempts)
     replace_text(work / PLAN, plan.model_dump_json())
     return plan
+
+
+def _has_learnt_from_erased(tools: NightTools, work: Path) -> bool:
+    """Whether the copy of a night holds somebody who was erased since it was made; one that cannot be read may."""
+    if not (work / COPY).exists():
+        return False
+    try:
+        records = TrackletExport(work / COPY).records
+    except ConfigurationError as error:
+        log.warning("the copy of a killed night is of no use: %s", error)
+        return True
+    return bool(tools.store.erased([TrackletId(record.tracklet_id) for record in records]))
 
 
 def _guarded(step: Callable[[], NightReport], plan: NightPlan, clock: Clock) -> NightReport:
@@ -147,7 +165,7 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     if lack is not None:
         return _report(plan, tools.clock, Outcome.SKIPPED, lack, survey=found)
     digest = None if config.probe is None else _frozen(config.probe, tools.folder / FROZEN)
-    tracks = copied(records, tools.blobs, work / "tracklets", config.rules)
+    tracks = copied(records, tools.blobs, work / COPY, config.rules)
     serving = tools.registry.wanted()
     before = _measure(tools, config, serving, tracks.held_out)
     log.info("night %s learns from %d tracks of %d cameras", plan.night, found.training_tracks, found.cameras)
@@ -157,6 +175,8 @@ def _decide(tools: NightTools, config: NightConfig, plan: NightPlan, work: Path)
     if candidate_digest == plan.serving_digest:
         return told(Outcome.REFUSED, "the training changed nothing: the candidate is the serving model")
     after = _measure(tools, config, candidate, tracks.held_out)
+    if _has_learnt_from_erased(tools, work):
+        return told(Outcome.REFUSED, "somebody whom it learnt from was erased meanwhile; the candidate is thrown away")
     verdict = judge(before.figures, after.figures, config.gates)
     _keep(tools.registry, candidate, after)
     if read_manifest(tools.registry.wanted()).digest != plan.serving_digest:
@@ -201,7 +221,7 @@ def _keep(registry: Registry, candidate: Path, measured: _Measured) -> None:
     manifest = read_manifest(candidate)
     update = {
         "metrics": {name: round(figure, 4) for name, figure in named.items() if figure is not None},
-        "calibration": measured.calibration or manifest.calibration,
+        "calibration": measured_anew(manifest.calibration, measured.calibration),
     }
     replace_text(candidate / MANIFEST, manifest.model_copy(update=update).model_dump_json(indent=1) + "\n")
     registry.add(candidate)

@@ -38,7 +38,7 @@ from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.people import MemoryConfig, People
 from pipeline.matching.recall import recall
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
-from services.matcher import use_one_blas_thread
+from services.matcher import use_one_thread
 from tests.fakes import SetModels
 
 DIMENSION, NEW_TRACKLETS, BATCH, CAMERAS = 512, 1920, 64, 16
@@ -72,7 +72,7 @@ class Took:
 
 def main(out: Path) -> None:
     """Measure each size; write `out` and print a table."""
-    use_one_blas_thread()
+    use_one_thread()
     results = []
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
         for size in SIZES:

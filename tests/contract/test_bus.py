@@ -6,7 +6,7 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -394,3 +394,34 @@ def test_after_a_restart_with_empty_data_the_loop_goes_on(place: Place, bus: Bus
 def test_publishing_nothing_does_nothing(bus: Bus) -> None:
     bus.publish(CROPS, [])
     assert bus.backlog(CROPS, "embedder").waiting == 0
+
+
+def gate_is_gone(messages: Sequence[Message]) -> list[bool]:
+    return [isinstance(each, TrackletCrops) and each.camera_id == "gate" for each in messages]
+
+
+def test_what_is_discarded_is_delivered_to_nobody_wherever_it_stood(place: Place, bus: Bus) -> None:
+    bus.publish(CROPS, [seen(number) for number in range(4)] + [tracklet(9, crop(b"jpeg"), camera_id="hall")])
+    in_hand = bus.consume(CROPS, "embedder", "e1", 3, 0.0)
+    bus.set_aside(in_hand[0], "embedder", "test")
+    assert bus.discard(CROPS, gate_is_gone) == 5  # four that waited or were in hand, and a dead letter
+    restarted = place.connect(BusConfig())
+    for group in ("embedder", "archiver"):
+        left = [each.message for each in _all(restarted, group)]
+        assert [each.camera_id for each in left if isinstance(each, TrackletCrops)] == ["hall"]
+    assert bus.dead_letters(9) == [] and bus.discard(CROPS, gate_is_gone) == 0
+    bus.acknowledge(in_hand, "embedder")
+
+
+def test_only_what_is_older_than_asked_for_is_discarded(place: Place, bus: Bus) -> None:
+    place.inject(CROPS, {b"type": b"Nonsense"})
+    bus.publish(CROPS, [seen(1)])
+    assert bus.discard(CROPS, gate_is_gone, before_at=time.time() - 3600.0) == 0
+    assert bus.discard(CROPS, gate_is_gone, before_at=time.time() + 3600.0) == 1
+
+
+def _all(bus: Bus, group: str) -> list[Delivery]:
+    found: list[Delivery] = []
+    while more := bus.consume(CROPS, group, f"{group}-1", 9, 0.0):
+        found += more
+    return found

@@ -48,6 +48,30 @@ def test_a_vector_more_decides_nothing_and_is_written_once(store: SqlStore) -> N
     assert store.gallery(OLD, "appearance", 0, 10)[0].global_ids.tolist() == [1]
 
 
+def steps_of_asking_who_waits(decided: int) -> int:
+    """Hundreds of instructions of SQLite's machine, with so many decided tracklets and one that waits."""
+    store = SqlStore.in_memory()
+    decide(store, *range(1, decided + 1))
+    store.add_vectors([embedding(track_id=9_999, digest=OLD)])
+    archive(store, 9_999)
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with store._database.reading() as connection:
+        connection.connection.driver_connection.set_progress_handler(count, 100)
+    assert [seen.track_id for seen in store.undecided(OLD, 10)] == [9_999]
+    store.close()
+    return steps
+
+
+def test_asking_who_waits_costs_the_same_however_many_are_decided() -> None:
+    assert steps_of_asking_who_waits(decided=400) <= steps_of_asking_who_waits(decided=20) + 1
+
+
 def test_a_vector_of_an_unknown_tracklet_is_kept_for_its_decision(store: SqlStore) -> None:
     seen = embedding(track_id=7, digest=NEW, vector=unit_vectors(np.random.default_rng(0), 1)[0])
     assert store.add_vectors([seen]) == [seen]

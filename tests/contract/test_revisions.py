@@ -187,7 +187,7 @@ def test_the_rows_of_some_identities_come_in_the_order_of_decisions(three: SqlSt
 
 
 def test_a_large_merge_comes_as_several_events(three: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revisions_module, "_TRACKLETS_PER_EVENT", 2)
+    monkeypatch.setattr(revisions_module, "TRACKLETS_PER_EVENT", 2)
     decided(three, (seen("lift", 4), 1))
     events = revise(three, merged(1, 2))
     assert [event.tracklet_ids for event in events] == [tuple(NAMES[:2]), ("lift/b1/4/0",)]

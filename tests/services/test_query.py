@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pipeline.errors import ConfigurationError, InvalidQuery
+from services.console import print_query
 from services.query import QueryAnswer, query_words, run_query, search_config
 from services.settings import Settings
 from tests.small_site import NOW, SmallSite, small_site
@@ -47,6 +50,15 @@ def test_weak_candidates_come_on_request(site: SmallSite) -> None:
     assert asked(site, "white coat").people == []
     answer = asked(site, "white coat", with_weak=True, limit=2)
     assert not answer.is_match and len(answer.people) == 2
+
+
+def test_a_question_of_places_and_times_prints_who_was_there_and_what_was_understood(site: SmallSite) -> None:
+    answer = asked(site, "anybody in the yard")
+    assert [(person.global_id, person.confidence) for person in answer.people] == [(2, None), (1, None)]
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_query(answer, console)
+    printed = console.export_text()
+    assert "Filtered by “in the yard”." in printed and "(weak)" not in printed and "%" not in printed
 
 
 def test_an_unknown_camera_is_told_with_the_known_ones(site: SmallSite) -> None:

@@ -16,7 +16,8 @@ from pipeline.adapters.model_board import MemoryModelBoard
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import LoadedModels
 from pipeline.errors import ConfigurationError
-from services.reembedding import SiteTargets, StoppableClock
+from services.reembedding import SiteTargets
+from services.runtime import StoppableClock
 from services.site_models import SiteModels
 from tests.fakes import ColourEncoder
 

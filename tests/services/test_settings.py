@@ -6,9 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.errors import ConfigurationError
-from services.settings import changed, load, shown, write_private
+from pipeline.forgetting import Keeping
+from services.settings import Settings, changed, load, shown, write_private
 
 SECRET = "pa55word"
 
@@ -193,3 +195,33 @@ def test_webhooks_that_cannot_work_are_refused_without_their_secrets(
     with pytest.raises(ConfigurationError, match=told) as refused:
         load(write(tmp_path, HOOK.replace(*change)))
     assert SECRET not in str(refused.value)
+
+
+def test_things_are_kept_for_a_time_unless_told_otherwise_for_each_camera() -> None:
+    lobby = {"id": "lobby", "address": "rtsp://host/1", "retention": {"crops_days": 2}}
+    chosen = Settings.model_validate({"cameras": [lobby], "retention": {"events_days": 60}})
+    assert chosen.keeping("lobby") == Keeping(2.0, 2.0, 60.0)
+    assert chosen.keeping("one that is gone") == Keeping(30.0, 30.0, 60.0)
+    assert Settings().keeping("any") == Keeping(30.0, 30.0, 90.0)
+    assert Settings.model_validate({"retention": {"crops_days": 0, "events_days": 0, "for_ever": True}}).keeping(
+        "any"
+    ) == Keeping(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"retention": {"events_days": 0}}, "events_days is 0, which keeps people for ever"),
+        ({"retention": {"vectors_days": 31}}, "vectors are kept for 31 days, crops for 30"),
+        ({"retention": {"events_days": 7}}, "crops for 30 and events for 7"),
+        (
+            {"cameras": [{"id": "lobby", "address": "a.mp4", "retention": {"crops_days": 100}}]},
+            "retention of camera 'lobby'",
+        ),
+    ],
+)
+def test_nothing_is_kept_for_ever_by_accident_nor_longer_than_what_it_belongs_to(
+    wrong: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Settings.model_validate(wrong)

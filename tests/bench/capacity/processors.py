@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_SERVICES = ("camera", "embed", "reembed", "archive", "match", "watch", "api")
+_SERVICES = ("camera", "embed", "reembed", "archive", "match", "watch", "retain", "api")
 
 
 @dataclass(frozen=True, slots=True)

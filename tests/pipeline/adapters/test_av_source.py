@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.adapters import av_source
 from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.av_source import AvSource
 from pipeline.adapters.source_options import SourceOptions
@@ -129,6 +130,13 @@ def test_what_is_no_video_is_named_with_what_was_expected(name: str, videos: Pat
         path.touch()
     with pytest.raises(ConfigurationError, match=f"{name}.*expected a readable video"):
         _frames(_source(path))
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https"])
+def test_no_stream_leads_to_a_file_or_to_another_program(scheme: str) -> None:
+    """Whatever playlist or redirection a hostile camera sends: FFmpeg opens nothing outside of this list."""
+    allowed = set(av_source._PROTOCOLS[scheme].split(","))
+    assert allowed.isdisjoint({"file", "concat", "subfile", "data", "pipe", "fd", "ftp", "gopher", "unix", "cache"})
 
 
 def test_a_file_with_sound_alone_is_refused(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def some(least: int = 0, most: int = 30) -> st.SearchStrategy[list[Seen]]:
 
 def add(book: ExemplarBook, whose: Iterable[int], tracklets: list[Seen]) -> list[GlobalId]:
     names, cameras = [each.name for each in tracklets], [each.camera_id for each in tracklets]
-    drawn = draws(names, np.array([each.started_at for each in tracklets]))
-    return book.add(np.array(list(whose)), names, cameras, drawn, np.stack([each.vector for each in tracklets]))
+    started_at = np.array([each.started_at for each in tracklets])
+    return book.add(np.array(list(whose)), names, cameras, started_at, np.stack([each.vector for each in tracklets]))
 
 
 def highest(tracklets: list[Seen], per_camera: int, limit: int) -> list[Exemplar]:

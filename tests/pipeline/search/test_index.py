@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletId
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, TrackletId
 from pipeline.decisions import Decision, Revision
-from pipeline.interfaces import GalleryRows
+from pipeline.forgetting import ErasureRequest, Found, Kind, Left
 from pipeline.search import index as index_module
 from pipeline.search.index import VectorIndex
 from pipeline.search.query import Ask, Calibration, Filters, rank
@@ -20,18 +24,10 @@ from tests.small_site import file_store
 
 
 class Changes:
-    """A real store, with erasures, which nobody makes yet, set by hand."""
+    """A real store, and short ways to change it."""
 
     def __init__(self, folder: Path) -> None:
         self.store = file_store(folder)
-        self.events: list[IdentityEvent] = []
-
-    def gallery(self, model_digest: str, vector: str, after_row: int, limit: int) -> tuple[GalleryRows, int]:
-        return self.store.gallery(model_digest, vector, after_row, limit)
-
-    def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
-        revised = self.store.identity_changes(after_event_id, limit)
-        return revised + [event for event in self.events if event.event_id > after_event_id][: limit - len(revised)]
 
     def add(self, track_id: int, global_id: int, digest: str = DIGEST) -> str:
         seen = embedding(track_id=track_id, vector=unit_vectors(np.random.default_rng(track_id), 1)[0], digest=digest)
@@ -50,18 +46,13 @@ class Changes:
     def _revise(self, revision: Revision) -> None:
         self.store.commit_decisions((), 9.0, [revision])
 
-    def erase(self, global_id: int, *tracklet_ids: str) -> None:
-        number = 1000 + len(self.events)
-        event = IdentityEvent(
-            event_id=number,
-            kind=IdentityEventKind.ERASED,
-            decided_at=9.0,
-            global_id=global_id,
-            tracklet_ids=tracklet_ids,
-            confidence=1.0,
-            reason="test",
-        )
-        self.events.append(event)
+    def erase(self, global_id: int) -> None:
+        request = ErasureRequest(GlobalId(global_id), "anna", "case 7")
+        number = self.store.add_erasure(request, self.store.rehearse_erasure(GlobalId(global_id)), 8.0)
+        self.store.erase(number, 9.0, 1e12)
+
+    def finish(self, number: int) -> None:
+        self.store.finish_erasure(number, Left(), 10.0)
 
 
 @pytest.fixture
@@ -73,7 +64,7 @@ def changes(tmp_path: Path) -> Iterator[Changes]:
 
 @pytest.fixture
 def index(changes: Changes) -> VectorIndex:
-    return VectorIndex(changes, DIGEST, "language")
+    return VectorIndex(changes.store, DIGEST, "language")
 
 
 def test_new_rows_are_added_in_order(changes: Changes, index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +84,7 @@ def test_rows_in_hand_do_not_change(changes: Changes, index: VectorIndex) -> Non
     before = index.refresh()
     changes.add(3, 3)
     changes.merge(2, 1)
-    changes.erase(1, first)
+    changes.erase(1)
     index.refresh()
     assert len(before) == 2 and before.global_ids.tolist() == [1, 2]
     assert list(before.tracklet_ids)[:2] == [first, second]
@@ -107,7 +98,7 @@ def test_a_merge_a_split_and_an_erasure_are_followed(changes: Changes, index: Ve
     assert index.refresh().global_ids.tolist() == [1, 1, 1, 4]
     changes.split(1, 5, names[2], is_new=True)
     assert index.refresh().global_ids.tolist() == [1, 1, 5, 4]
-    changes.erase(1, names[0], names[1])
+    changes.erase(1)
     rows = index.refresh()
     assert rows.global_ids.tolist() == [5, 4]
     assert list(rows.tracklet_ids) == names[2:]
@@ -119,7 +110,7 @@ def test_a_question_is_compared_with_who_is_who_now(changes: Changes, index: Vec
     before = index.refresh()
     changes.merge(2, 1)
     changes.split(3, 5, names[2], is_new=True)
-    changes.erase(4, names[3])
+    changes.erase(4)
     ask = Ask.alike(before.vectors[1], Filters(), Calibration(10.0, -5.0, 0.5))
     near = index.near(ask)
     found = rank(ask, near.rows, near.chosen).candidates
@@ -141,27 +132,157 @@ def test_an_index_that_begins_late_ends_where_one_that_followed_everything_does(
     ):
         revise()
         index.refresh()
-    followed, late = index.refresh(), VectorIndex(changes, DIGEST, "language").refresh()
+    followed, late = index.refresh(), VectorIndex(changes.store, DIGEST, "language").refresh()
     assert followed.global_ids.tolist() == late.global_ids.tolist() == [4, 2, 3]
 
 
 def test_vectors_of_an_erased_person_are_nowhere_in_memory(changes: Changes, index: VectorIndex) -> None:
-    name = changes.add(1, 1)
+    changes.add(1, 1)
     changes.add(2, 2)
     secret = index.refresh().vectors[0].copy()
-    changes.erase(1, name)
+    changes.erase(1)
     rows = index.refresh()
     held = rows.vectors if rows.vectors.base is None else rows.vectors.base
     assert not np.isclose(held, secret).all(axis=1).any()
 
 
 def test_after_an_erasure_new_rows_still_fit(changes: Changes, index: VectorIndex) -> None:
-    name = changes.add(1, 1)
+    changes.add(1, 1)
     index.refresh()
-    changes.erase(1, name)
+    changes.erase(1)
     index.refresh()
     changes.add(2, 2)
     assert index.refresh().global_ids.tolist() == [2]
+
+
+def test_an_index_that_follows_when_the_names_are_gone_reads_everything_again(
+    changes: Changes, index: VectorIndex
+) -> None:
+    name = changes.add(1, 1)
+    changes.add(2, 2)
+    changes.add(3, 1)
+    index.refresh()
+    # The event of this split goes with the erased tracklet, so that nobody could follow it any more.
+    changes.split(1, 3, name, is_new=True)
+    changes.erase(3)
+    changes.finish(1)
+    assert index.refresh().global_ids.tolist() == [2, 1]
+    assert list(index.refresh().tracklet_ids) == ["gate/b1/2/0", "gate/b1/3/0"]
+    changes.add(4, 4)
+    assert index.refresh().global_ids.tolist() == [2, 1, 4]
+
+
+@settings(deadline=None, max_examples=12)
+@given(marks=st.lists(st.sampled_from([0.0, 2.5, 5.0, 8.0]), max_size=3), late=st.booleans())
+def test_no_vector_is_found_whose_pixels_may_be_gone(marks: list[float], late: bool) -> None:
+    store = SqlStore.in_memory()
+    index = VectorIndex(store, DIGEST, "appearance")
+    seen = [embedding(track_id=track, started_at=float(track), ended_at=track + 1.0) for track in range(1, 9)]
+    store.commit_decisions([Decision(each, GlobalId(n), True, 0.9, "test") for n, each in enumerate(seen, 1)], 5.0)
+    if not late:
+        index.refresh()
+    for mark in marks:
+        store.advance_marks(CameraId("gate"), {Kind.CROPS: mark})
+        held = index.refresh()
+        assert (held.started_at >= mark).all() and len(held.vectors) == len(held)
+    assert sorted(index.refresh().started_at) == [t for t in range(1, 9) if t >= max(marks, default=0.0)]
+
+
+steps = st.one_of(
+    st.tuples(st.just("add"), st.integers(1, 4), st.sampled_from(["gate", "hall"])),
+    st.tuples(st.just("merge"), st.integers(0, 3), st.integers(0, 3)),
+    st.tuples(st.just("split"), st.integers(0, 3), st.integers(0, 3)),
+    st.tuples(st.just("erase"), st.integers(0, 3)),
+    st.tuples(st.just("outlive"), st.integers(0, 12), st.sampled_from(["gate", "hall"])),
+    st.tuples(st.just("finish")),
+)
+
+
+class Changed:
+    """A store in memory that is changed by steps, as far as they fit; its tracklets begin one second after another."""
+
+    def __init__(self) -> None:
+        self.store = SqlStore.in_memory()
+        self._track = 0
+
+    def take(self, name: str, *values: object) -> None:
+        getattr(self, f"_{name}")(*values)
+
+    def _add(self, place: int, camera: str) -> None:
+        self._track += 1
+        people = self._people()
+        chosen = people[place % len(people)] if people and place < 4 else self.store.next_global_id()
+        look = unit_vectors(np.random.default_rng(self._track), 1)[0]
+        seen = embedding(camera, self._track, started_at=self._track, ended_at=self._track + 1.5, vector=look)
+        if not self.store.gone([seen], Kind.VECTORS):
+            is_new = chosen not in people
+            self.store.commit_decisions([Decision(seen, GlobalId(chosen), is_new, 0.9, "test")], 50.0)
+
+    def _merge(self, one: int, other: int) -> None:
+        people = self._people()
+        if people and (into := people[one % len(people)]) != (gone := people[other % len(people)]):
+            self._revise(Revision(IdentityEventKind.MERGED, gone, into, 1.0, "test"))
+
+    def _split(self, one: int, other: int) -> None:
+        people = self._people()
+        if people:
+            person = people[one % len(people)]
+            names = [name for stay in self.store.route(person) for name in stay.tracklet_ids]
+            if len(names) > 1:
+                to = self.store.next_global_id()
+                split = (names[other % len(names)],)
+                self._revise(Revision(IdentityEventKind.SPLIT, person, to, 1.0, "test", split, is_new=True))
+
+    def _erase(self, place: int) -> None:
+        if people := self._people():
+            person = people[place % len(people)]
+            number = self.store.add_erasure(ErasureRequest(person, "anna", "case 7"), Found(), 8.0)
+            self.store.erase(number, 9.0, 1e12)
+
+    def _outlive(self, mark: int, camera: str) -> None:
+        self.store.advance_marks(CameraId(camera), {Kind.VECTORS: float(mark)})
+
+    def _finish(self) -> None:
+        for receipt in self.store.unfinished_erasures():
+            self.store.finish_erasure(receipt.number, Left(), 10.0)
+
+    def _revise(self, revision: Revision) -> None:
+        self.store.commit_decisions((), 60.0, [revision])
+
+    def _people(self) -> list[GlobalId]:
+        held, _ = self.store.gallery(DIGEST, "language", 0, 100)
+        return [GlobalId(number) for number in sorted(set(held.global_ids.tolist()))]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(steps, st.booleans()), min_size=4, max_size=20))
+def test_whatever_is_dropped_the_crowd_is_that_of_an_index_built_anew(
+    taken: list[tuple[tuple[Any, ...], bool]],
+) -> None:
+    changed = Changed()
+    index = VectorIndex(changed.store, DIGEST, "language")
+    for (name, *values), is_followed in taken:
+        changed.take(name, *values)
+        if is_followed:
+            index.refresh()
+    assert crowd_of(index) == crowd_of(VectorIndex(changed.store, DIGEST, "language"))
+    changed.store.close()
+
+
+def crowd_of(index: VectorIndex) -> dict[str, object]:
+    """What a crowd holds of everybody, by the names of tracklets; it must agree with the rows."""
+    rows, crowd = index.refresh(), index._crowd
+    living = {number: place for number, place in crowd._places.items() if crowd._counts[place]}
+    assert all(crowd._rows[place] == [] for place in crowd._places.values() if not crowd._counts[place])
+    assert [rows.global_ids[row] for place in living.values() for row in crowd._rows[place]] == [
+        number for number, place in living.items() for _ in range(crowd._counts[place])
+    ]
+    assert index._owners[: len(rows)].tolist() == [crowd._places[number] for number in rows.global_ids.tolist()]
+    return {
+        "tracklets": {n: {rows.tracklet_ids[row] for row in crowd._rows[place]} for n, place in living.items()},
+        "sums": {n: np.round(crowd._sums[place], 4).tolist() for n, place in living.items()},
+        "in_view_s": {n: round(float(crowd._in_view_s[place]), 6) for n, place in living.items()},
+    }
 
 
 def test_another_models_vectors_are_never_read(changes: Changes, index: VectorIndex) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,7 +28,7 @@ def test_what_waits_is_answered_in_one_go() -> None:
         begun.wait(10)
         others = [pool.submit(together, number) for number in range(1, 9)]
         while len(together._waiting) < 8:
-            pass
+            time.sleep(0.001)
         go_on.set()
         assert first.result(10) == 0
         assert [other.result(10) for other in others] == [number * number for number in range(1, 9)]

@@ -48,11 +48,12 @@ def newest(deps: ApiDependencies) -> AuditEntry:
         ("GET", "/api/v1/identities", {}, "view", "the list of people"),
         ("GET", "/people", {}, "view", "the list of people"),
         ("GET", "/", {}, "view", "the list of people"),
-        ("GET", f"/api/v1/tracklets/{TRACKLET}/explanation", {}, "view", f"tracklet {TRACKLET}"),
+        ("GET", f"/api/v1/tracklets/{TRACKLET}/explanation", {}, "view", "a tracklet of person 1"),
         ("POST", "/api/v1/standing-queries", {"json": {"question": "blue coat"}}, "alert", "blue coat"),
         ("GET", "/api/v1/alerts", {}, "view", "the list of alerts"),
         ("GET", "/api/v1/alerts/feed", {"params": {"for_s": 0}}, "view", "the feed of alerts"),
         ("GET", "/api/v1/identities/1/look", {}, "export", "the look of person 1"),
+        ("POST", "/api/v1/identities/1/export", {"json": {"made_by": "bo"}}, "export", "person 1"),
         (
             "POST",
             "/api/v1/corrections",
@@ -116,6 +117,34 @@ def test_a_question_to_other_sites_is_recorded(deps: ApiDependencies, ines: Test
     assert [(entry.subject, json.loads(entry.detail)["kind"]) for entry in asked] == [("person 1", "elsewhere")]
 
 
+@pytest.mark.parametrize("is_rehearsal", [True, False])
+def test_an_erasure_is_recorded_by_its_admin_and_so_is_its_rehearsal(deps: ApiDependencies, is_rehearsal: bool) -> None:
+    root = program(deps, "root", Role.ADMIN)
+    asked = {"global_id": 1, "made_by": "bo", "why": "file 7", "dry_run": is_rehearsal}
+    assert root.post("/api/v1/erasures", json=asked).status_code == 202
+    entry = newest(deps)
+    assert (entry.actor, entry.action, entry.subject) == ("root", "erasure", "person 1")
+    assert json.loads(entry.detail) == {"made_by": "root", "why": "file 7", "dry_run": is_rehearsal}
+
+
+def test_an_erasure_of_nobody_fills_no_log(deps: ApiDependencies) -> None:
+    root = program(deps, "root", Role.ADMIN)
+    assert root.post("/api/v1/erasures", json={"global_id": 99, "why": "file 7"}).status_code == 422
+    assert isinstance(deps.audit, AuditStore)
+    assert [entry for entry in deps.audit.entries() if entry.action == "erasure"] == []
+
+
+def test_the_log_knows_people_by_their_numbers_alone(deps: ApiDependencies, ines: TestClient) -> None:
+    said = {"kind": "split", "global_ids": [1], "tracklet_ids": [TRACKLET], "note": "this is Karl"}
+    assert ines.post("/api/v1/corrections", json=said).status_code == 202
+    assert ines.get(f"/api/v1/tracklets/{TRACKLET}/explanation").status_code == 200
+    verdict = {"q": "red coat", "global_id": 1, "is_right": True}
+    assert ines.post("/api/v1/search/verdicts", json=verdict).status_code == 200
+    assert isinstance(deps.audit, AuditStore)
+    told = [entry.line() for entry in deps.audit.entries()]
+    assert len(told) == 3 and not any(word in line for line in told for word in (TRACKLET, "lobby", "Karl", "red coat"))
+
+
 class FullLog:
     """An audit log whose disk is full."""
 
@@ -138,6 +167,14 @@ def test_what_cannot_be_recorded_is_not_corrected(deps: ApiDependencies) -> None
     client = TestClient(create_app(dataclasses.replace(deps, audit=FullLog())), base_url="http://localhost")
     sent = client.post("/api/v1/corrections", json={"kind": "merge", "global_ids": [1, 2], "made_by": "bo"})
     assert sent.status_code == 503 and deps.corrections.corrections(1) == []
+
+
+def test_what_cannot_be_recorded_is_neither_erased_nor_exported(deps: ApiDependencies) -> None:
+    client = TestClient(create_app(dataclasses.replace(deps, audit=FullLog())), base_url="http://localhost")
+    assert client.post("/api/v1/erasures", json={"global_id": 1, "why": "file 7"}).status_code == 503
+    assert deps.forgetting.receipts(1) == []
+    reply = client.post("/api/v1/identities/1/export", json={})
+    assert reply.status_code == 503 and b"PK" not in reply.content
 
 
 # --- reasons ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.search.query import Rows
 from pipeline.search.reliability import Bin
 from reid_models.datasets.attribute_sentences import LOWER_COLOURS, UPPER_COLOURS
-from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WordCurve, keep_word_curve, read_manifest
+from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WordCurve, keep_word_curve, measured_anew, read_manifest
 from services.evaluation.search import score_search
 from services.evaluation.search_fit import START, fit_text_calibration, part_of
 from services.evaluation.search_plot import plot_reliability
@@ -150,3 +150,12 @@ def test_a_kept_curve_leaves_the_digest(tmp_path: Path) -> None:
     after = read_manifest(tmp_path)
     assert after.calibration is not None and after.calibration.words == curve
     assert after.digest == before.digest
+
+
+def test_a_model_that_went_on_learning_keeps_the_curve_that_nobody_measured_again() -> None:
+    former = read_manifest(DEFAULT_BUNDLE).calibration
+    assert former is not None and former.words is not None
+    found = former.model_copy(update={"words": None, "measured_on": "a night"})
+    anew = measured_anew(former, found)
+    assert anew is not None and (anew.words, anew.measured_on) == (former.words, "a night")
+    assert measured_anew(None, found) == found and measured_anew(former, None) == former

@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.adapters.store import SqlStore
+from pipeline.contracts import GlobalId, tracklet_parts
+from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError
+from pipeline.forgetting import ErasureRequest, Found
 from reid_models.registry import Registry
 from services.nightly.night import NightConfig, NightTools, is_unfinished, run_night
 from services.nightly.report import Outcome
+from tests.fakes import embedding
 from tests.services.nightly.small_nights import (
     DIGESTS,
     NOW,
@@ -149,3 +154,20 @@ def test_two_nights_at_once_are_refused_with_the_process_that_holds_it(full: Nig
 
     assert run_night(replace(full, fine_tune=Learner(meanwhile=meanwhile)), config).outcome is Outcome.PROMOTED
     assert len(met) == 1
+
+
+def test_a_killed_night_that_learnt_from_somebody_who_was_erased_is_begun_anew(
+    full: NightTools, config: NightConfig
+) -> None:
+    store = full.store
+    assert isinstance(store, SqlStore)
+    learner = kill_in(Learner())
+    with pytest.raises(Killed):
+        run_night(replace(full, fine_tune=learner), config)
+    camera_id, _, track_id, sequence = tracklet_parts(store.archived_tracklets(0.0, 1e12)[0].tracklet_id)
+    store.commit_decisions([Decision(embedding(camera_id, track_id, sequence), GlobalId(1), True, 0.9, "new")], 5.0)
+    store.erase(store.add_erasure(ErasureRequest(GlobalId(1), "anna", "case 7"), Found(), 6.0), 7.0, 1e12)
+    again = Learner()
+    report = run_night(replace(full, fine_tune=again), config)
+    assert (report.outcome, report.attempts) == (Outcome.PROMOTED, 1)
+    assert again.taught[0] <= learner.taught[0]

@@ -9,10 +9,15 @@ import pytest
 
 from pipeline.adapters.blobs import MemoryBlobs
 from pipeline.adapters.store import SqlStore
+from pipeline.contracts import GlobalId, tracklet_parts
+from pipeline.decisions import Decision
 from pipeline.errors import Unavailable
+from pipeline.forgetting import ErasureRequest, Found
 from reid_models.manifest import read_manifest
+from services.nightly.copies import NightCopies
 from services.nightly.night import NightConfig, NightTools, is_unfinished, look_ahead, run_night
 from services.nightly.report import NightReport, Outcome, markdown, read_report
+from tests.fakes import embedding
 from tests.services.nightly.small_nights import (
     DIGESTS,
     NOW,
@@ -148,3 +153,23 @@ def test_looking_ahead_changes_nothing(full: NightTools, config: NightConfig) ->
 def test_a_report_survives_its_own_file(full: NightTools, config: NightConfig) -> None:
     report = run_night(replace(full, fine_tune=Learner("worse")), config)
     assert NightReport.model_validate_json((full.folder / "reports" / f"{report.night}.json").read_text()) == report
+
+
+def test_a_model_that_learnt_from_somebody_who_was_erased_meanwhile_is_thrown_away(
+    full: NightTools, config: NightConfig
+) -> None:
+    store = full.store
+    assert isinstance(store, SqlStore)
+    camera_id, _, track_id, sequence = tracklet_parts(store.archived_tracklets(0.0, 1e12)[0].tracklet_id)
+
+    def erase() -> None:
+        seen = embedding(camera_id, track_id, sequence)
+        store.commit_decisions([Decision(seen, GlobalId(1), True, 0.9, "new")], 5.0)
+        number = store.add_erasure(ErasureRequest(GlobalId(1), "anna", "case 7"), Found(), 6.0)
+        store.erase(number, 7.0, 1e12)
+        assert not NightCopies(full.folder).clear()
+
+    report = run_night(replace(full, fine_tune=Learner("better", meanwhile=erase)), config)
+    assert report.outcome is Outcome.REFUSED and "was erased meanwhile" in report.reasons[0]
+    assert serving(full) == SHIPPED and full.registry.folder(DIGESTS["better"]) is None
+    assert NightCopies(full.folder).clear() and not (full.folder / "work").exists()

@@ -1,0 +1,60 @@
+"""`sightline retain`: settings → database, blobs, bus and copies → the loop that forgets."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from pipeline.adapters.forgetter import Forgetter
+from pipeline.contracts import BlobKey
+from services.loop import keep_running
+from services.nightly.copies import NightCopies
+from services.runtime import StoppableClock, announce_ready, open_blobs, open_bus, open_store, service
+from services.settings import Settings
+
+_PAGE = 256
+_NICE = 15  # whatever else runs on this machine comes first
+
+
+def run(settings: Settings) -> None:
+    """Forget until a signal. Raises `ConfigurationError` before anything starts for a database or folder of no use."""
+    with service("retain", settings) as stop:
+        os.nice(_NICE)
+        forgetter = open_forgetter(settings, stop)
+        announce_ready()
+        keep_running(forgetter.run_once, stop, "retain")
+
+
+def run_once(settings: Settings) -> None:
+    """Remove what is due now, and return."""
+    open_forgetter(settings, threading.Event()).run_once()
+
+
+def reseal(settings: Settings) -> int:
+    """Seal every crop with the newest key, or take the seals off where none is given; how many there are.
+
+    May be killed and begun again; a blob that is sealed already costs one read.
+    """
+    store, blobs = open_store(settings), open_blobs(settings)
+    count, after = 0, BlobKey("")
+    try:
+        while keys := store.crop_keys(after, _PAGE):
+            for key in keys:
+                content = blobs.get(key)
+                if content is not None:
+                    blobs.put(content)
+            count, after = count + len(keys), keys[-1]
+    finally:
+        store.close()
+    return count
+
+
+def open_forgetter(settings: Settings, stop: threading.Event) -> Forgetter:
+    return Forgetter(
+        open_store(settings),
+        open_blobs(settings),
+        open_bus(settings),
+        settings.keeping,
+        NightCopies(settings.nights),
+        StoppableClock(stop),
+    )
