@@ -36,7 +36,7 @@ def erase(
     from pipeline.audit import AuditAction
     from pipeline.contracts import GlobalId
     from pipeline.forgetting import ErasureRequest
-    from services.accounts import record_at_terminal, user_name
+    from services.audited import record_at_terminal, user_name
     from services.erasing import (
         audited,
         found_in_words,
@@ -122,7 +122,7 @@ def retain(
 def reseal(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Seal the crops of the archive with the newest of the keys; afterwards the former ones may go."""
     from pipeline.audit import AuditAction
-    from services.accounts import record_at_terminal
+    from services.audited import record_at_terminal
     from services.retaining import reseal as reseal_all
 
     settings = settings_of(config, data_dir)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, and_, func, select
 
-from pipeline.adapters.counters import advance, counted, locked
+from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.model_changes import IS_DECIDED
 from pipeline.adapters.model_store import vector_matrix
@@ -112,6 +112,7 @@ class WatchBook:
         False, and nothing is written, if somebody else has moved the place from `kept_place` on.
         """
         with self._database.writing() as connection:
+            shared(connection, "erasure")  # what is still there stays there until the end
             if locked(connection, "watched") != kept_place:
                 return False
             last = locked(connection, "alert")
