@@ -20,14 +20,13 @@ Counter = Literal[
     "published",  # the last event that went out
     "audit",
     "login",
+    # Locked by whoever removes tracklets, and shared by whoever writes them: nothing is written behind a removal's back.
+    "erasure",
     "standing_query",
     "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
     "alert",
     "watched",  # the last event that was looked at for alerts
-    "erasure",
 ]
-# Whoever removes tracklets locks `erasure`, and whoever writes them shares it, so that nothing is written behind the
-# back of a removal.
 
 
 def counted(connection: Connection, name: Counter) -> int:

@@ -276,6 +276,56 @@ search_verdicts = Table(
     Column("made_at", Double, nullable=False),
 )
 
+# People who are to be forgotten, and the receipts of those who are: numbers, and nothing else about them.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("global_id", BigInteger, nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("why", String(200), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("expected", JSON, nullable=False),
+    Column("erased_at", Double),  # null until the matcher has applied it
+    Column("global_ids", JSON, nullable=False),
+    Column("removed", JSON(none_as_null=True)),
+    Column("event_ids", JSON, nullable=False),  # by which everybody is told
+    Column("scrubbed_to", BigInteger, nullable=False),  # the last event whose evidence was looked through
+    Column("followed", JSON, nullable=False),
+    Column("finished_at", Double),  # null while something may be left somewhere
+    Column("left", JSON(none_as_null=True)),
+)
+
+# Which pieces of which tracks are not written again when they come late. The mark is a hash of the track's name.
+erased_tracks = Table(
+    "erased_tracks",
+    metadata,
+    Column("mark", String(64), primary_key=True),
+    Column("first_sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_sequence", BigInteger),  # null: all that follow
+    Column("expires_at", Double, nullable=False),
+    Index(None, "expires_at"),
+)
+
+# Blobs whose rows are gone. They stand here from the same transaction on until the medium has let go of them.
+doomed_blobs = Table(
+    "doomed_blobs",
+    metadata,
+    Column("blob_key", String(64), primary_key=True),
+    Column("erasure", BigInteger),  # null: kept long enough
+    Index(None, "erasure"),
+)
+
+# From when on a kind is kept of a camera. It never goes back: what is gone is not expected any more.
+retention_marks = Table(
+    "retention_marks",
+    metadata,
+    Column("camera_id", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("kept_from", Double, nullable=False),  # by the beginning of a tracklet; nothing earlier is given out
+    Column("cleaned_to", Double, nullable=False),  # up to here all of it is removed
+)
+
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 # Questions that stand. What false alarms have taught is `margin`; a query is on for events after `on_after`.
@@ -327,54 +377,4 @@ webhook_deliveries = Table(
     Column("due_at", Double, nullable=False),
     Column("problem", String(400), nullable=False),
     Index(None, "webhook", "state", "due_at"),
-)
-
-# People who are to be forgotten, and the receipts of those who are: numbers, and nothing else about them.
-erasures = Table(
-    "erasures",
-    metadata,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("global_id", BigInteger, nullable=False),
-    Column("made_by", String(64), nullable=False),
-    Column("why", String(200), nullable=False),
-    Column("made_at", Double, nullable=False),
-    Column("expected", JSON, nullable=False),
-    Column("erased_at", Double),  # null until the matcher has applied it
-    Column("global_ids", JSON, nullable=False),
-    Column("removed", JSON(none_as_null=True)),
-    Column("event_ids", JSON, nullable=False),  # by which everybody is told
-    Column("scrubbed_to", BigInteger, nullable=False),  # the last event whose evidence was looked through
-    Column("followed", JSON, nullable=False),
-    Column("finished_at", Double),  # null while something may be left somewhere
-    Column("left", JSON(none_as_null=True)),
-)
-
-# Which pieces of which tracks are not written again when they come late. The mark is a hash of the track's name.
-erased_tracks = Table(
-    "erased_tracks",
-    metadata,
-    Column("mark", String(64), primary_key=True),
-    Column("first_sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("last_sequence", BigInteger),  # null: all that follow
-    Column("expires_at", Double, nullable=False),
-    Index(None, "expires_at"),
-)
-
-# Blobs whose rows are gone. They stand here from the same transaction on until the medium has let go of them.
-doomed_blobs = Table(
-    "doomed_blobs",
-    metadata,
-    Column("blob_key", String(64), primary_key=True),
-    Column("erasure", BigInteger),  # null: kept long enough
-    Index(None, "erasure"),
-)
-
-# From when on a kind is kept of a camera. It never goes back: what is gone is not expected any more.
-retention_marks = Table(
-    "retention_marks",
-    metadata,
-    Column("camera_id", String(64), primary_key=True),
-    Column("kind", String(16), primary_key=True),
-    Column("kept_from", Double, nullable=False),  # by the beginning of a tracklet; nothing earlier is given out
-    Column("cleaned_to", Double, nullable=False),  # up to here all of it is removed
 )

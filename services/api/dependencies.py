@@ -43,9 +43,9 @@ class ApiDependencies:
     blobs: Crops
     board: LivePictures
     corrections: CorrectionDesk
-    alerts: AlertDesk
     forgetting: ForgettingDesk
     keeping: Callable[[str], Keeping]  # of a camera
+    alerts: AlertDesk
     clock: Clock
     zone: tzinfo
     accounts: AccountStore

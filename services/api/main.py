@@ -48,6 +48,8 @@ def run(settings: Settings) -> None:
             blobs=open_blobs(settings),
             board=open_status_board(settings),
             corrections=store,
+            forgetting=store,
+            keeping=settings.keeping,
             alerts=AlertDesk(
                 StandingBook(store.database),
                 WatchBook(store.database),
@@ -55,8 +57,6 @@ def run(settings: Settings) -> None:
                 clock,
                 settings.alerts.false_alarm_budget,
             ),
-            forgetting=store,
-            keeping=settings.keeping,
             clock=clock,
             zone=local_zone(),
             accounts=accounts,

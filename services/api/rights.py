@@ -45,6 +45,12 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/corrections/{number}"): Role.INVESTIGATOR,
     ("POST", "/api/v1/corrections"): Role.INVESTIGATOR,
     ("POST", "/api/v1/corrections/{number}/undo"): Role.INVESTIGATOR,
+    ("POST", "/api/v1/identities/{global_id}/export"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/erasures"): Role.INVESTIGATOR,
+    ("GET", "/api/v1/erasures/{number}"): Role.INVESTIGATOR,
+    # It cannot be taken back, and whoever was seen could hide by it.
+    ("POST", "/api/v1/erasures"): Role.ADMIN,
+    ("GET", "/api/v1/retention"): Role.OPERATOR,
     # An alert tells of a person at every camera: her newest tracklets count, wherever they were seen.
     ("GET", "/api/v1/standing-queries"): Role.INVESTIGATOR,
     ("POST", "/api/v1/standing-queries"): Role.INVESTIGATOR,
@@ -58,12 +64,6 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/alerts/{number}"): Role.INVESTIGATOR,
     ("POST", "/api/v1/alerts/{number}/acknowledge"): Role.INVESTIGATOR,
     ("POST", "/api/v1/alerts/{number}/false-alarm"): Role.INVESTIGATOR,
-    ("POST", "/api/v1/identities/{global_id}/export"): Role.INVESTIGATOR,
-    ("GET", "/api/v1/erasures"): Role.INVESTIGATOR,
-    ("GET", "/api/v1/erasures/{number}"): Role.INVESTIGATOR,
-    # It cannot be taken back, and whoever was seen could hide by it.
-    ("POST", "/api/v1/erasures"): Role.ADMIN,
-    ("GET", "/api/v1/retention"): Role.OPERATOR,
     ("GET", "/readyz"): Role.OPERATOR,
     ("GET", "/metrics"): Role.OPERATOR,
 }

@@ -169,34 +169,6 @@ def test_the_usual_names_for_redis_and_database_are_understood_and_ours_win(monk
     assert settings.database == "sqlite:///ours.db"
 
 
-HOOK = "alerts: {webhooks: {pager: {address: 'https://example.com/pa55word', secret: pa55word-pa55word}}}"
-
-
-def test_the_secrets_of_webhooks_are_shown_to_nobody_but_the_services(tmp_path: Path) -> None:
-    settings = load(write(tmp_path, HOOK))
-    assert settings.alerts.webhooks["pager"].address.get_secret_value() == "https://example.com/pa55word"
-    assert SECRET not in str(shown(settings)) and SECRET not in repr(settings)
-    write_private(settings, tmp_path / "handed.yaml")
-    assert load(tmp_path / "handed.yaml") == settings
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (("https://example.com/pa55word", "gopher://pa55word"), r"webhooks\.pager\.address: .*http\(s\)://host/path"),
-        (("https://example.com", "https://pa55word@example.com"), r"webhooks\.pager\.address: .*without a user"),
-        (("pa55word-pa55word", "pa55word"), r"webhooks\.pager\.secret: .*at least 16 characters"),
-        (("pager", "'../pager'"), r"webhooks\.\.\./pager"),
-    ],
-)
-def test_webhooks_that_cannot_work_are_refused_without_their_secrets(
-    tmp_path: Path, change: tuple[str, str], told: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=told) as refused:
-        load(write(tmp_path, HOOK.replace(*change)))
-    assert SECRET not in str(refused.value)
-
-
 def test_things_are_kept_for_a_time_unless_told_otherwise_for_each_camera() -> None:
     lobby = {"id": "lobby", "address": "rtsp://host/1", "retention": {"crops_days": 2}}
     chosen = Settings.model_validate({"cameras": [lobby], "retention": {"events_days": 60}})
@@ -225,3 +197,31 @@ def test_nothing_is_kept_for_ever_by_accident_nor_longer_than_what_it_belongs_to
 ) -> None:
     with pytest.raises(ValidationError, match=told):
         Settings.model_validate(wrong)
+
+
+HOOK = "alerts: {webhooks: {pager: {address: 'https://example.com/pa55word', secret: pa55word-pa55word}}}"
+
+
+def test_the_secrets_of_webhooks_are_shown_to_nobody_but_the_services(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, HOOK))
+    assert settings.alerts.webhooks["pager"].address.get_secret_value() == "https://example.com/pa55word"
+    assert SECRET not in str(shown(settings)) and SECRET not in repr(settings)
+    write_private(settings, tmp_path / "handed.yaml")
+    assert load(tmp_path / "handed.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("https://example.com/pa55word", "gopher://pa55word"), r"webhooks\.pager\.address: .*http\(s\)://host/path"),
+        (("https://example.com", "https://pa55word@example.com"), r"webhooks\.pager\.address: .*without a user"),
+        (("pa55word-pa55word", "pa55word"), r"webhooks\.pager\.secret: .*at least 16 characters"),
+        (("pager", "'../pager'"), r"webhooks\.\.\./pager"),
+    ],
+)
+def test_webhooks_that_cannot_work_are_refused_without_their_secrets(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        load(write(tmp_path, HOOK.replace(*change)))
+    assert SECRET not in str(refused.value)
