@@ -20,7 +20,7 @@ Counter = Literal[
     "published",  # the last event that went out
     "audit",
     "login",
-    # Locked by whoever removes tracklets, and shared by whoever writes them: nothing is written behind a removal's back.
+    # Locked by whoever removes tracklets, shared by whoever writes them: nothing is written behind a removal's back.
     "erasure",
     "standing_query",
     "standing_change",  # how often what standing queries go by was changed: themselves, or a verdict
