@@ -12,6 +12,7 @@ from pipeline.adapters.correction_store import correction_of
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import (
+    alerts,
     corrections,
     crops,
     doomed_blobs,
@@ -47,9 +48,12 @@ def forget_tracklets(
         events=_scrub_events(connection, names),
         corrections=_scrub_corrections(connection, names, gone),
     )
+    raised = 0
     for part in in_parts(names):
+        own = select(func.count()).select_from(alerts).where(alerts.c.tracklet_id.in_(part))
+        raised += connection.execute(own).scalar_one()
         connection.execute(delete(tracklets).where(tracklets.c.tracklet_id.in_(part)))
-    return found.model_copy(update={"verdicts": _count_again(connection, whose)})
+    return found.model_copy(update={"alerts": raised, "verdicts": _count_again(connection, whose)})
 
 
 def doom_crops(

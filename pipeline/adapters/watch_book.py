@@ -112,6 +112,7 @@ class WatchBook:
         False, and nothing is written, if somebody else has moved the place from `kept_place` on.
         """
         with self._database.writing() as connection:
+            shared(connection, "erasure")  # what is still there stays there until the end
             if locked(connection, "watched") != kept_place:
                 return False
             shared(connection, "erasure")  # whose tracklet is still there stays there until this is written
