@@ -94,6 +94,7 @@ class Found(BaseModel):
     events: int = 0
     corrections: int = 0
     verdicts: int = 0
+    alerts: int = 0
 
 
 class Followed(BaseModel):

@@ -100,7 +100,7 @@ def audited(request: ErasureRequest, is_rehearsal: bool) -> dict[str, object]:
 def found_in_words(found: Found) -> str:
     return (
         f"{found.tracklets} tracklets, {found.crops} crops, {found.vectors} vectors, {found.events} events, "
-        f"{found.corrections} corrections and {found.verdicts} verdicts that name them"
+        f"{found.corrections} corrections and {found.verdicts} verdicts that name them, {found.alerts} alerts"
     )
 
 

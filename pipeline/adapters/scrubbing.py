@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Text, bindparam, cast, delete, func, or_, select, update
 
 from pipeline.adapters.correction_store import correction_of
+from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import (
+    alerts,
     corrections,
     crops,
     doomed_blobs,
@@ -32,7 +34,7 @@ _PERSONS = re.compile(r"\bpersons? (\d+)(?: and (\d+))?\b")  # as every reason n
 def forget_tracklets(
     connection: Connection, database: Database, names: Sequence[TrackletId], erasure: int | None = None
 ) -> Found:
-    """Remove tracklets, their vectors, crops and events, and their names from events and corrections about others.
+    """Remove tracklets with their vectors, crops, alerts and events, and their names from what is told of others.
 
     The keys of the crops stand in `doomed_blobs` then. An identity that has no tracklet left goes with the verdicts on
     it and all numbers that led to it; the spans of the others shrink. `erasure` is the number of the one that asks.
@@ -46,9 +48,12 @@ def forget_tracklets(
         events=_scrub_events(connection, names),
         corrections=_scrub_corrections(connection, names, gone),
     )
+    raised = 0
     for part in in_parts(names):
+        own = select(func.count()).select_from(alerts).where(alerts.c.tracklet_id.in_(part))
+        raised += connection.execute(own).scalar_one()
         connection.execute(delete(tracklets).where(tracklets.c.tracklet_id.in_(part)))
-    return found.model_copy(update={"verdicts": _count_again(connection, whose)})
+    return found.model_copy(update={"alerts": raised, "verdicts": _count_again(connection, whose)})
 
 
 def doom_crops(
@@ -234,4 +239,6 @@ def _count_again(connection: Connection, global_ids: Sequence[GlobalId]) -> int:
         connection.execute(delete(identities).where(identities.c.global_id.in_(numbers)))
         is_about = search_verdicts.c.global_id.in_(numbers)
         verdicts += connection.execute(delete(search_verdicts).where(is_about)).rowcount
+    if verdicts:  # standing queries go by them
+        advance(connection, "standing_change", locked(connection, "standing_change") + 1)
     return verdicts

@@ -112,8 +112,8 @@ class StandingBook:
         """From now on: for whatever is decided after this moment. One that is on stays as it is."""
         with self._changing() as connection:
             if _query(connection, number).on_after is None:
-                # Nobody decides anything between this number and the end of the transaction.
-                _update(connection, number, on_after=locked(connection, "event_id"))
+                # It is locked: nobody decides anything between this number and the end of the transaction.
+                _update(connection, number, on_after=counted(connection, "event_id"))
 
     def switch_off(self, number: int) -> None:
         self._change(number, on_after=None)
@@ -196,6 +196,8 @@ class StandingBook:
     def _changing(self) -> Iterator[Connection]:
         """One change after the other; the watcher reads the queries again after each."""
         with self._database.writing() as connection:
+            # In the order of whoever erases: else each could wait for the other.
+            locked(connection, "event_id")
             last = locked(connection, "standing_change")
             yield connection
             advance(connection, "standing_change", last + 1)

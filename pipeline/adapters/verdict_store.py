@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, delete, select
 
 from pipeline.adapters.calibration_store import CalibrationStore
-from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.schema import search_verdicts
+from pipeline.adapters.counters import advance, locked, shared
+from pipeline.adapters.schema import identities, search_verdicts
 from pipeline.contracts import GlobalId
 from pipeline.search.feedback import Verdict
 
@@ -15,7 +15,8 @@ class VerdictStore(CalibrationStore):
     """Verdicts by model, person and question, the last word of each."""
 
     def keep_verdict(self, model_digest: str, verdict: Verdict) -> None:
-        """Write one; an earlier one on the same question and person makes way. Standing queries go by it at once."""
+        """Write one; an earlier one on the same question and person makes way. Standing queries go by it at once. Of
+        somebody who was forgotten meanwhile nothing is written."""
         same = and_(
             search_verdicts.c.model_digest == model_digest,
             search_verdicts.c.global_id == verdict.global_id,
@@ -30,7 +31,11 @@ class VerdictStore(CalibrationStore):
             "made_by": verdict.made_by,
             "made_at": verdict.made_at,
         }
+        is_known = select(identities.c.global_id).where(identities.c.global_id == verdict.global_id)
         with self._database.writing() as connection:
+            shared(connection, "erasure")
+            if connection.execute(is_known).one_or_none() is None:
+                return
             change = locked(connection, "standing_change")
             connection.execute(delete(search_verdicts).where(same))
             connection.execute(search_verdicts.insert(), [row])

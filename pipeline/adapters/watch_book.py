@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, and_, func, select
 
-from pipeline.adapters.counters import advance, counted, locked
+from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import Database, in_parts
-from pipeline.adapters.model_changes import IS_DECIDED
+from pipeline.adapters.model_changes import IS_DECIDED, IS_IN_TIME
 from pipeline.adapters.model_store import vector_matrix
 from pipeline.adapters.schema import alerts, embeddings, model_switches, standing_queries, tracklets, webhook_deliveries
 from pipeline.adapters.standing_book import read_queries
@@ -76,7 +76,7 @@ class WatchBook:
             embeddings.c.tracklet_id == tracklets.c.tracklet_id, embeddings.c.model_digest == model_digest
         )
         # An outer join begins with the tracklets asked for; an inner one goes through all vectors of the model.
-        seen = select(*_SEEN).outerjoin(embeddings, is_its_vector).where(IS_DECIDED)
+        seen = select(*_SEEN).select_from(tracklets).outerjoin(embeddings, is_its_vector & IS_IN_TIME).where(IS_DECIDED)
         decided = seen.where(tracklets.c.assigned_event > after_event)
         earlier = seen.where(tracklets.c.assigned_event <= after_event)
         with self._database.reading() as connection:
@@ -112,8 +112,10 @@ class WatchBook:
         False, and nothing is written, if somebody else has moved the place from `kept_place` on.
         """
         with self._database.writing() as connection:
+            shared(connection, "erasure")  # what is still there stays there until the end
             if locked(connection, "watched") != kept_place:
                 return False
+            shared(connection, "erasure")  # whose tracklet is still there stays there until this is written
             last = locked(connection, "alert")
             numbered = list(enumerate(_still_there(connection, found), start=last + 1))
             if numbered:

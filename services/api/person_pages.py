@@ -24,7 +24,8 @@ router = APIRouter(include_in_schema=False)
 
 _NEWEST_CORRECTIONS = 200  # among which those of one person are looked for
 _NEWEST_SIGHTINGS = 60  # that are shown at once
-_CROPS_ON_PAPER = 4  # of each stay
+_CROPS_ON_PAPER = 4  # of each stay; fewer on a long route
+_PICTURES_ON_PAPER = 200
 
 
 class CorrectionForm(BaseModel):
@@ -67,14 +68,15 @@ def correct_person(deps: Dependencies, global_id: int, form: Annotated[Correctio
 @router.get("/people/{global_id}/report")
 def report_page(deps: Dependencies, global_id: int, with_heads: bool = False) -> Response:
     """A person for paper: who was where and when, with pictures, who made it and when. Heads are blurred by default."""
+    person = take_out_person(deps, global_id, with_heads)
     return page(
         "report.html",
         deps.caller,
-        person=take_out_person(deps, global_id, with_heads),
+        person=person,
         site=deps.site,
         made_by=deps.maker(None),
         with_heads=with_heads,
-        most_crops=_CROPS_ON_PAPER,
+        most_crops=max(min(_CROPS_ON_PAPER, _PICTURES_ON_PAPER // len(person.route)), 1),
         zone=deps.local_now().tzname(),
         now=deps.local_now(),
     )

@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import func, select
 
 from pipeline.adapters.delivery_book import ATTEMPTS, DeliveryBook, DeliveryState, pause_s
+from pipeline.adapters.schema import alerts, webhook_deliveries
 from pipeline.adapters.standing_book import AlertFilter, StandingBook, UnknownAlert, UnknownStandingQuery
 from pipeline.adapters.store import SqlStore
 from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, TrackletEmbedding
 from pipeline.decisions import Decision, Revision
 from pipeline.errors import InvalidQuery
+from pipeline.forgetting import ErasureRequest, Found, Kind
 from pipeline.search.alerts import JUDGED_S, Hit
+from pipeline.search.feedback import Verdict
 from pipeline.search.standing import AlertState, StandingRequest, Trial
 from tests.fakes import DIGEST, DIMENSION, crop, embedding, tracklet
 
@@ -71,6 +75,32 @@ def test_a_query_is_kept_as_it_was_asked_and_is_off_at_first(standing: StandingB
     assert watch.last_change() > before
     with pytest.raises(UnknownStandingQuery, match="no standing query 3"):
         standing.query(3)
+
+
+def test_alerts_about_a_person_go_with_the_person_and_standing_queries_look_again(
+    store: SqlStore, standing: StandingBook, watch: WatchBook
+) -> None:
+    standing.add(RED, NOW)
+    raise_alert(store, embedding("gate", 1))
+    store.keep_verdict(DIGEST, Verdict("red coat", GlobalId(1), 0.5, True, "anna", NOW))
+    decide(store, 2, stays := embedding("gate", 2))
+    _, place, _ = watch.standing()
+    kept = hit(standing, stays, global_id=2)
+    assert watch.keep([(kept, True)], ["pager"], place, place + 1, NOW)
+    before = watch.last_change()
+    number = store.add_erasure(ErasureRequest(GlobalId(1), "anna", "case 7"), Found(), NOW)
+    store.erase(number, NOW, NOW + 1.0)
+    with store.database.reading() as connection:
+        assert connection.execute(select(alerts.c.tracklet_id)).scalars().all() == [stays.tracklet_id]
+        assert connection.execute(select(func.count()).select_from(webhook_deliveries)).scalar_one() == 1
+    assert watch.last_change() == before + 1
+
+
+def test_a_page_brings_no_look_that_was_kept_long_enough(store: SqlStore, watch: WatchBook) -> None:
+    decide(store, 1, embedding("gate", 1, started_at=0.0), new := embedding("gate", 2, started_at=50.0, ended_at=54.0))
+    store.advance_marks(CameraId("gate"), {Kind.VECTORS: 10.0})
+    page = watch.page(DIGEST, 0, 10)
+    assert (page.decided, list(page.passers.tracklet_ids)) == (2, [new.tracklet_id])
 
 
 def test_a_query_is_on_for_what_is_decided_later(store: SqlStore, standing: StandingBook) -> None:

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from pipeline.adapters.delivery_book import DeliveryBook
 from pipeline.adapters.schema import metadata
+from pipeline.adapters.standing_book import AlertFilter, StandingBook
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding, pack_vector
+from pipeline.adapters.watch_book import WatchBook
+from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, TrackletEmbedding, pack_vector
 from pipeline.decisions import (
     Applied,
     CandidateEvidence,
@@ -24,7 +27,9 @@ from pipeline.decisions import (
 )
 from pipeline.errors import InvalidQuery, Unavailable
 from pipeline.forgetting import ErasureRequest, Followed, Found, Kind, Left, erased_spans
+from pipeline.search.alerts import Hit
 from pipeline.search.feedback import Verdict
+from pipeline.search.standing import StandingRequest
 from tests.fakes import DIGEST, crop, embedding, tracklet, unit_vectors
 from tests.small_site import file_store
 
@@ -86,7 +91,28 @@ def erase(store: SqlStore, request: ErasureRequest = REQUEST) -> int:
 
 def test_verdicts_on_a_person_go_with_the_person_and_those_on_others_stay(three: SqlStore) -> None:
     erase(three)
+    three.keep_verdict(DIGEST, Verdict("late", GlobalId(1), 0.5, True, "anna", NOW))
     assert [said.question for said in three.verdicts(DIGEST, 9)] == ["coat 3"]
+
+
+def test_alerts_about_a_person_go_with_the_person_and_standing_queries_are_told_of_the_verdicts(
+    three: SqlStore,
+) -> None:
+    book, watching = StandingBook(three.database), WatchBook(three.database)
+    number = book.add(StandingRequest("red coat", "red", "anna"), NOW)
+    query = book.query(number)
+    raised = [
+        (Hit(query, 1, each.tracklet_id, GlobalId(1), CameraId(each.camera_id), 90.0, 99.0, 0.5, 0.95), True)
+        for each in (GATE, HALL, YARD)
+    ]
+    assert watching.keep(raised, ["pager"], 0, 3, NOW)
+    change = watching.last_change()
+    receipt = three.receipt(erase(three))
+    assert receipt is not None and receipt.expected == receipt.removed and receipt.expected.alerts == 2
+    assert [alert.tracklet_id for alert in book.alerts(AlertFilter(), 9)] == [YARD.tracklet_id]
+    assert [due.alert_number for due in DeliveryBook(three.database).due("pager", NOW, 9)] == [3]
+    assert watching.last_change() == change + 1
+    assert watching.keep(raised[:1], ["pager"], 3, 4, NOW) and len(book.alerts(AlertFilter(), 9)) == 1
 
 
 def contents(store: SqlStore) -> dict[str, list[tuple[object, ...]]]:

@@ -56,6 +56,19 @@ def test_the_list_is_short() -> None:
     assert max(map(len, ShortList(vectors).candidates(queries, 20_000, TOP_K))) < 100
 
 
+def test_what_a_large_gallery_removes_is_in_none_of_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.adapters.exact_gallery.processor_precisions", lambda: frozenset({"fp32", "bf16"}))
+    rng = np.random.default_rng(4)
+    gallery, vectors = ExactGallery(DIMENSION, short_list_from=50), unit_vectors(rng, 100, DIMENSION)
+    gallery.add(np.arange(100), vectors)
+    gone = rng.permutation(100)[:40]
+    gallery.remove(gone)
+    assert gallery._short_list is not None
+    for held in (gallery._vectors, gallery._short_list._rows.float().numpy()):
+        assert np.count_nonzero(np.linalg.norm(held, axis=1)) == 60
+        assert (held @ vectors[gone].T).max() < 0.99
+
+
 def test_a_large_gallery_answers_as_a_small_one_while_rows_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.adapters.exact_gallery.processor_precisions", lambda: frozenset({"fp32", "bf16"}))
     rng = np.random.default_rng(3)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts import F16, GlobalId, TrackletId
+from pipeline.contracts import F16, CameraId, GlobalId, TrackletId
 from pipeline.matching import exemplars
 from pipeline.matching.exemplars import Exemplar, ExemplarBook, draws
 
@@ -133,6 +133,14 @@ def test_whatever_happens_everybody_keeps_the_exemplars_and_vectors_of_what_was_
         own = [vectors[name] for name in names if name.startswith(camera_id)]
         assert held[number] == len(own)
         np.testing.assert_array_equal(sums[number], np.array(own, np.float64).reshape(-1, 4).sum(axis=0))
+    assert not np.delete(book._vectors, slots, axis=0).any()  # what is forgotten is nowhere in memory
+    began = {each.name: each.started_at for own in expected.values() for each in own}
+    moments = {CameraId("a"): 3 * DAY_S, CameraId("b"): 7 * DAY_S}
+    assert book.begun_by(moments) == [
+        whose
+        for whose, own in sorted(kept.items())
+        if any(began[each.tracklet_id] <= moments.get(CameraId(each.track[0]), -1.0) for each in own)
+    ]
 
 
 def test_the_book_grows_beyond_its_first_pages() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contracts import GlobalId, IdentityEventKind, TrackletEmbedding, TrackletId
+from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, TrackletEmbedding, TrackletId
 from pipeline.decisions import Correction, CorrectionKind, CorrectionRequest, Revision
 from pipeline.matching.laws import Laws
 from pipeline.matching.learning import learn
@@ -50,6 +50,29 @@ def assert_same_memory(one: People, other: People, after: list[Seen] = WALKS) ->
     np.testing.assert_array_equal(one.identities.exemplars(columns), other.identities.exemplars(columns))
     np.testing.assert_array_equal(one.nearest(LOOKS), other.nearest(LOOKS))
     assert learn(one, {}).packed() == learn(other, {}).packed()
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 20), st.sampled_from([0.0, 300.0, -40.0]))
+def test_looks_that_were_kept_long_enough_are_found_by_the_clock_of_their_camera(place: int, fast_s: float) -> None:
+    known = learn(people_with(WALKS), {})
+    known = replace(known, clocks_s=np.where(np.arange(len(known.clocks_s)) == known.place("hall"), fast_s, 0.0))
+    people, mark = people_with(WALKS, SMALL, known), WALKS[2 * place][0].started_at
+    left = [(piece, whose) for piece, whose in WALKS if piece.camera_id != "hall" or piece.started_at >= mark]
+    begun = {piece.tracklet_id: piece.started_at for piece, _ in WALKS if piece.camera_id == "hall"}
+    outlived = people.begun_before({CameraId("hall"): mark})
+    assert {whose for whose in people.exemplars.identities() if earliest(people, whose, begun) < mark} <= set(outlived)
+    assert all(earliest(people, whose, begun) <= mark for whose in outlived)
+    if outlived:
+        people.reload(outlived, rows([(piece, whose) for piece, whose in left if whose in outlived]))
+    anew = people_with(left, SMALL, known)
+    for number in anew.exemplars.identities():
+        assert people.exemplars.of(number) == anew.exemplars.of(number)
+    assert not people.begun_before({CameraId("hall"): mark - 1e-6})
+
+
+def earliest(people: People, whose: GlobalId, begun: dict[TrackletId, float]) -> float:
+    return min((begun.get(each.tracklet_id, np.inf) for each in people.exemplars.of(whose)), default=np.inf)
 
 
 def renamed(seen: list[Seen], names: dict[int, int]) -> list[Seen]:

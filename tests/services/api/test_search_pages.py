@@ -97,6 +97,11 @@ def test_a_verdict_is_kept_and_shown_where_it_was_given(page: TestClient, site: 
     assert [button for button in pressed(page.get("/?q=red&weak=true").text) if button in ("Right", "Wrong")] == []
 
 
+def test_nobody_is_asked_whether_a_place_or_a_time_fits(page: TestClient) -> None:
+    text = page.get("/", params={"q": "at the yard in the last day"}).text
+    assert "2 people, last seen first." in text and 'action="/verdicts"' not in text
+
+
 def test_only_who_may_judge_is_asked_for_verdicts(deps: ApiDependencies) -> None:
     viewer = program(deps, "vera", Role.VIEWER, ["lobby"])
     assert 'action="/verdicts"' not in viewer.get("/?q=red", headers=HTML).text
