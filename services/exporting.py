@@ -58,6 +58,18 @@ def export_person(person: Person, crop: Callable[[BlobKey], bytes | None], reque
     return written.getvalue()
 
 
+def without_head(jpeg: bytes) -> bytes:
+    """A crop with its head concealed: it is one person from top to bottom, with a small margin. Raises `ValueError` for
+    what is no readable picture."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"{len(jpeg)} bytes are not a readable picture")
+    height, width = picture.shape[:2]
+    concealed = conceal_heads(np.asarray(picture, np.uint8), np.array([[0, 0, width, height]], np.float32))
+    encoded: bytes = cv2.imencode(".jpg", concealed, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return encoded
+
+
 def _best_first(person: Person) -> list[tuple[Sighting, BlobKey]]:
     """The best picture of every stay before the second one of any."""
     ranked = [(rank, place) for place, stay in enumerate(person.route) for rank in range(len(stay.crop_keys))]
@@ -68,21 +80,10 @@ def _picture(jpeg: bytes | None, request: ExportRequest) -> bytes | None:
     if jpeg is None:
         return None
     try:
-        return watermarked(jpeg if request.with_heads else _without_head(jpeg), request.words)
+        return watermarked(jpeg if request.with_heads else without_head(jpeg), request.words)
     except (ValueError, cv2.error) as error:
         log.warning("a crop is left out of an export: %s", error)
         return None
-
-
-def _without_head(jpeg: bytes) -> bytes:
-    """A crop is one person from top to bottom, with a small margin."""
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError(f"{len(jpeg)} bytes are not a readable picture")
-    height, width = picture.shape[:2]
-    concealed = conceal_heads(np.asarray(picture, np.uint8), np.array([[0, 0, width, height]], np.float32))
-    encoded: bytes = cv2.imencode(".jpg", concealed, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    return encoded
 
 
 def _route(person: Person, request: ExportRequest) -> dict[str, object]:

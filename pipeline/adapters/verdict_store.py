@@ -7,6 +7,7 @@ from sqlalchemy import Connection, and_, delete, select
 from pipeline.adapters.calibration_store import CalibrationStore
 from pipeline.adapters.counters import advance, locked, shared
 from pipeline.adapters.schema import identities, search_verdicts
+from pipeline.contracts import GlobalId
 from pipeline.search.feedback import Verdict
 
 
@@ -39,6 +40,14 @@ class VerdictStore(CalibrationStore):
             connection.execute(delete(search_verdicts).where(same))
             connection.execute(search_verdicts.insert(), [row])
             advance(connection, "standing_change", change + 1)
+
+    def verdicts_on(self, model_digest: str, question: str) -> dict[GlobalId, bool]:
+        """Who was said to be right, or wrong, as an answer of a model to this very question."""
+        query = select(search_verdicts.c.global_id, search_verdicts.c.is_right).where(
+            search_verdicts.c.model_digest == model_digest, search_verdicts.c.question == question
+        )
+        with self._database.reading() as connection:
+            return {GlobalId(row.global_id): row.is_right for row in connection.execute(query)}
 
     def verdicts(self, model_digest: str, limit: int) -> list[Verdict]:
         """The newest ones on answers of a model, the last first."""

@@ -37,6 +37,8 @@ class VerdictSource(Protocol):
 
     def verdicts(self, model_digest: str, limit: int) -> list[Verdict]: ...
 
+    def verdicts_on(self, model_digest: str, question: str) -> dict[GlobalId, bool]: ...
+
 
 def taught(curve: TextCalibration, verdicts: Sequence[Verdict]) -> TextCalibration:
     """The curve with what `verdicts` make of its log-odds: a slope and an intercept (Platt 1999), held at 1 and 0."""

@@ -147,11 +147,15 @@ class PeopleSearch:
             )
         curve = model.config.text.asked(heard.wording.words)
         log_odds = float(curve.log_odds(np.array([found[0].fit]))[0])
-        verdict = Verdict(" ".join(question.split()), current, log_odds, is_right, made_by, now.timestamp())
+        verdict = Verdict(_as_kept(question), current, log_odds, is_right, made_by, now.timestamp())
         self._store.keep_verdict(model.digest, verdict)
         verdicts = self._store.verdicts(model.digest, MAX_VERDICTS)
         model.learn(verdicts)
         return len(verdicts)
+
+    def verdicts_on(self, question: str) -> dict[GlobalId, bool]:
+        """Who was said to fit this very question, or not."""
+        return self._store.verdicts_on(self._model().digest, _as_kept(question))
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who look like the one in `picture`, which should show one person and little else."""
@@ -246,6 +250,10 @@ class PeopleSearch:
             confidence=found.confidence if found else None,
             is_confident=found is not None and found.is_confident,
         )
+
+
+def _as_kept(question: str) -> str:
+    return " ".join(question.split())
 
 
 def _mean_look(rows: Rows, global_id: GlobalId) -> F32:

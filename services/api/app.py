@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from services.api import (
     alert_routes,
     camera_routes,
+    correction_pages,
     correction_routes,
     export_routes,
     forgetting_routes,
@@ -17,6 +18,8 @@ from services.api import (
     login_routes,
     page_routes,
     people_routes,
+    person_pages,
+    search_pages,
     search_routes,
     site_routes,
     standing_routes,
@@ -42,6 +45,9 @@ PARTS = (
     camera_routes,
     login_routes,
     health_routes,
+    search_pages,
+    person_pages,
+    correction_pages,
     page_routes,
 )
 

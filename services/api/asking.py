@@ -101,10 +101,25 @@ def record_elsewhere(deps: ApiDependencies, global_id: int, options: SearchOptio
     _record(deps, "elsewhere", f"person {global_id}", options)
 
 
+def judge(deps: ApiDependencies, question: str, global_id: int, is_right: bool, made_by: str | None) -> int:
+    """Note whether a person fits a question; returns how many verdicts count now. Raises `InvalidQuery`."""
+    words, cameras = _CONTROL.sub(" ", question), deps.known_cameras()
+    said = deps.search.say(words, GlobalId(global_id), is_right, deps.maker(made_by), cameras, deps.local_now())
+    deps.record(AuditAction.CORRECTION, f"person {global_id}", {"answer": "right" if is_right else "wrong"})
+    return said
+
+
 def view_person(deps: ApiDependencies, global_id: int) -> Person:
     """A person with the whole route; that it was looked at is recorded. Raises `UnknownPerson`."""
     person = deps.search.person(GlobalId(global_id))
     deps.record(AuditAction.VIEW, f"person {person.global_id}")
+    return person
+
+
+def take_out_person(deps: ApiDependencies, global_id: int, with_heads: bool) -> Person:
+    """A person for a report that leaves the house; that it was made is recorded. Raises `UnknownPerson`."""
+    person = deps.search.person(GlobalId(global_id))
+    deps.record(AuditAction.EXPORT, f"person {person.global_id}", {"as": "report", "with_heads": with_heads})
     return person
 
 

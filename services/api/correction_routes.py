@@ -11,14 +11,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.adapters.explanations import Reasoned
-from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId, TrackletId
 from pipeline.decisions import MAX_NAME, MAX_NOTE, MAX_SPLIT_TRACKLETS, Correction, CorrectionKind, CorrectionRequest
 from pipeline.decisions import Evidence as EvidenceReply
-from services.api.dependencies import ApiDependencies, Dependencies
-from services.api.problems import Missing
+from services.api.correcting import add_correction, explain, known_correction, take_back
+from services.api.dependencies import Dependencies
 from services.api.words import iso_moment
-from services.corrections import audited, correction_in_words, explained, explanation_in_words, state_in_words, viewed
+from services.corrections import correction_in_words, explanation_in_words, state_in_words
 
 router = APIRouter(prefix="/api/v1", tags=["corrections"])
 
@@ -129,15 +128,13 @@ def correct(deps: Dependencies, body: CorrectionBody) -> CorrectionReply:
         global_ids=tuple(GlobalId(number) for number in body.global_ids),
         tracklet_ids=tuple(TrackletId(name) for name in body.tracklet_ids),
     )
-    return _added(deps, request)
+    return CorrectionReply.of(add_correction(deps, request))
 
 
 @router.post("/corrections/{number}/undo", status_code=202)
 def undo_correction(deps: Dependencies, number: int, body: Maker) -> CorrectionReply:
     """Take a correction back, as far as nothing has changed since."""
-    return _added(
-        deps, CorrectionRequest(CorrectionKind.UNDO, made_by=deps.maker(body.made_by), note=body.note, undoes=number)
-    )
+    return CorrectionReply.of(take_back(deps, number, body.made_by, body.note))
 
 
 @router.get("/corrections")
@@ -152,17 +149,13 @@ def list_corrections(deps: Dependencies, limit: Annotated[int, Query(ge=1, le=10
 @router.get("/corrections/{number}")
 def show_correction(deps: Dependencies, number: int) -> CorrectionReply:
     """One correction, and what came of it."""
-    found = deps.corrections.correction(number)
-    if found is None:
-        raise Missing(f"there is no correction {number}", "the number of one that was made", "look at the list of them")
-    return CorrectionReply.of(found)
+    return CorrectionReply.of(known_correction(deps, number))
 
 
 @router.get("/tracklets/{tracklet_id:path}/explanation")
 def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
     """Why a tracklet belongs to its person: candidates, evidence, constraints, and what changed since."""
-    found = explained(deps.corrections, tracklet_id)
-    deps.record(AuditAction.VIEW, viewed(found))
+    found = explain(deps, tracklet_id)
     return ExplanationReply(
         tracklet_id=found.tracklet.tracklet_id,
         camera_id=found.tracklet.camera_id,
@@ -172,8 +165,3 @@ def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
         changes=[ChangeReply.of(change) for change in found.changes],
         corrections=[law.number for law in found.laws],
     )
-
-
-def _added(deps: ApiDependencies, request: CorrectionRequest) -> CorrectionReply:
-    deps.record(AuditAction.CORRECTION, request.kind.value, audited(request))
-    return show_correction(deps, deps.corrections.add_correction(request, deps.clock.now()))

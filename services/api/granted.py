@@ -44,6 +44,8 @@ class People(Protocol):
         now: datetime,
     ) -> int: ...
 
+    def verdicts_on(self, question: str) -> dict[GlobalId, bool]: ...
+
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
 
     def by_identity(self, global_id: GlobalId, filters: Filters, limit: int, with_weak: bool = False) -> Answer: ...
@@ -105,6 +107,10 @@ class GrantedPeople:
     ) -> int:
         mine = [camera for camera in cameras if camera in self._cameras]
         return self._search.say(question, self.person(global_id).global_id, is_right, made_by, mine, now)
+
+    def verdicts_on(self, question: str) -> dict[GlobalId, bool]:
+        """Numbers alone, shown beside people who are seen anyway."""
+        return self._search.verdicts_on(question)
 
     def by_image(self, picture: Image, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         return self._answer(self._search.by_image(picture, self._filters(filters), limit, with_weak))

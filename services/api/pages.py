@@ -9,9 +9,11 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from services.api import words
+from services.api import journeys, words
 from services.api.callers import ANYBODY_HERE, Caller
 from services.api.replies import crop_address
+from services.api.rights import may
+from services.corrections import correction_in_words, state_in_words
 
 _FOLDER = Path(__file__).parent
 
@@ -34,6 +36,17 @@ def _environment() -> Environment:
         camera_words=words.camera_in_words,
         camera_light=words.camera_light,
         crop_address=crop_address,
+        offers=may,
+        transits_words=words.transits_in_words,
+        transits_short=words.transits_in_short,
+        stamp=words.stamp,
+        correction_words=correction_in_words,
+        correction_state=state_in_words,
+        lanes=journeys.lanes,
+        gaps_s=journeys.gaps_s,
+        portraits=journeys.portraits,
+        camera_map=journeys.camera_map,
+        lane_width=journeys.LANE_WIDTH,
         snapshot_address=lambda camera_id: f"/api/v1/cameras/{quote(camera_id, safe='')}/snapshot.jpg",
     )
     return environment

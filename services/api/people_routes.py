@@ -12,6 +12,7 @@ from services.api.asking import SearchOptions, filters, list_people, view_person
 from services.api.dependencies import Dependencies
 from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response
 from services.api.replies import PeopleReply, PersonReply
+from services.exporting import without_head
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 
@@ -36,9 +37,22 @@ def show_identity(deps: Dependencies, global_id: int) -> PersonReply:
 
 
 @router.get("/crops/{key}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-def show_crop(request: Request, deps: Dependencies, key: Annotated[str, Path(pattern=r"^[0-9a-f]{40}$")]) -> Response:
-    """One crop as JPEG, by its content address."""
+def show_crop(
+    request: Request,
+    deps: Dependencies,
+    key: Annotated[str, Path(pattern=r"^[0-9a-f]{40}$")],
+    with_head: bool = True,
+) -> Response:
+    """One crop as JPEG, by its content address; without the head if asked for."""
+    jpeg = deps.blobs.get(BlobKey(key))
+    if jpeg is not None and not with_head:
+        jpeg = _concealed(jpeg)
     # A short time only: a crop that was erased must not live on in browsers.
-    return jpeg_response(
-        request, deps.blobs.get(BlobKey(key)), f"crop {key}", PERSON_PLACEHOLDER, "private, max-age=300"
-    )
+    return jpeg_response(request, jpeg, f"crop {key}", PERSON_PLACEHOLDER, "private, max-age=300")
+
+
+def _concealed(jpeg: bytes) -> bytes | None:
+    try:
+        return without_head(jpeg)
+    except ValueError:
+        return None

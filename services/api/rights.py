@@ -24,7 +24,6 @@ RIGHTS: Rights = {
     ("POST", "/"): Role.VIEWER,
     ("GET", "/people"): Role.VIEWER,
     ("GET", "/people/{global_id}"): Role.VIEWER,
-    ("GET", "/people/{global_id}/similar"): Role.VIEWER,
     ("GET", "/cameras"): Role.VIEWER,
     ("GET", "/api/v1/search"): Role.VIEWER,
     ("POST", "/api/v1/search"): Role.VIEWER,
@@ -37,6 +36,13 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/cameras"): Role.VIEWER,
     ("GET", "/api/v1/cameras/{camera_id}/snapshot.jpg"): Role.VIEWER,
     # These tell of all cameras: a look is made of every sighting, a correction and its reasons name other people.
+    ("POST", "/verdicts"): Role.INVESTIGATOR,
+    ("GET", "/people/{global_id}/report"): Role.INVESTIGATOR,
+    ("POST", "/people/{global_id}/corrections"): Role.INVESTIGATOR,
+    ("GET", "/corrections"): Role.INVESTIGATOR,
+    ("GET", "/corrections/{number}"): Role.INVESTIGATOR,
+    ("POST", "/corrections/{number}/undo"): Role.INVESTIGATOR,
+    ("GET", "/tracklets/{tracklet_id:path}/why"): Role.INVESTIGATOR,
     ("POST", "/api/v1/search/verdicts"): Role.INVESTIGATOR,
     ("GET", "/api/v1/identities/{global_id}/look"): Role.INVESTIGATOR,
     ("GET", "/api/v1/identities/{global_id}/elsewhere"): Role.INVESTIGATOR,
@@ -90,6 +96,12 @@ def rights(open_metrics: bool) -> Rights:
 def least_role(table: Rights, method: str, route: str) -> Role | None:
     """Who may call a route; None for anybody. What the table does not name is for admins."""
     return table.get((method, route), Role.ADMIN)
+
+
+def may(caller: Caller | None, method: str, route: str) -> bool:
+    """Whether there is such a route and `caller` may call it, for what pages offer."""
+    least = RIGHTS.get((method, route), Role.ADMIN)
+    return (method, route) in RIGHTS and (least is None or (caller is not None and caller.role.includes(least)))
 
 
 async def check_rights(request: Request) -> None:

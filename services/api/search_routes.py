@@ -7,11 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.audit import AuditAction
-from pipeline.contracts import GlobalId
 from pipeline.decisions import MAX_NAME
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
-from services.api.asking import SearchOptions, TextQuestion, ask_alike, ask_picture, ask_text
+from services.api.asking import SearchOptions, TextQuestion, ask_alike, ask_picture, ask_text, judge
 from services.api.dependencies import Dependencies
 from services.api.replies import SearchReply
 
@@ -73,7 +71,4 @@ def search_by_identity(deps: Dependencies, global_id: int, options: Annotated[Se
 @router.post("/search/verdicts")
 def judge_answer(deps: Dependencies, body: VerdictBody) -> VerdictReply:
     """Say whether a person of an answer is right: from then on confidences are those of this site."""
-    said_by, cameras = deps.maker(body.made_by), deps.known_cameras()
-    said = deps.search.say(body.q, GlobalId(body.global_id), body.is_right, said_by, cameras, deps.local_now())
-    deps.record(AuditAction.CORRECTION, f"person {body.global_id}", {"answer": "right" if body.is_right else "wrong"})
-    return VerdictReply(verdicts=said)
+    return VerdictReply(verdicts=judge(deps, body.q, body.global_id, body.is_right, body.made_by))

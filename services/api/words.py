@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 from pipeline.contracts import CameraState, CameraStatus
@@ -21,7 +22,7 @@ _STATES = {
 
 def confidence_in_words(confidence: float, is_confident: bool) -> str:
     if not is_confident:
-        return "unlikely"
+        return "unlikely" if confidence < 0.5 else "not certain enough"
     return "very likely" if confidence >= 0.9 else "likely" if confidence >= 0.7 else "possible"
 
 
@@ -30,6 +31,8 @@ def answer_in_words(answer: Answer) -> str:
     compared = f"{_counted(answer.candidates, 'person', 'people')} compared"
     if answer.candidates == 0:
         found = "Nobody was seen by these cameras in this time."
+    elif answer.people and all(person.confidence is None for person in answer.people):  # nobody was described
+        found = f"{_counted(answer.candidates, 'person', 'people')}, last seen first."
     elif answer.confident == 0:
         found = f"No confident match: {compared}, none similar enough."
     else:
@@ -47,6 +50,32 @@ def chip_in_words(chip: Chip, now: datetime) -> str:
     since = "" if chip.since_at is None else moment_in_words(chip.since_at, now)
     until = "" if chip.until_at is None else moment_in_words(chip.until_at, now)
     return f"{since} to {until}" if since and until else f"after {since}" if since else f"before {until}"
+
+
+def transits_in_words(transits_s: Sequence[float]) -> str:
+    """How long a way took: `34 s`, `at the same time`, `12 s to 2 min, 3 times`. Below 0 two stays overlap."""
+    shortest, longest = duration_in_words(min(transits_s)), duration_in_words(max(transits_s))
+    if max(transits_s) <= 0:
+        span = "at the same time"
+    elif min(transits_s) <= 0:
+        span = f"up to {longest}"
+    else:
+        span = shortest if shortest == longest else f"{shortest} to {longest}"
+    return span if len(transits_s) == 1 else f"{span}, {len(transits_s)} times"
+
+
+def transits_in_short(transits_s: Sequence[float]) -> str:
+    """The same where there is little room: `34 s`, `12 s–2 min ×3`."""
+    shortest, longest = duration_in_words(min(transits_s)), duration_in_words(max(transits_s))
+    number, unit = longest.rsplit(" ", 1)
+    begin = shortest.removesuffix(f" {unit}") if shortest.count(" ") == longest.count(" ") == 1 else shortest
+    span = longest if shortest == longest else f"{begin}–{number} {unit}"
+    return span if len(transits_s) == 1 else f"{span} ×{len(transits_s)}"
+
+
+def stamp(at: float, zone: tzinfo | None) -> str:
+    """A moment for paper: with the day, whichever it is."""
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def camera_light(status: CameraStatus, now: float) -> str:

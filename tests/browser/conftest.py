@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,9 +22,11 @@ from tests.fakes import jpeg
 from tests.small_site import SmallSite, Stay, api_dependencies, camera_status, small_site
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+Open = Callable[..., AbstractContextManager["Page"]]
 CAMERA_NAMES = ("lobby", "yard", "north-gate")
 
 
@@ -83,6 +85,24 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, served: Served) -> Open:
+    @contextmanager
+    def opened(**options: Any) -> Iterator[Page]:
+        context = browser.new_context(base_url=served.address, **{"viewport": DESK} | options)
+        page = context.new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if "Security Policy" in message.text else None)
+        try:
+            yield page
+            assert not faults
+        finally:
+            context.close()
+
+    return opened
 
 
 @contextmanager

@@ -38,3 +38,11 @@ def test_the_last_word_on_a_question_and_a_person_counts(store: SqlStore) -> Non
     changed = replace(VERDICT, is_right=False, made_by="bob", made_at=VERDICT.made_at + 5)
     store.keep_verdict(DIGEST, changed)
     assert store.verdicts(DIGEST, 10) == [changed]
+
+
+def test_what_was_said_on_one_question_is_found_by_it(store: SqlStore) -> None:
+    store.keep_verdict(DIGEST, VERDICT)
+    store.keep_verdict(DIGEST, replace(VERDICT, global_id=GlobalId(8), is_right=False))
+    store.keep_verdict(DIGEST, replace(VERDICT, question="blue coat"))
+    store.keep_verdict("another-model", replace(VERDICT, global_id=GlobalId(9)))
+    assert store.verdicts_on(DIGEST, VERDICT.question) == {GlobalId(7): True, GlobalId(8): False}

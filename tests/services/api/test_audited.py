@@ -42,7 +42,10 @@ def newest(deps: ApiDependencies) -> AuditEntry:
         ("POST", "/api/v1/search/image", {"files": PICTURE}, "search", "a picture of"),
         ("POST", "/", {"files": PICTURE}, "search", "a picture of"),
         ("GET", "/api/v1/identities/1/similar", {}, "search", "person 1"),
-        ("GET", "/people/1/similar", {}, "search", "person 1"),
+        ("GET", "/", {"params": {"like": 1}}, "search", "person 1"),
+        ("GET", "/", {"params": {"cameras": "lobby"}}, "view", "the list of people"),
+        ("GET", "/people/1/report", {}, "export", "person 1"),
+        ("GET", f"/tracklets/{TRACKLET}/why", {}, "view", "a tracklet of person 1"),
         ("GET", "/api/v1/identities/1", {}, "view", "person 1"),
         ("GET", "/people/1", {}, "view", "person 1"),
         ("GET", "/api/v1/identities", {}, "view", "the list of people"),
@@ -205,7 +208,7 @@ def test_the_page_asks_for_the_reason_and_keeps_it_in_the_address(strict: TestCl
     assert sent.headers["location"] == "/?q=red&reason=lost+child"
     assert "Person 1" in strict.get(sent.headers["location"]).text
     assert 'name="reason"' in strict.get("/people/1").text
-    assert "lost child" in strict.get("/people/1/similar?reason=lost+child").text
+    assert "lost child" in strict.get("/?like=1&reason=lost+child").text
 
 
 def test_without_the_setting_nobody_is_asked_for_a_reason(client: TestClient) -> None:

@@ -36,11 +36,16 @@ def every_answer(client: TestClient, site: SmallSite) -> dict[str, str]:
     picture = {"picture": ("a.jpg", jpeg(painted(COLOURS["blue"])), "image/jpeg")}
     keys = [key for camera in ("lobby", "yard", "gate") for key in keys_at(site, camera)]
     asked = {
-        ("GET", "/"): [{}, {"params": RED}, {"params": {"q": "blue coat"}}],
+        ("GET", "/"): [
+            {},
+            {"params": RED},
+            {"params": {"q": "blue coat"}},
+            {"params": {"since": "1d"}},
+            *({"params": {"like": number, "weak": "true"}} for number in (1, 2, 3)),
+        ],
         ("POST", "/"): [{"data": {"q": "blue coat"}}, {"files": picture, "data": {"weak": "true"}}],
         ("GET", "/people"): [{}],
         ("GET", "/people/{global_id}"): [{}],
-        ("GET", "/people/{global_id}/similar"): [{"params": {"weak": "true"}}],
         ("GET", "/cameras"): [{}],
         ("GET", "/api/v1/search"): [{"params": RED}, {"params": {"q": "blue", "weak": "true"}}],
         ("POST", "/api/v1/search"): [{"json": {"q": "blue", "weak": True}}],
@@ -105,7 +110,7 @@ def test_a_person_is_known_by_the_granted_stays_alone(viewer: TestClient, site: 
         }
 
 
-@pytest.mark.parametrize("path", ["/api/v1/identities/{}/similar", "/people/{}/similar"])
+@pytest.mark.parametrize("path", ["/api/v1/identities/{}/similar", "/?like={}"])
 def test_nobody_is_searched_for_who_may_not_be_seen(viewer: TestClient, path: str) -> None:
     assert viewer.get(path.format(1)).status_code == 200
     assert [viewer.get(path.format(number)).status_code for number in (2, 3, 99)] == [404, 404, 404]

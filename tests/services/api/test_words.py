@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipeline.search.people import Answer
-from services.api.words import answer_in_words, confidence_in_words, duration_in_words, moment_in_words
+from services.api.words import (
+    answer_in_words,
+    confidence_in_words,
+    duration_in_words,
+    moment_in_words,
+    transits_in_short,
+    transits_in_words,
+)
 
 NOW = datetime(2026, 5, 28, 16, 30, 15, tzinfo=ZoneInfo("Europe/Berlin"))
 
@@ -48,5 +55,21 @@ def test_an_answer_is_told_in_a_sentence(answer: Answer, words: str) -> None:
 
 
 def test_nobody_below_the_threshold_is_called_likely() -> None:
-    assert confidence_in_words(0.99, False) == "unlikely"
+    assert confidence_in_words(0.2, False) == "unlikely"
+    assert confidence_in_words(0.99, False) == "not certain enough"
     assert confidence_in_words(0.5, True) == "possible"
+
+
+@pytest.mark.parametrize(
+    ("transits_s", "words", "short"),
+    [
+        ((34.2,), "34 s", "34 s"),
+        ((8.0, 9.4, 9.0), "8 s to 9 s, 3 times", "8–9 s ×3"),
+        ((12.0, 121.0), "12 s to 2 min, 2 times", "12 s–2 min ×2"),
+        ((3600.0, 7500.0), "1 h to 2 h 5 min, 2 times", "1 h–2 h 5 min ×2"),
+        ((-4.0,), "at the same time", "0 s"),
+        ((-4.0, 6.0), "up to 6 s, 2 times", "0–6 s ×2"),
+    ],
+)
+def test_the_times_of_a_way_are_told_in_words(transits_s: tuple[float, ...], words: str, short: str) -> None:
+    assert (transits_in_words(transits_s), transits_in_short(transits_s)) == (words, short)
