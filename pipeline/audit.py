@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol, Self
@@ -35,6 +35,7 @@ class AuditAction(StrEnum):
     LOGIN_REFUSED = "login refused"
     LOGOUT = "logout"
     ACCOUNT = "account"  # added, changed, removed; its tokens too
+    OPERATION = "operation"  # another model wanted, messages sent again
     ALERT = "alert"  # a standing query kept, switched, removed; what it raised judged, sent again
 
 
@@ -47,6 +48,12 @@ class AuditLog(Protocol):
         """Add an entry, durable when it returns. `detail` is plain JSON, without secrets, vectors and pictures.
 
         Raises `Unavailable`: then do not do what could not be recorded."""
+
+    def entries(self, after: int = 0) -> Iterator[AuditEntry]:
+        """All after a number, in order."""
+
+    def newest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
+        """The newest ones with a number below `before`, newest first."""
 
 
 @dataclass(frozen=True, slots=True)

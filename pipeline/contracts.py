@@ -36,6 +36,7 @@ Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 MAX_CROP_BYTES = 512 * 1024
 MAX_CROPS = 16
+MAX_IN_VIEW = 200  # boxes of one report
 MAX_DIMENSION = 4096
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -184,9 +185,18 @@ class CameraState(StrEnum):
     ENDED = "ended"
 
 
+class TrackInView(BaseModel):
+    """Where somebody is in the newest picture. The box is in shares of the frame: x1, y1, x2, y2 from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    track_id: Annotated[int, Field(ge=0)]
+    box: tuple[Share, Share, Share, Share]
+
+
 class CameraStatus(Message):
     """What one camera does now; camera worker → API, kept on the bus as the newest value only."""
 
+    VERSION: ClassVar[int] = 2  # 1 did not say where people are
     camera_id: Name
     state: CameraState
     reported_at: Finite
@@ -199,6 +209,8 @@ class CameraStatus(Message):
     detector: str
     address: str  # without credentials
     last_error: str = ""
+    boot_id: Name | None = None  # names the tracks together with the camera
+    in_view: Annotated[tuple[TrackInView, ...], Field(max_length=MAX_IN_VIEW)] = ()  # in the picture of this report
 
 
 class ServingModel(Message):

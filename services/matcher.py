@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipeline import metrics
-from pipeline.adapters.bus_rules import GROUPS, BusConfig
+from pipeline.adapters.bus_rules import GROUPS, BusConfig, observe_backlog
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.lease import Lease
 from pipeline.adapters.process_mark import process_mark
@@ -190,4 +190,4 @@ def keep_house(bus: Bus) -> None:
     bus.trim()
     for stream, groups in GROUPS.items():
         for group in groups:
-            bus.backlog(stream, group)
+            observe_backlog(stream, group, bus.backlog(stream, group))

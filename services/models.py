@@ -94,7 +94,7 @@ def print_models(models: Sequence[Model], use: ModelsInUse, console: Console) ->
     table = Table("", "digest", "name", "made", "last promoted", box=None, header_style="bold")
     for model in models:
         manifest = model.manifest
-        mark = ", ".join(_marks(manifest.digest, use))
+        mark = ", ".join(marks(manifest.digest, use))
         table.add_row(
             f"[green]{mark}[/]" if mark else "",
             manifest.digest,
@@ -103,7 +103,7 @@ def print_models(models: Sequence[Model], use: ModelsInUse, console: Console) ->
             _told(model.promoted_at),
         )
     console.print(table)
-    for line in _remarks(models, use):
+    for line in remarks(models, use):
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -113,7 +113,7 @@ def print_model(model: Model, registry: Registry, use: ModelsInUse, console: Con
     rows = {
         "digest": manifest.digest,
         "name": manifest.name,
-        "state": ", ".join(_marks(manifest.digest, use)) or "neither wanted nor serving",
+        "state": ", ".join(marks(manifest.digest, use)) or "neither wanted nor serving",
         "folder": str(model.folder),
         "input": f"{size.height_px} x {size.width_px} px",
         "vectors": f"appearance {manifest.appearance_width}, language {manifest.language_width}",
@@ -139,14 +139,16 @@ def progress(coverage: Coverage) -> str:
     return told + (f"; {coverage.failed:,} cannot be embedded" if coverage.failed else "")
 
 
-def _marks(digest: str, use: ModelsInUse) -> Iterator[str]:
+def marks(digest: str, use: ModelsInUse) -> Iterator[str]:
+    """`serving` and `wanted`, as far as they hold."""
     if digest == (use.serving or use.wanted):
         yield "serving"
     if digest == use.wanted and use.is_changing:
         yield "wanted"
 
 
-def _remarks(models: Sequence[Model], use: ModelsInUse) -> Iterator[str]:
+def remarks(models: Sequence[Model], use: ModelsInUse) -> Iterator[str]:
+    """What a list of the models does not show by itself, in sentences."""
     known = {model.manifest.digest for model in models}
     if use.wanted is None or use.wanted not in known:
         yield f"embedding.model names a model outside of the registry{f', {use.wanted}' if use.wanted else ''}."

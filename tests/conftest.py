@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 from tests.postgresql_server import PostgresqlServer, programs
 from tests.redis_cluster import RedisCluster
+
+# Processes of pytest-xdist are told the width of the terminal of the first; commands would take it for good.
+os.environ.pop("COLUMNS", None)
 
 # No test asserts a time: the machine may be busy with something else.
 settings.register_profile("no_deadline", deadline=None)

@@ -15,9 +15,11 @@ from argon2 import PasswordHasher
 from pipeline.adapters.account_store import SqlAccounts
 from pipeline.adapters.audit_store import AuditStore
 from pipeline.adapters.blobs import MemoryBlobs
+from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.status_board import MemoryStatusBoard
 from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.track_names import TrackNames
 from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import (
     F32,
@@ -38,9 +40,14 @@ from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
+from reid_models.registry import Registry
 from services.alert_desk import AlertDesk
 from services.api.dependencies import ApiDependencies
+from services.api.live_wall import LiveWall
+from services.api.long_work import LongWork
 from services.api.passwords import Passwords
+from services.models import ModelsInUse
+from services.operations import Operations
 from tests.fakes import DIGEST, HandClock, jpeg, painted
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
@@ -92,6 +99,10 @@ class Stay:
     picture: Image
     lasted_s: float = 8.0
 
+    @property
+    def track_id(self) -> int:
+        return round(self.ago_s * 10)
+
 
 def record(store: SqlStore, blobs: Blobs, stays: Sequence[Stay], encoder: WardrobeEncoder | None = None) -> None:
     """Write the stays as archiver and matcher would."""
@@ -102,7 +113,7 @@ def record(store: SqlStore, blobs: Blobs, stays: Sequence[Stay], encoder: Wardro
         name = {
             "camera_id": stay.camera_id,
             "boot_id": "b1",
-            "track_id": round(stay.ago_s * 10),
+            "track_id": stay.track_id,
             "sequence": 0,
             "started_at": started_at,
             "ended_at": started_at + stay.lasted_s,
@@ -170,13 +181,17 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
     deps = ApiDependencies(
         search=archive.search,
         blobs=archive.blobs,
-        board=archive.board,
+        board=LiveWall(archive.board, TrackNames(archive.store.database), clock, pause_s=0.0),
         corrections=archive.store,
         forgetting=archive.store,
         keeping=lambda _: Keeping(30.0, 30.0, None),
         alerts=archive.alerts,
         clock=clock,
         zone=UTC,
+        operations=Operations(
+            MemoryBus(), Registry(Path("/nonexistent")), lambda: ModelsInUse(None, None), Path("/nonexistent"), clock
+        ),
+        work=LongWork(clock),
         accounts=SqlAccounts(archive.store._database),
         audit=AuditStore(archive.store._database, clock),
         cameras_of_crop=archive.store.cameras_of_crop,

@@ -36,11 +36,13 @@ class AuditStore:
             yield from page
             after = page[-1].number
 
-    def newest(self, limit: int) -> list[AuditEntry]:
-        """The newest ones, newest first."""
+    def newest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
+        """The newest ones with a number below `before`, newest first."""
+        query = select(audit).order_by(audit.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.number < before)
         with self._database.reading() as connection:
-            found = connection.execute(select(audit).order_by(audit.c.number.desc()).limit(limit))
-            return [_entry(row) for row in found]
+            return [_entry(row) for row in connection.execute(query)]
 
     def head(self) -> Head:
         with self._database.reading() as connection:

@@ -24,7 +24,6 @@ from pipeline.adapters.bus_rules import (
     gone_of,
     is_given_up,
     message_of,
-    observe_backlog,
     parse_id,
     parse_letter_id,
     read_letter,
@@ -171,9 +170,7 @@ class MemoryBus:
             self._check_here()
             known = self._server.streams[stream].groups.get(group, _Group())
             waiting = sum(entry_id > known.last_delivered for entry_id in self._server.streams[stream].entries)
-            backlog = Backlog(waiting, len(known.pending))
-        observe_backlog(stream, group, backlog)
-        return backlog
+            return Backlog(waiting, len(known.pending))
 
     def trim(self) -> int:
         with self._server.changed:

@@ -30,7 +30,6 @@ from pipeline.adapters.bus_rules import (
     gone_of,
     is_given_up,
     message_of,
-    observe_backlog,
     parse_id,
     parse_letter_id,
     size_bytes,
@@ -256,7 +255,6 @@ class RedisBus:
             pending, lag = int(known["pending"]), known.get("lag")
             # Without a lag, entries were deleted somewhere ahead of the group.
             backlog = Backlog(waiting=max(length - pending, 0) if lag is None else int(lag), pending=pending)
-        observe_backlog(stream, group, backlog)
         return backlog
 
     def trim(self) -> int:

@@ -11,8 +11,20 @@ import numpy as np
 
 from pipeline import metrics
 from pipeline.camera.concealing import show
-from pipeline.camera.snapshot import draw_snapshot
-from pipeline.contracts import F32, CameraId, CameraState, CameraStatus, Detections, Frame, Image, TrackletCrops, Tracks
+from pipeline.camera.snapshot import small_picture
+from pipeline.contracts import (
+    F32,
+    MAX_IN_VIEW,
+    CameraId,
+    CameraState,
+    CameraStatus,
+    Detections,
+    Frame,
+    Image,
+    TrackInView,
+    TrackletCrops,
+    Tracks,
+)
 from pipeline.interfaces import Clock, Feed, Tracker
 
 log = logging.getLogger(__name__)
@@ -43,6 +55,7 @@ class CameraParts:
 class _Follower:
     """Tracker and cutter of one life of a camera's tracks."""
 
+    boot_id: str
     tracker: Tracker
     cutter: Cutter
 
@@ -116,12 +129,18 @@ class HostedCamera:
         analysed_fps = self._analysed_since_report / elapsed_s if elapsed_s > 0 else 0.0
         self._reported_s, self._analysed_since_report = now_s, 0
         return self._feed.status().model_copy(
-            update={"analysed_fps": analysed_fps, "people": len(self._tracks), "detector": detector}
+            update={
+                "analysed_fps": analysed_fps,
+                "people": len(self._tracks),
+                "detector": detector,
+                "boot_id": self._follower.boot_id if self._follower is not None else None,
+                "in_view": in_view(self._tracks, self._newest),
+            }
         )
 
     def snapshot(self, width_px: int, quality: int) -> bytes | None:
-        """The newest analysed frame as a small JPEG with boxes."""
-        return None if self._newest is None else draw_snapshot(self._newest.image, self._tracks, width_px, quality)
+        """The newest analysed frame as a small JPEG."""
+        return None if self._newest is None else small_picture(self._newest.image, width_px, quality)
 
     def close(self) -> None:
         self._feed.close()
@@ -137,4 +156,16 @@ class HostedCamera:
         # Numbers of tracks start over, so the pieces need another name than those of the tracks before.
         boot_id = f"{self._boot_id}-{self._lives}" if self._lives else self._boot_id
         self._lives += 1
-        return _Follower(self._parts.new_tracker(boot_id), self._parts.new_cutter(boot_id))
+        return _Follower(boot_id, self._parts.new_tracker(boot_id), self._parts.new_cutter(boot_id))
+
+
+def in_view(tracks: Tracks, frame: Frame | None) -> tuple[TrackInView, ...]:
+    """Where the tracks of `frame` are in it, cut at its edges."""
+    if frame is None:
+        return ()
+    height_px, width_px = frame.image.shape[:2]
+    shares = np.clip(tracks.boxes / (width_px, height_px, width_px, height_px), 0.0, 1.0).round(4).tolist()
+    return tuple(
+        TrackInView(track_id=track_id, box=(x1, y1, x2, y2))
+        for track_id, (x1, y1, x2, y2) in zip(tracks.track_ids.tolist(), shares[:MAX_IN_VIEW], strict=False)
+    )

@@ -13,6 +13,7 @@ from pipeline.audit import AuditAction
 from pipeline.contracts import GlobalId
 from pipeline.search.standing import MAX_NAME, AlertState
 from services.api.alert_feed import LONGEST_S, AlertFeed
+from services.api.alerting import judge_alert
 from services.api.callers import ANYBODY_HERE, Admission
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.replies import LARGEST_NUMBER, AlertReply, Numbered
@@ -93,9 +94,7 @@ def call_false_alarm(deps: Dependencies, number: Numbered, body: Judgement) -> A
 
 
 def _judged(deps: ApiDependencies, number: int, state: AlertState, body: Judgement) -> AlertReply:
-    query_number = deps.alerts.book.alert(number).query_number
-    deps.record(AuditAction.ALERT, f"alert {number}", {"change": state.value, "standing_query": query_number})
-    deps.alerts.judge(number, state, deps.maker(body.made_by))
+    judge_alert(deps, number, state, body.made_by)
     return AlertReply.of(deps.alerts.book.alert(number))
 
 

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from services.api import (
+    alert_pages,
     alert_routes,
     camera_routes,
     correction_pages,
@@ -15,8 +16,9 @@ from services.api import (
     export_routes,
     forgetting_routes,
     health_routes,
+    live_routes,
     login_routes,
-    page_routes,
+    operation_routes,
     people_routes,
     person_pages,
     search_pages,
@@ -48,7 +50,9 @@ PARTS = (
     search_pages,
     person_pages,
     correction_pages,
-    page_routes,
+    live_routes,
+    operation_routes,
+    alert_pages,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from pipeline.contracts import NAME_PATTERN, CameraId
@@ -18,16 +18,20 @@ router = APIRouter(prefix="/api/v1", tags=["cameras"])
 @router.get("/cameras")
 def list_cameras(deps: Dependencies) -> list[CameraReply]:
     """Every camera that has reported, by name; addresses come without credentials."""
-    statuses = sorted(deps.board.statuses(), key=lambda status: status.camera_id)
-    return [CameraReply.of(status, deps.clock.now()) for status in statuses]
+    return [CameraReply.of(view, deps.clock.now()) for view in deps.board.views()]
 
 
 @router.get(
     "/cameras/{camera_id}/snapshot.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}}
 )
 def show_snapshot(
-    request: Request, deps: Dependencies, camera_id: Annotated[str, Path(pattern=NAME_PATTERN)]
+    request: Request,
+    deps: Dependencies,
+    camera_id: Annotated[str, Path(pattern=NAME_PATTERN)],
+    reported_at: Annotated[
+        float | None, Query(allow_inf_nan=False, description="The picture to which the boxes of that report belong")
+    ] = None,
 ) -> Response:
-    """The newest picture of a camera, with boxes around the people in view."""
-    jpeg = deps.board.snapshot(CameraId(camera_id))
+    """The newest picture of a camera. Who is where in it says `in_view` of the camera."""
+    jpeg = deps.board.snapshot(CameraId(camera_id), reported_at)
     return jpeg_response(request, jpeg, f"picture of {camera_id}", CAMERA_PLACEHOLDER, "no-store")

@@ -24,14 +24,16 @@ from services.api.granted import (
     GrantedCrops,
     GrantedLivePictures,
     GrantedPeople,
-    LivePictures,
     People,
 )
+from services.api.live_wall import LivePictures
+from services.api.long_work import LongWork
 from services.api.oidc import IdentityProvider
 from services.api.other_sites import OtherSite
 from services.api.passwords import Passwords
 from services.corrections import CorrectionDesk
 from services.erasing import ForgettingDesk
+from services.operations import Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class ApiDependencies:
     alerts: AlertDesk
     clock: Clock
     zone: tzinfo
+    operations: Operations
+    work: LongWork
     accounts: AccountStore
     audit: AuditLog
     cameras_of_crop: CamerasOfCrop

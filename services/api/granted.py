@@ -14,6 +14,7 @@ from pipeline.contracts import BlobKey, CameraId, CameraStatus, GlobalId, Image
 from pipeline.search.people import Answer, Look, Person, UnknownPerson
 from pipeline.search.query import Filters, best_crops
 from pipeline.search.understanding import understand
+from services.api.live_wall import CameraView, LivePictures
 
 Cameras = frozenset[CameraId]
 CamerasOfCrop = Callable[[BlobKey], Cameras]
@@ -65,14 +66,6 @@ class Crops(Protocol):
     """Where crops are read: the part of `Blobs` that the API needs."""
 
     def get(self, key: BlobKey) -> bytes | None: ...
-
-
-class LivePictures(Protocol):
-    """The part of `StatusBoard` that the API needs."""
-
-    def statuses(self) -> list[CameraStatus]: ...
-
-    def snapshot(self, camera_id: CameraId) -> bytes | None: ...
 
 
 class GrantedPeople:
@@ -177,7 +170,7 @@ class GrantedCrops:
 
 
 class GrantedLivePictures:
-    """The state and the newest picture of these cameras."""
+    """The state and the newest pictures of these cameras, and who is in them."""
 
     def __init__(self, board: LivePictures, cameras: Cameras) -> None:
         self._board = board
@@ -186,5 +179,8 @@ class GrantedLivePictures:
     def statuses(self) -> list[CameraStatus]:
         return [status for status in self._board.statuses() if status.camera_id in self._cameras]
 
-    def snapshot(self, camera_id: CameraId) -> bytes | None:
-        return self._board.snapshot(camera_id) if camera_id in self._cameras else None
+    def views(self) -> list[CameraView]:
+        return [view for view in self._board.views() if view.status.camera_id in self._cameras]
+
+    def snapshot(self, camera_id: CameraId, reported_at: float | None = None) -> bytes | None:
+        return self._board.snapshot(camera_id, reported_at) if camera_id in self._cameras else None

@@ -12,6 +12,7 @@ import uvicorn
 from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.standing_book import StandingBook
+from pipeline.adapters.track_names import TrackNames
 from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import CameraId
 from pipeline.errors import ConfigurationError, SightlineError
@@ -20,9 +21,12 @@ from services.alert_desk import AlertDesk
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
 from services.api.exposure import Transport, check_exposure
+from services.api.live_wall import LiveWall
+from services.api.long_work import LongWork
 from services.api.oidc import IdentityProvider, ProviderConfig
 from services.api.other_sites import open_site
 from services.local_zone import local_zone
+from services.operations import Operations
 from services.runtime import announce_ready, open_accounts, open_blobs, open_bus, open_status_board, open_store, service
 from services.search_models import SearchModels
 from services.settings import OidcSettings, Settings
@@ -46,7 +50,7 @@ def run(settings: Settings) -> None:
         deps = ApiDependencies(
             search=search,
             blobs=open_blobs(settings),
-            board=open_status_board(settings),
+            board=LiveWall(open_status_board(settings), TrackNames(store.database), clock),
             corrections=store,
             forgetting=store,
             keeping=settings.keeping,
@@ -59,6 +63,8 @@ def run(settings: Settings) -> None:
             ),
             clock=clock,
             zone=local_zone(),
+            operations=Operations.of(settings, clock),
+            work=LongWork(clock),
             accounts=accounts,
             audit=audit,
             cameras_of_crop=store.cameras_of_crop,

@@ -22,6 +22,7 @@ from services.api.logins import TooManyLogins, WrongLogin
 from services.api.pages import page
 from services.api.rights import Foreign, NotAllowed
 from services.corrections import UnknownTracklet
+from services.operations import NotThere
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def _shown(error: Mapping[str, Any]) -> str:
 
 def status_of(error: SightlineError) -> int:
     """The HTTP status of an error of the house."""
-    if isinstance(error, UnknownPerson | UnknownTracklet | UnknownAlert | UnknownStandingQuery | Missing):
+    if isinstance(error, UnknownPerson | UnknownTracklet | UnknownAlert | UnknownStandingQuery | Missing | NotThere):
         return 404
     if isinstance(error, WrongLogin):
         return 401

@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import BaseModel
 
-from pipeline.contracts import CameraState, CameraStatus
+from pipeline.contracts import CameraState
 from pipeline.interfaces import Sighting
 from pipeline.search.people import Answer, Person
 from pipeline.search.standing import Alert, AlertState
 from pipeline.search.understanding import Chip, ChipKind
+from services.api.live_wall import CameraView
 from services.api.words import answer_in_words, camera_in_words, camera_light
 
 LARGEST_NUMBER = 2**63 - 1  # that a database holds
@@ -119,6 +120,13 @@ class PeopleReply(BaseModel):
     people: list[PersonReply]
 
 
+class PersonInViewReply(BaseModel):
+    """Somebody in the newest picture. The box is in shares of the frame; no number, no identity yet."""
+
+    box: tuple[float, float, float, float]  # x1, y1, x2, y2
+    global_id: int | None
+
+
 class AlertReply(BaseModel):
     """One alert, and the person to whom its tracklet belongs now. `is_quiet`: beyond the daily budget of its query, so
     no webhook was told."""
@@ -179,10 +187,17 @@ class CameraReply(BaseModel):
     reconnects: int
     detector: str
     last_error: str
+    in_view: list[PersonInViewReply]
 
     @classmethod
-    def of(cls, status: CameraStatus, now: float) -> CameraReply:
-        return cls(light=camera_light(status, now), summary=camera_in_words(status, now), **status.model_dump())
+    def of(cls, view: CameraView, now: float) -> CameraReply:
+        status = view.status
+        return cls(
+            light=camera_light(status, now),
+            summary=camera_in_words(status, now),
+            in_view=[PersonInViewReply(box=person.box, global_id=person.global_id) for person in view.people],
+            **status.model_dump(exclude={"boot_id", "in_view"}),
+        )
 
 
 class ReadyReply(BaseModel):

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.audit import AuditAction
 from pipeline.contracts import CameraId
 from pipeline.search.alerts import Hit
 from pipeline.search.back_test import BackTest
@@ -15,9 +14,10 @@ from pipeline.search.standing import LARGEST_BUDGET, LONGEST_WINDOW_S, MAX_CAMER
 from pipeline.search.standing import StandingRequest as Request
 from pipeline.search.wording import MAX_QUERY_CHARACTERS
 from services.alert_desk import LONGEST_TEST_DAYS, USUAL_TEST_DAYS, outcome_in_words, query_in_words
-from services.api.dependencies import ApiDependencies, Dependencies
+from services.api.alerting import keep_query, remove_query, switch_query, try_query
+from services.api.dependencies import Dependencies
 from services.api.replies import Numbered
-from services.audited import MAX_REASON, stated
+from services.audited import MAX_REASON
 
 router = APIRouter(prefix="/api/v1/standing-queries", tags=["alerts"])
 
@@ -156,45 +156,30 @@ def add_standing(deps: Dependencies, body: StandingBody) -> StandingReply:
         window_s=body.window_s,
         daily_budget=body.daily_budget,
     )
-    asked, why = deps.alerts.checked(request, deps.known_cameras()), stated(body.reason, deps.needs_reason)
-    detail = {"change": "kept", "name": asked.name, "cameras": list(asked.camera_ids), "reason": why}
-    deps.record(AuditAction.ALERT, asked.question, detail)
-    return show_standing(deps, deps.alerts.add(asked))
+    return show_standing(deps, keep_query(deps, request, body.reason))
 
 
 @router.post("/{number}/test")
 def test_standing(deps: Dependencies, number: Numbered, body: BackTestBody) -> BackTestReply:
     """Try it on the last days: how often, and for whom, it would have raised an alert."""
-    asked, why = deps.alerts.book.query(number).request, stated(body.reason, deps.needs_reason)
-    detail = {"kind": "back-test", "standing_query": number, "days": body.days, "reason": why}
-    deps.record(AuditAction.SEARCH, asked.question, detail)
-    return BackTestReply.of(deps.alerts.test(number, body.days))
+    return BackTestReply.of(try_query(deps, number, body.days, body.reason))
 
 
 @router.post("/{number}/on")
 def switch_on(deps: Dependencies, number: Numbered) -> StandingReply:
     """Raise alerts from now on. It must have been tried, and keep to its budget."""
-    _record(deps, number, "switched on")
-    deps.alerts.switch_on(number)
+    switch_query(deps, number, True)
     return show_standing(deps, number)
 
 
 @router.post("/{number}/off")
 def switch_off(deps: Dependencies, number: Numbered) -> StandingReply:
     """Raise no alerts any more; those that were raised stay."""
-    _record(deps, number, "switched off")
-    deps.alerts.book.switch_off(number)
+    switch_query(deps, number, False)
     return show_standing(deps, number)
 
 
 @router.delete("/{number}", status_code=204)
 def remove_standing(deps: Dependencies, number: Numbered) -> None:
     """Forget it with all its alerts."""
-    _record(deps, number, "removed")
-    deps.alerts.book.remove(number)
-
-
-def _record(deps: ApiDependencies, number: int, change: str) -> None:
-    """Raises `UnknownStandingQuery`."""
-    question = deps.alerts.book.query(number).request.question
-    deps.record(AuditAction.ALERT, f"standing query {number}", {"change": change, "question": question})
+    remove_query(deps, number)

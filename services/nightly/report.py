@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -123,6 +124,13 @@ def read_report(path: Path) -> NightReport | None:
         return NightReport.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+
+
+def read_reports(folder: Path, limit: int) -> list[NightReport]:
+    """Of the last nights, the newest first; what this release cannot read is left out."""
+    paths = sorted((folder / "reports").glob("*.json"), reverse=True)
+    found = (read_report(path) for path in paths)
+    return list(islice((report for report in found if report is not None), limit))
 
 
 def show_metrics(report: NightReport) -> None:

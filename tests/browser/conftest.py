@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pytest
 
 from pipeline.adapters.simulation.site import CYCLE_S, SimulatedSite
 from pipeline.adapters.simulation.truth import true_boxes
-from pipeline.contracts import CameraState, Image
+from pipeline.contracts import CameraState, Image, TrackInView
 from services.api.dependencies import ApiDependencies
 from services.api.main import listening, serve
 from tests.fakes import jpeg
@@ -31,6 +30,14 @@ CAMERA_NAMES = ("lobby", "yard", "north-gate")
 
 
 @dataclass(frozen=True, slots=True)
+class LivePicture:
+    """What a camera shows."""
+
+    image: Image
+    in_view: tuple[TrackInView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A running page."""
 
@@ -39,8 +46,8 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def simulated_stays() -> tuple[list[Stay], list[Image]]:
-    """Visits of simulated people with one crop each, and a picture of each camera with boxes."""
+def simulated_stays() -> tuple[list[Stay], list[LivePicture]]:
+    """Visits of simulated people with one crop each, and what each camera shows."""
     site = SimulatedSite(3, cameras=len(CAMERA_NAMES), people=9)
     start_s, length_s = CYCLE_S, 300.0
     stays = []
@@ -54,20 +61,21 @@ def simulated_stays() -> tuple[list[Stay], list[Image]]:
             ago_s = start_s + length_s + 5.0 - visit.started_s
             lasted_s = visit.ended_s - visit.started_s
             stays.append(Stay(box.person_id, CAMERA_NAMES[visit.camera], ago_s, picture, lasted_s))
-    pictures = [_with_boxes(site, camera, start_s + length_s / 2) for camera in range(len(CAMERA_NAMES))]
-    return stays, pictures
+    return stays, [_shown(site, camera, start_s, start_s + length_s, stays) for camera in range(len(CAMERA_NAMES))]
 
 
 @pytest.fixture(scope="module")
 def served(
-    simulated_stays: tuple[list[Stay], list[Image]], tmp_path_factory: pytest.TempPathFactory
+    simulated_stays: tuple[list[Stay], list[LivePicture]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     stays, pictures = simulated_stays
     site = small_site(stays, tmp_path_factory.mktemp("database"))
-    for name, picture, state in zip(CAMERA_NAMES, pictures, ("up", "down", "up"), strict=True):
+    for name, shown, state in zip(CAMERA_NAMES, pictures, ("up", "down", "up"), strict=True):
         error = "connection refused; check that the camera is switched on" if state == "down" else ""
-        status = camera_status(name, CameraState(state), people=2, last_error=error)
-        site.board.report(status, None if state == "down" else jpeg(picture))
+        status = camera_status(name, CameraState(state), people=len(shown.in_view), last_error=error)
+        height_px, width_px = shown.image.shape[:2]
+        seen = {"width_px": width_px, "height_px": height_px, "boot_id": "b1", "in_view": shown.in_view}
+        site.board.report(status.model_copy(update=seen), None if state == "down" else jpeg(shown.image))
     with running(api_dependencies(site)) as address:
         yield Served(address, site)
     site.store.close()
@@ -120,9 +128,16 @@ def running(deps: ApiDependencies) -> Iterator[str]:
         thread.join()
 
 
-def _with_boxes(site: SimulatedSite, camera: int, time_s: float) -> Image:
-    picture = site.render(camera, time_s).copy()
+def _shown(site: SimulatedSite, camera: int, since_s: float, until_s: float, stays: list[Stay]) -> LivePicture:
+    """The fullest moment, by the tracks of the visits; who was never archived is not known yet."""
+    visits = [visit for visit in site.visits(since_s, until_s) if visit.camera == camera]
+    moments = [(visit.started_s + visit.ended_s) / 2 for visit in visits]
+    time_s = max(moments, key=lambda moment: len(true_boxes(site, camera, moment)))
+    image = site.render(camera, time_s)
+    sides = np.array(image.shape[1::-1] * 2)
+    tracks = {stay.global_id: stay.track_id for stay in stays if stay.camera_id == CAMERA_NAMES[camera]}
+    in_view = []
     for box in true_boxes(site, camera, time_s):
-        x1, y1, x2, y2 = (round(edge) for edge in box.box_px)
-        cv2.rectangle(picture, (x1, y1), (x2, y2), (45, 212, 191), 2)
-    return picture
+        x1, y1, x2, y2 = np.clip(np.array(box.box_px) / sides, 0.0, 1.0).tolist()
+        in_view.append(TrackInView(track_id=tracks.get(box.person_id, 10**6), box=(x1, y1, x2, y2)))
+    return LivePicture(image, tuple(in_view))

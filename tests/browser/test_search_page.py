@@ -93,18 +93,6 @@ def test_a_picture_finds_its_person(open_page: Open, simulated_stays: Any, tmp_p
         assert page.locator("article").count() >= 1
 
 
-def test_the_camera_wall_tells_states_and_renews_its_pictures(open_page: Open, served: Served) -> None:
-    with open_page() as page:
-        page.goto("/cameras")
-        wall = page.locator(".wall")
-        assert "live, 2 people in view" in wall.inner_text()
-        assert "connection refused" in wall.inner_text()
-        with page.expect_response(lambda reply: "snapshot.jpg?at=" in reply.url and reply.ok, timeout=10_000):
-            pass
-        with page.expect_response(lambda reply: reply.url.endswith("/api/v1/cameras") and reply.ok, timeout=10_000):
-            pass
-
-
 def test_a_missing_crop_is_shown_as_a_placeholder(open_page: Open, served: Served) -> None:
     key = served.site.search.person(1).crop_keys[0]  # type: ignore[arg-type]
     content = served.site.blobs.get(key)

@@ -122,7 +122,8 @@ def test_features_of_many_prompts_are_those_of_each(monkeypatch: pytest.MonkeyPa
     together = prompt_features(encoder, learner, torch.arange(5))
     alone = [prompt_features(encoder, learner, torch.tensor([place])) for place in range(5)]
     assert not together.requires_grad and together.shape == (5, encoder.language_width)
-    assert torch.allclose(together, torch.cat(alone), atol=1e-6)
+    # The kernels of some processors add up a batch in another order than its members.
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
     assert (together[0] - together[1]).abs().max() > 1e-5
 
 

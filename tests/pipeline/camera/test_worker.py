@@ -18,10 +18,19 @@ from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.source_options import SourceOptions
 from pipeline.adapters.supervised_feed import FeedConfig, SupervisedFeed
-from pipeline.camera.hosted_camera import CameraParts, HostedCamera
+from pipeline.camera.hosted_camera import CameraParts, HostedCamera, in_view
 from pipeline.camera.tracklets import TrackletCutter
 from pipeline.camera.worker import CameraWorker, WorkerConfig
-from pipeline.contracts import CameraId, CameraState, CameraStatus, Detections, Frame, TrackletCrops, Tracks
+from pipeline.contracts import (
+    CameraId,
+    CameraState,
+    CameraStatus,
+    Detections,
+    Frame,
+    TrackInView,
+    TrackletCrops,
+    Tracks,
+)
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.interfaces import Clock, Feed
 from tests.fakes import HandClock, painted
@@ -307,6 +316,16 @@ def test_the_board_is_told_once_a_second_with_a_picture() -> None:
     assert on.board.asked <= 6
     picture = on.board.snapshot(CameraId("j1"))
     assert picture is not None and picture.startswith(b"\xff\xd8")
+    assert status.boot_id == "boot"
+    (seen,) = status.in_view
+    assert all(0.0 <= edge <= 1.0 for edge in seen.box) and seen.box[0] < seen.box[2] and seen.box[1] < seen.box[3]
+
+
+def test_boxes_are_shares_of_the_frame_and_end_at_its_edges() -> None:
+    tracks = Tracks(np.array([7]), np.array([[-50, 90, 160, 400]], np.float32), np.ones(1, np.float32))
+    frame = Frame(CameraId("a"), np.zeros((360, 640, 3), np.uint8), 1.0, 0)
+    assert in_view(tracks, frame) == (TrackInView(track_id=7, box=(0.0, 0.25, 0.25, 1.0)),)
+    assert in_view(tracks, None) == ()
 
 
 @pytest.mark.parametrize("trouble", [Unavailable("no answer"), ConfigurationError("the password is refused")])

@@ -125,9 +125,9 @@ def test_losses_are_those_of_loops(seed: int) -> None:
 
 def test_steps_downhill_bring_boxes_onto_their_people() -> None:
     outputs = outputs_of(2).requires_grad_()
-    for _ in range(400):
+    for step in np.linspace(0.2, 0.0, 400):  # it must shrink, or the boxes swing about their people
         terms = detection_losses(outputs, PEOPLE, DOUBTFUL, SIZE, LossConfig())
         (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), outputs)
-        outputs = (outputs - 0.2 * gradient).detach().requires_grad_()
+        outputs = (outputs - step * gradient).detach().requires_grad_()
     best = targets_of(outputs.detach()).score.amax(1)
-    assert (best > 0.8).all()
+    assert (best > 0.99).all()

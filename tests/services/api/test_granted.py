@@ -47,6 +47,7 @@ def every_answer(client: TestClient, site: SmallSite) -> dict[str, str]:
         ("GET", "/people"): [{}],
         ("GET", "/people/{global_id}"): [{}],
         ("GET", "/cameras"): [{}],
+        ("GET", "/cameras/wall"): [{}],
         ("GET", "/api/v1/search"): [{"params": RED}, {"params": {"q": "blue", "weak": "true"}}],
         ("POST", "/api/v1/search"): [{"json": {"q": "blue", "weak": True}}],
         ("POST", "/api/v1/search/image"): [{"files": picture, "data": {"weak": "true"}}],

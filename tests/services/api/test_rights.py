@@ -22,6 +22,7 @@ VALUES = {
     "{key}": "0" * 40,
     "{camera_id}": "lobby",
     "{number}": "1",
+    "{night}": "2026-05-28T02-00-00Z",
     "{tracklet_id:path}": "lobby/b1/72000/0",
     "/alerts/feed": "/alerts/feed?for_s=0",  # which would go on for an hour
 }

@@ -7,10 +7,14 @@ import dataclasses
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.adapters.database import Database
+from pipeline.adapters.track_names import TrackNames
 from pipeline.contracts import CameraId, CameraStatus
 from pipeline.errors import Unavailable
+from pipeline.interfaces import StatusBoard
 from services.api.app import create_app
 from services.api.dependencies import ApiDependencies
+from services.api.live_wall import LiveWall
 from tests.small_site import NOW, SmallSite, camera_status
 
 IMAGE = {"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
@@ -30,7 +34,11 @@ class AwayBoard:
 
 @pytest.fixture
 def without_redis(deps: ApiDependencies) -> TestClient:
-    return TestClient(create_app(dataclasses.replace(deps, board=AwayBoard())), base_url="http://localhost")
+    return TestClient(create_app(_with_board(deps, AwayBoard())), base_url="http://localhost")
+
+
+def _with_board(deps: ApiDependencies, board: StatusBoard) -> ApiDependencies:
+    return dataclasses.replace(deps, board=LiveWall(board, TrackNames(Database.in_memory()), deps.clock))
 
 
 def test_people_are_listed_last_seen_first_in_pages(client: TestClient) -> None:
@@ -175,7 +183,7 @@ def test_an_error_inside_tells_nothing_of_the_inside(deps: ApiDependencies) -> N
         def statuses(self) -> list[CameraStatus]:
             raise RuntimeError("secret path /srv/x")
 
-    app = create_app(dataclasses.replace(deps, board=Broken()))
+    app = create_app(_with_board(deps, Broken()))
     reply = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/api/v1/cameras")
     assert reply.status_code == 500
     assert "secret" not in reply.text and reply.json()["error"]["to_do"]
