@@ -54,6 +54,12 @@ def test_an_answer_is_told_in_a_sentence(answer: Answer, words: str) -> None:
     assert answer_in_words(answer) == words
 
 
+def test_counts_have_no_digits_behind_the_point_and_shares_have_four() -> None:
+    assert [figure_in_words(figure) for figure in (1141.0, 0.81837, 1.0, 0.0, 2.5)] == [
+        "1,141", "0.8184", "1", "0.0000", "2.5000",
+    ]  # fmt: skip
+
+
 def test_nobody_below_the_threshold_is_called_likely() -> None:
     assert confidence_in_words(0.2, False) == "unlikely"
     assert confidence_in_words(0.99, False) == "not certain enough"
