@@ -12,6 +12,7 @@ from services.api.words import (
     answer_in_words,
     confidence_in_words,
     duration_in_words,
+    figure_in_words,
     moment_in_words,
     transits_in_short,
     transits_in_words,
