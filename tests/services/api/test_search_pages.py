@@ -8,7 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import Role
-from services.api import rights
 from services.api.dependencies import ApiDependencies
 from tests.fakes import jpeg, painted
 from tests.services.api.people import HTML, add_account, form_mark, logged_in, program
@@ -119,9 +118,10 @@ def test_forms_of_a_session_carry_its_mark(deps: ApiDependencies) -> None:
         assert text.count("<form") - text.count('method="get"') == text.count('name="csrf"'), address
 
 
-def test_what_is_not_there_or_not_allowed_is_not_offered(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Watch for this" not in page.get("/?q=red").text and "Alerts" not in page.get("/").text
-    monkeypatch.setitem(rights.RIGHTS, ("GET", "/alerts/new"), Role.INVESTIGATOR)  # type: ignore[arg-type]
-    monkeypatch.setitem(rights.RIGHTS, ("GET", "/alerts"), Role.INVESTIGATOR)  # type: ignore[arg-type]
-    text = page.get("/?q=red+%26+blue&cameras=lobby").text
-    assert 'href="/alerts/new?q=red%20%26%20blue&amp;cameras=lobby"' in text and 'href="/alerts"' in text
+def test_what_is_not_allowed_is_not_offered(deps: ApiDependencies) -> None:
+    asked = "/?q=red+%26+blue&cameras=lobby"
+    viewer = program(deps, "vera", Role.VIEWER, ["lobby"]).get(asked, headers=HTML).text
+    assert "Watch for this" not in viewer and 'href="/alerts"' not in viewer
+    told = program(deps, "ines", Role.INVESTIGATOR).get(asked, headers=HTML).text
+    assert 'href="/alerts/new?q=red%20%26%20blue&amp;cameras=lobby"' in told and 'href="/alerts"' in told
+    assert 'href="/operations"' not in told
