@@ -18,7 +18,7 @@ from reid_models.registry import Model, Registry
 from services.settings import Settings
 from services.site_models import SiteModels
 
-_SHOWN_METRICS = 8
+SHOWN_METRICS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def print_model(model: Model, registry: Registry, use: ModelsInUse, console: Con
     table = Table(box=None, show_header=False)
     for name, value in rows.items():
         table.add_row(f"[bold]{name}[/]", escape(value))
-    for name, figure in list(manifest.metrics.items())[:_SHOWN_METRICS]:
+    for name, figure in list(manifest.metrics.items())[:SHOWN_METRICS]:
         table.add_row(escape(name), f"{figure:.4f}")
     for change in registry.changes():
         if change.digest == manifest.digest:

@@ -59,7 +59,14 @@ def models_page(deps: Dependencies) -> Response:
     known, use = deps.operations.models()
     marks = {model.manifest.digest: list(models.marks(model.manifest.digest, use)) for model in known}
     return _page(
-        deps, "models.html", "Models", models=known, marks=marks, remarks=list(models.remarks(known, use)), use=use
+        deps,
+        "models.html",
+        "Models",
+        models=known,
+        marks=marks,
+        remarks=list(models.remarks(known, use)),
+        use=use,
+        shown_figures=models.SHOWN_METRICS,
     )
 
 

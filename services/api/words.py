@@ -121,6 +121,11 @@ def moment_in_words(at: float, now: datetime) -> str:
     return f"{day} {moment:%H:%M:%S}" if moment.year == now.year else f"{day} {moment:%Y %H:%M}"
 
 
+def figure_in_words(figure: float) -> str:
+    """A count as it is, a share with four digits."""
+    return f"{figure:,.0f}" if figure >= 1.0 and figure.is_integer() else f"{figure:.4f}"
+
+
 def iso_moment(at: float, zone: tzinfo = UTC) -> str:
     return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from pipeline.adapters.memory_bus import MemoryBus
@@ -16,6 +17,7 @@ from reid_models.registry import Registry
 from services.models import ModelsInUse
 from services.operations import Operations
 from tests.browser.conftest import running
+from tests.browser.faults import faults_of
 from tests.fakes import DIGEST, HandClock, event, jpeg, painted
 from tests.services.api.nights import write_nights
 from tests.services.api.test_alert_routes import watch
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Served
 
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 TAUGHT = "0123456789abcdef"
 
 
@@ -48,7 +51,7 @@ def operated(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def page(browser: Browser, operated: str) -> Iterator[Page]:
-    context = browser.new_context(base_url=operated, viewport={"width": 1280, "height": 800})
+    context = browser.new_context(base_url=operated, viewport=DESK)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -111,3 +114,37 @@ def test_nights_are_plotted_and_the_record_is_checked(page: Page) -> None:
     page.get_by_role("link", name="Audit").click()
     page.get_by_role("button", name="Check the record").click()
     page.get_by_text("none changed").wait_for(timeout=10_000)
+
+
+PAGES = (
+    "/cameras",
+    "/alerts?every=true",
+    "/alerts/new?q=yellow+coat+and+a+zeppelin",
+    "/alerts/queries/1",
+    "/operations",
+    "/operations/models",
+    "/operations/nights",
+    "/operations/nights/2026-05-27T02-00-00Z",
+    "/operations/kept",
+    "/operations/audit",
+    "/operations/nights/none",
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"viewport": PHONE, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}, id="phone"),
+        pytest.param({"viewport": DESK, "color_scheme": "light"}, id="desk"),
+    ],
+)
+def test_everybody_can_read_and_use_these_pages(browser: Browser, operated: str, options: dict[str, Any]) -> None:
+    form = {"q": "yellow coat", "window_s": "600", "daily_budget": "200"}
+    httpx.post(f"{operated}/alerts/new", data=form, follow_redirects=True).raise_for_status()
+    context, found = browser.new_context(base_url=operated, **options), {}
+    page = context.new_page()
+    for address in PAGES:
+        page.goto(address, wait_until="domcontentloaded")
+        found[address] = faults_of(page)
+    context.close()
+    assert found == {address: [] for address in PAGES}

@@ -12,6 +12,7 @@ from services.api.words import (
     answer_in_words,
     confidence_in_words,
     duration_in_words,
+    figure_in_words,
     moment_in_words,
     transits_in_short,
     transits_in_words,
@@ -52,6 +53,12 @@ def test_a_duration_is_told_roughly(duration_s: float, words: str) -> None:
 )
 def test_an_answer_is_told_in_a_sentence(answer: Answer, words: str) -> None:
     assert answer_in_words(answer) == words
+
+
+def test_counts_have_no_digits_behind_the_point_and_shares_have_four() -> None:
+    assert [figure_in_words(figure) for figure in (1141.0, 0.81837, 1.0, 0.0, 2.5)] == [
+        "1,141", "0.8184", "1", "0.0000", "2.5000",
+    ]  # fmt: skip
 
 
 def test_nobody_below_the_threshold_is_called_likely() -> None:
