@@ -1,5 +1,5 @@
 // Everything that is wrong with a page as it is shown, as sentences. See faults.py.
-leastTarget => {
+([leastTarget, screen]) => {
   const faults = [];
   const told = element => `${element.tagName.toLowerCase()}${element.id && "#" + element.id} “${(element.textContent || "").trim().slice(0, 40)}”`;
   const all = query => [...document.querySelectorAll(query)];
@@ -43,6 +43,6 @@ leastTarget => {
 
   check(all("button, .quiet-button, input:not([type=hidden]):not([type=checkbox]), label:has([type=checkbox]), summary, nav a, a.chip").filter(isSeen), element => element.getBoundingClientRect().height >= leastTarget - 0.5, "too small to touch");
   const width = document.documentElement.scrollWidth;
-  if (width > innerWidth) faults.push(`${width} px wide on a screen of ${innerWidth}`);
+  if (width > screen) faults.push(`${width} px wide on a screen of ${screen}`);
   return faults;
 }

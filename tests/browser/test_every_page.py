@@ -25,6 +25,13 @@ PAGES = (
     "/corrections",
     "/corrections/1",
     "/cameras",
+    "/alerts",
+    "/alerts/new?q=red+coat",
+    "/operations",
+    "/operations/models",
+    "/operations/nights",
+    "/operations/kept",
+    "/operations/audit",
     "/people/99",
 )
 

@@ -118,10 +118,10 @@ def test_forms_of_a_session_carry_its_mark(deps: ApiDependencies) -> None:
         assert text.count("<form") - text.count('method="get"') == text.count('name="csrf"'), address
 
 
-def test_what_is_not_allowed_is_not_offered(page: TestClient, deps: ApiDependencies) -> None:
-    text = page.get("/?q=red+%26+blue&cameras=lobby").text
-    assert 'href="/alerts/new?q=red%20%26%20blue&amp;cameras=lobby"' in text and 'href="/alerts"' in text
-    add_account(deps, "vera", Role.VIEWER)
-    viewer = logged_in(deps, "vera")
-    assert "Watch for this" not in viewer.get("/?q=red", headers=HTML).text
-    assert "Alerts" not in viewer.get("/", headers=HTML).text
+def test_what_is_not_allowed_is_not_offered(deps: ApiDependencies) -> None:
+    asked = "/?q=red+%26+blue&cameras=lobby"
+    viewer = program(deps, "vera", Role.VIEWER, ["lobby"]).get(asked, headers=HTML).text
+    assert "Watch for this" not in viewer and 'href="/alerts"' not in viewer
+    told = program(deps, "ines", Role.INVESTIGATOR).get(asked, headers=HTML).text
+    assert 'href="/alerts/new?q=red%20%26%20blue&amp;cameras=lobby"' in told and 'href="/alerts"' in told
+    assert 'href="/operations"' not in told
