@@ -143,6 +143,14 @@ class LiveWall:
         return [_view(status, names) for status in statuses]
 
 
+def shown_by(board: LivePictures) -> tuple[list[CameraView], str]:
+    """The cameras by name, and why they cannot be told."""
+    try:
+        return board.views(), ""
+    except Unavailable as error:
+        return [], str(error)
+
+
 def _view(status: CameraStatus, names: dict[Track, GlobalId]) -> CameraView:
     camera_id, boot_id = CameraId(status.camera_id), status.boot_id or ""
     people = [PersonInView(seen.box, names.get(Track(camera_id, boot_id, seen.track_id))) for seen in status.in_view]

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Form, Query
 from starlette.responses import RedirectResponse, Response
 
 from pipeline.accounts import Role
-from pipeline.contracts import CameraStatus
-from pipeline.errors import InvalidQuery, Unavailable
+from pipeline.errors import InvalidQuery
 from pipeline.search.people import Answer
 from pipeline.search.query import Filters
 from services.api.asking import ask_alike, ask_picture, ask_text, filters, judge, list_people
 from services.api.dependencies import ApiDependencies, Dependencies
+from services.api.live_wall import shown_by
 from services.api.pages import page
 from services.api.problems import problem_of, status_of
 from services.api.questions import TIMES, PageQuestion, QuestionForm, VerdictForm
@@ -111,7 +111,7 @@ def _answered(
 
 def _home(deps: ApiDependencies, question: PageQuestion, error: InvalidQuery | None = None) -> Response:
     people, total = list_people(deps, Filters(), RECENT_PEOPLE)
-    reported, trouble = statuses(deps)
+    views, trouble = shown_by(deps.board)
     return _page(
         deps,
         "home.html",
@@ -120,7 +120,7 @@ def _home(deps: ApiDependencies, question: PageQuestion, error: InvalidQuery | N
         examples=EXAMPLES,
         people=people,
         total=total,
-        statuses=reported,
+        views=views,
         trouble=trouble,
     )
 
@@ -142,11 +142,3 @@ def _page(
         headers=None,
         **values,
     )
-
-
-def statuses(deps: ApiDependencies) -> tuple[list[CameraStatus], str]:
-    """The cameras by name, and why they cannot be told."""
-    try:
-        return sorted(deps.board.statuses(), key=lambda status: status.camera_id), ""
-    except Unavailable as error:
-        return [], str(error)
