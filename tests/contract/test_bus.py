@@ -183,7 +183,7 @@ def test_acknowledging_in_one_group_leaves_the_other_alone(bus: Bus) -> None:
 
 
 def test_what_a_vanished_consumer_left_goes_to_another(place: Place) -> None:
-    config = BusConfig(claim_idle_s=0.05)
+    config = BusConfig(claim_idle_s=0.5)
     gone, other = place.connect(config), place.connect(config)
     gone.publish(CROPS, [seen(1), seen(2)])
     take(gone, consumer="gone")
