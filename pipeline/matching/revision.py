@@ -95,6 +95,8 @@ def _best(people: People, seen: _Alike, least: float) -> Revision | None:
     if not ways:
         return None
     best = int(odds.argmax())
+    if 1.0 / (1.0 + np.exp(-odds[best])) < least:
+        return None  # rivals would only take away from that
     weighed = np.array(sorted(ways), np.int64)
     rivals = _rivals(people, numbers[weighed], int(np.flatnonzero(weighed == best)[0]), odds[weighed])
     shares, new = probabilities(np.where(rivals, odds[weighed], -np.inf))
