@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.contracts import (
-    F16,
     F32,
-    F64,
-    I64,
     BlobKey,
     CameraId,
     CameraStatus,
@@ -32,6 +29,7 @@ from pipeline.contracts import (
 )
 from pipeline.decisions import Applied, Correction, CorrectionRequest, Decision, Revision, WhoIsWho
 from pipeline.forgetting import Kind, Receipt
+from pipeline.kept import GalleryRows, KeptCalibration, ModelSwitch, Sighting
 
 
 class Clock(Protocol):
@@ -225,83 +223,6 @@ class ModelBoard(Protocol):
 # --- state ------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class GalleryRows:
-    """A slab of assigned tracklets as columns, oldest first."""
-
-    tracklet_ids: list[TrackletId]
-    global_ids: I64  # (N,)
-    camera_ids: list[CameraId]
-    boot_ids: list[str]
-    track_ids: I64  # (N,)
-    started_at: F64  # (N,)
-    ended_at: F64  # (N,)
-    newness: F64  # (N,) how probably the person had never been seen before, when it was decided
-    likeliest: F64  # (N,) how probably she was the likeliest of those seen before
-    decided_at: F64  # (N,) by the matcher's clock; NaN where nobody noted it
-    vectors: F16 | F32  # (N, D): appearance or language, as asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One stay of a person before one camera; a route is a list of them in time order."""
-
-    camera_id: CameraId
-    started_at: float
-    ended_at: float
-    tracklet_ids: tuple[TrackletId, ...]
-    crop_keys: tuple[BlobKey, ...]  # best first
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSwitch:
-    """One change of the serving model; `number` counts them from 1, and the last one serves."""
-
-    number: int
-    model_digest: str
-    switched_at: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCalibration:
-    """What a site has taught the matcher about one model's vectors and about its people's ways; see `Calibration`."""
-
-    number: int  # from 1
-    learnt_at: float  # UTC seconds
-    content: bytes  # `Calibration.packed`
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How much of the archive has a vector of one model: of `expected` tracklets, `covered` ones."""
-
-    covered: int
-    expected: int  # archived tracklets with an identity, but for those that `failed`
-    failed: int  # of which the model gives no vector, whatever is tried
-
-    @property
-    def share(self) -> float:
-        return self.covered / self.expected if self.expected else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the archive, which is walked by the ends of tracklets."""
-
-    ended_at: float
-    tracklet_id: TrackletId
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEmbedding:
-    """A tracklet of which a model gives no vector, and why."""
-
-    tracklet_id: TrackletId
-    model_digest: str
-    reason: str
-
-
 class Store(Protocol):
     """The database, which is the truth: `SqlStore` on SQLite or PostgreSQL; SQLite in memory in tests."""
 
@@ -405,49 +326,6 @@ class Store(Protocol):
         """From when on the vectors of each camera are given out; a camera without a mark is not named."""
 
     def route(self, global_id: GlobalId) -> list[Sighting]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryFacts:
-    """What a gallery can be filtered by, as columns: one entry for each row."""
-
-    sites: Sequence[str]
-    camera_ids: Sequence[str]
-    model_digests: Sequence[str]
-    started_at: F64  # (N,)
-    ended_at: F64  # (N,)
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryFilter:
-    """Which rows may be found: of these sites, cameras and models (none named: of all), overlapping this span of time.
-
-    A row without facts passes only the filter that asks for nothing.
-    """
-
-    sites: tuple[str, ...] = ()
-    camera_ids: tuple[str, ...] = ()
-    model_digests: tuple[str, ...] = ()
-    since_at: float | None = None
-    until_at: float | None = None
-
-
-class Gallery(Protocol):
-    """Appearance vectors by row number: NumPy or FAISS in this process, or Milvus; one contract suite.
-
-    A cache that is rebuilt from the database, so a new one is empty. Milvus raises `Unavailable` while it does not
-    answer.
-    """
-
-    def add(self, rows: I64, vectors: F32, facts: GalleryFacts | None = None) -> None:
-        """Row numbers (N,) and unit vectors (N, D). A row that exists is replaced, its facts too."""
-
-    def remove(self, rows: I64) -> None: ...
-
-    def nearest(self, vectors: F32, top_k: int, only: GalleryFilter | None = None) -> tuple[I64, F32]:
-        """(N, k) row numbers and similarities, best first; -1 and -inf fill what is missing."""
-
-    def __len__(self) -> int: ...
 
 
 class Blobs(Protocol):

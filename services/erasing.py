@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.contracts import F32, CameraId, GlobalId
 from pipeline.forgetting import ErasureRequest, Found, Keeping, Kind, Left, Oldest, Receipt
-from pipeline.interfaces import GalleryRows, ModelSwitch
+from pipeline.kept import GalleryRows, ModelSwitch
 
 _PAGE_ROWS = 8192
 _MANY = 10_000

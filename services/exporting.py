@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.adapters.watermark import watermarked
 from pipeline.camera.concealing import conceal_heads
 from pipeline.contracts import BlobKey
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.people import Person
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from pipeline.adapters.lease import Lease
 from pipeline.adapters.process_mark import process_mark
 from pipeline.contracts import LoadedModels, ServingModel
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.interfaces import Bus, Clock, Gallery, ModelBoard, Store
+from pipeline.gallery import Gallery
+from pipeline.interfaces import Bus, Clock, ModelBoard, Store
 from pipeline.matching.looks import LookPrior
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig

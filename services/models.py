@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import SightlineError
-from pipeline.interfaces import Clock, Coverage
+from pipeline.interfaces import Clock
+from pipeline.kept import Coverage
 from reid_models.bundle import load_bundle
 from reid_models.registry import Model, Registry
 from services.settings import Settings

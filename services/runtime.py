@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.redis_bus import BusConfig, RedisBus
     from pipeline.adapters.status_board import RedisStatusBoard
     from pipeline.adapters.store import SqlStore
-    from pipeline.interfaces import Gallery
+    from pipeline.gallery import Gallery
     from reid_models.inference import BundleEncoder
     from reid_models.registry import Registry
 

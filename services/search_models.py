@@ -10,7 +10,8 @@ from pipeline import metrics
 from pipeline.contracts import ServingModel
 from pipeline.embedding.in_force import Pointer, in_force
 from pipeline.errors import ConfigurationError, SightlineError
-from pipeline.interfaces import Clock, ModelSwitch, Store
+from pipeline.interfaces import Clock, Store
+from pipeline.kept import ModelSwitch
 from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchModel
 from pipeline.search.people import SearchStore

@@ -6,7 +6,6 @@ passwords) are `SecretStr`, so they do not show in `repr`, logs or `sightline se
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +15,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from pipeline.accounts import Role
 from pipeline.contracts import NAME_PATTERN
 from pipeline.errors import ConfigurationError
 from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
+from services.api_settings import ApiSettings
 from services.retention_settings import CameraRetentionSettings, RetentionSettings
 
 CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
@@ -142,65 +141,6 @@ class NightlySettings(BaseModel):
     least_pair_queries: Annotated[int, Field(ge=1)] = 10
     largest_track_loss: Annotated[float, Field(ge=0, lt=1)] = 0.02
     kept_candidates: Annotated[int, Field(ge=0)] = 3  # newest models that were refused
-
-
-class OtherSiteSettings(BaseModel):
-    """Where the API of another site answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    token: SecretStr | None = None
-
-
-class OidcSettings(BaseModel):
-    """An identity provider, by OpenID Connect; needs the extra `oidc`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    issuer: Annotated[str, Field(pattern=r"^https://[^\s@]+$|^http://(localhost|127\.0\.0\.1)[:/]?\S*$")]
-    client_id: str
-    client_secret: SecretStr | None = None  # none: a public client, with PKCE alone
-    page: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]  # the address of this page, as browsers see it
-    roles: dict[str, Role]  # value of the claim → role; whoever has none is not let in
-    role_claim: str = "groups"  # may lead into objects: realm_access.roles
-    name_claim: str = "sub"  # must be unique and unchangeable there
-    scope: str = "openid profile"
-
-
-class ApiSettings(BaseModel):
-    """The HTTP API and the page. Off localhost it wants a token, an account (`sightline accounts`), or `oidc`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any free port
-    token: SecretStr | None = None  # an admin's
-    session_h: Annotated[float, Field(gt=0, le=720)] = 12.0  # after that one logs in again
-    search_reason: bool = False  # whether each search must say why; the audit log keeps it
-    open_metrics: bool = False  # whether /metrics answers without a login
-    tls_certificate: Path | None = None  # PEM, with the chain; with tls_key the page speaks HTTPS
-    tls_key: Path | None = None
-    # Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
-    trusted_proxies: tuple[str, ...] = ()
-    oidc: OidcSettings | None = None
-    other_sites: dict[str, OtherSiteSettings] = {}  # by name; asked for people who look like one of this site
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies_are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(f"{proxy!r} is no address or network; give one as 10.0.0.2 or 10.0.0.0/24") from error
-        return proxies
-
-    @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("of tls_certificate and tls_key only one is set; set both for HTTPS, or none")
-        return self
 
 
 class WebhookSettings(BaseModel):

@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 
 from pipeline.adapters.explanations import ExplanationStore
 from pipeline.adapters.schema import calibrations
-from pipeline.interfaces import KeptCalibration
+from pipeline.kept import KeptCalibration
 
 _KEPT = 3  # of each model; decisions name older ones by number alone
 

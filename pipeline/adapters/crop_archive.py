@@ -10,7 +10,8 @@ from pipeline.adapters.model_store import ModelStore
 from pipeline.adapters.stays import StoredCrop, StoredTracklet
 from pipeline.contracts import Crop, TrackletCrops, TrackletId, tracklet_parts
 from pipeline.embedding.reembedding import Rebuilt
-from pipeline.interfaces import Blobs, Coverage, FailedEmbedding, Position
+from pipeline.interfaces import Blobs
+from pipeline.kept import Coverage, FailedEmbedding, Position
 
 
 class StoredCropArchive:

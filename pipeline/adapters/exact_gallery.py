@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.adapters.gallery_facts import FactBook
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import GalleryFacts, GalleryFilter
+from pipeline.gallery import GalleryFacts, GalleryFilter
 from pipeline.runtimes.machine import processor_precisions
 
 if TYPE_CHECKING:

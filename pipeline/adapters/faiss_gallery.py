@@ -10,7 +10,7 @@ from pipeline.adapters.exact_gallery import check_vectors
 from pipeline.adapters.gallery_facts import FactBook
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import GalleryFacts, GalleryFilter
+from pipeline.gallery import GalleryFacts, GalleryFilter
 
 
 class FaissGallery:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.faiss_gallery import FaissGallery
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Gallery
+from pipeline.gallery import Gallery
 
 GALLERIES: dict[str, Callable[[int], Gallery]] = {"auto": ExactGallery, "exact": ExactGallery, "faiss": FaissGallery}
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts import I64
-from pipeline.interfaces import GalleryFacts, GalleryFilter
+from pipeline.gallery import GalleryFacts, GalleryFilter
 
 Chosen = npt.NDArray[np.bool_]
 

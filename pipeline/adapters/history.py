@@ -12,7 +12,7 @@ from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
 from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
 from pipeline.contracts import BlobKey, CameraId, GlobalId, IdentityEvent, IdentityEventKind, TrackletId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.adapters.exact_gallery import check_vectors
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.interfaces import GalleryFacts, GalleryFilter
+from pipeline.gallery import GalleryFacts, GalleryFilter
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from pipeline.adapters.schema import (
 )
 from pipeline.contracts import TrackletId
 from pipeline.forgetting import Kind
-from pipeline.interfaces import Coverage, FailedEmbedding, ModelSwitch, Position
+from pipeline.kept import Coverage, FailedEmbedding, ModelSwitch, Position
 
 IS_ARCHIVED = exists().where(crops.c.tracklet_id == tracklets.c.tracklet_id)
 IS_DECIDED = tracklets.c.global_id.is_not(None)

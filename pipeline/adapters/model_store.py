@@ -14,7 +14,7 @@ from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME,
 from pipeline.adapters.schema import crops, embeddings, tracklets
 from pipeline.contracts import F16, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.errors import ConfigurationError, ModelVersionMismatch
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
 _SEEN = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.contracts import BlobKey, CameraId, GlobalId, TrackletId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 
 STAY_GAP_S = 10.0
 

@@ -18,7 +18,8 @@ from pipeline.contracts import StreamName, TrackletCrops, TrackletEmbedding, Tra
 from pipeline.embedding.isolation import PassLimit
 from pipeline.embedding.tracklets import OpenedTracklet, embedded, open_tracklet
 from pipeline.errors import ConfigurationError, InvalidMessage
-from pipeline.interfaces import Bus, Clock, Coverage, Encoder, FailedEmbedding, Position
+from pipeline.interfaces import Bus, Clock, Encoder
+from pipeline.kept import Coverage, FailedEmbedding, Position
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ import logging
 from typing import Protocol
 
 from pipeline.contracts import ServingModel, TrackletEmbedding
-from pipeline.interfaces import Clock, ModelSwitch, Store
+from pipeline.interfaces import Clock, Store
+from pipeline.kept import ModelSwitch
 from pipeline.matching.looks import LookPrior
 
 log = logging.getLogger(__name__)

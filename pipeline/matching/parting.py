@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 
 from pipeline.contracts import F32, F64, GlobalId, IdentityEventKind
 from pipeline.decisions import Revision
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import TRACK_CONFIDENCE
 from pipeline.matching.evidence import LOOK_LIMIT, Bools, TrackKey
 from pipeline.matching.looks import look_odds

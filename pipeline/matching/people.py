@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import Decision, Revision
-from pipeline.interfaces import Gallery, GalleryRows
+from pipeline.gallery import Gallery
+from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded

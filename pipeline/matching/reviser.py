@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pipeline.contracts import GlobalId, IdentityEvent, TrackletEmbedding
 from pipeline.decisions import Decision, Revision
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import track_of
 from pipeline.matching.evidence import TrackKey
 from pipeline.matching.parting import Clash, clashes, divided, division, parting

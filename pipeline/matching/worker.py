@@ -11,7 +11,9 @@ from pipeline.contracts import CameraId, IdentityEventKind, StreamName, Tracklet
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.forgetting import Kind
-from pipeline.interfaces import Bus, Clock, Delivery, Gallery, KeptCalibration, Store
+from pipeline.gallery import Gallery
+from pipeline.interfaces import Bus, Clock, Delivery, Store
+from pipeline.kept import KeptCalibration
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.corrector import apply_corrections, read_laws
 from pipeline.matching.eraser import apply_erasures

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts import F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.search.crowd import Crowd
 from pipeline.search.query import Ask, Rows
 from pipeline.search.together import Together

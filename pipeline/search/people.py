@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.feedback import MAX_VERDICTS, Verdict, VerdictSource
 from pipeline.search.hearing import hear
 from pipeline.search.index import RowSource

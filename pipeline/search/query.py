@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64, BlobKey, CameraId, GlobalId, TrackletId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 
 Bools = npt.NDArray[np.bool_]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pipeline.errors import ConfigurationError
 from services.api.callers import LOCAL_NAMES
+from services.api_settings import ApiSettings
 from services.runtime import open_accounts
-from services.settings import ApiSettings, Settings
+from services.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pipeline.contracts import BlobKey
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.people import Person
 
 LANE_WIDTH = 1000  # of a lane, in its own units

@@ -25,11 +25,12 @@ from services.api.live_wall import LiveWall
 from services.api.long_work import LongWork
 from services.api.oidc import IdentityProvider, ProviderConfig
 from services.api.other_sites import open_site
+from services.api_settings import OidcSettings
 from services.local_zone import local_zone
 from services.operations import Operations
 from services.runtime import announce_ready, open_accounts, open_blobs, open_bus, open_status_board, open_store, service
 from services.search_models import SearchModels
-from services.settings import OidcSettings, Settings
+from services.settings import Settings
 from services.site_models import SiteModels
 
 _GRACE_S = 3

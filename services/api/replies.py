@@ -8,7 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel
 
 from pipeline.contracts import CameraState
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.people import Answer, Person
 from pipeline.search.standing import Alert, AlertState
 from pipeline.search.understanding import Chip, ChipKind

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletEmbedding, TrackletId
 from pipeline.decisions import Decision, Revision
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.people import MemoryConfig, People, rows_of
 from pipeline.matching.reviser import reconsider

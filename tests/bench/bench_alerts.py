@@ -21,7 +21,7 @@ from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.adapters.watch_book import WatchBook
-from pipeline.contracts import F32, Embeddings, GlobalId, Image, StreamName, TrackletEmbedding, pack_vector
+from pipeline.contracts import F32, Embeddings, GlobalId, Image, StreamName, TrackletEmbedding
 from pipeline.decisions import Decision
 from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
@@ -30,6 +30,7 @@ from pipeline.search.query import Calibration
 from pipeline.search.standing import StandingRequest
 from pipeline.search.text_calibration import TextCalibration
 from pipeline.search.watching import Watcher, WatcherConfig
+from tests.bench.passers import DIGEST, passer
 from tests.fakes import SetModels, unit_vectors
 
 PEOPLE, VISITS, DIMENSION = 10_000, 4, 512
@@ -38,7 +39,6 @@ BATCH, BATCHES_A_ROUND, ROUNDS = 64, 4, 8
 # A thousand queries that mean one in a thousand each raise an alert for nearly every tracklet. Every other query denies
 # a thing.
 PLANS = ((1, 1000, 3.09), (100, 1000, 3.09), (1000, 10_000, 3.72), (1000, 1000, 3.09))
-DIGEST = "benchmark-model"
 MODELS = SetModels(DIGEST, looks=LookPrior(0.0, 1.0 / DIMENSION**0.5, straight_curves(slope=2.5, midpoint=3.5)))
 
 
@@ -141,7 +141,7 @@ def _fill(store: SqlStore, looks: F32, rng: np.random.Generator) -> None:
         for start in range(0, PEOPLE, 2000):
             made = [
                 Decision(
-                    _tracklet(f"c{visit}", "b0", person, 1000.0 * visit + 0.1 * person, near[person]),
+                    passer(f"c{visit}", "b0", person, 1000.0 * visit + 0.1 * person, near[person]),
                     GlobalId(person + 1),
                     visit == 0,
                     1.0,
@@ -158,26 +158,9 @@ def _passing(looks: F32, rng: np.random.Generator, number: int) -> list[Tracklet
     chosen = np.tile(rng.permutation(PEOPLE)[: count // 2], 2)
     start_at = 1e6 + 1000.0 * number
     return [
-        _tracklet(f"c{place % 16}", f"b{number + 1}", place, start_at + 0.25 * (place // 8), vector)
+        passer(f"c{place % 16}", f"b{number + 1}", place, start_at + 0.25 * (place // 8), vector)
         for place, vector in enumerate(_near(looks[chosen], rng))
     ]
-
-
-def _tracklet(camera_id: str, boot_id: str, track_id: int, started_at: float, vector: F32) -> TrackletEmbedding:
-    return TrackletEmbedding(
-        camera_id=camera_id,
-        boot_id=boot_id,
-        track_id=track_id,
-        sequence=0,
-        started_at=started_at,
-        ended_at=started_at + 4.0,
-        detections=30,
-        model_digest=DIGEST,
-        appearance=pack_vector(vector),
-        language=pack_vector(vector),
-        quality=0.8,
-        crop_keys=("0" * 40,),
-    )
 
 
 def _near(looks: F32, rng: np.random.Generator) -> F32:

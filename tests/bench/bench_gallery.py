@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pipeline.adapters.galleries import open_gallery
 from pipeline.contracts import F32
-from pipeline.interfaces import Gallery
+from pipeline.gallery import Gallery
 
 DIMENSION, TOP_K, ROUNDS = 512, 64, 5
 SIZES, BATCHES = (10_000, 100_000), (1, 64)

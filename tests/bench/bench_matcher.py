@@ -32,17 +32,18 @@ from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.schema import counters, embeddings, identities, tracklets
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import F32, StreamName, TrackletEmbedding, pack_vector
-from pipeline.interfaces import Bus, Gallery, Store
+from pipeline.gallery import Gallery
+from pipeline.interfaces import Bus, Store
 from pipeline.matching.learning import learn
 from pipeline.matching.looks import LookPrior, straight_curves
 from pipeline.matching.people import MemoryConfig, People
 from pipeline.matching.recall import recall
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from services.matcher import use_one_thread
+from tests.bench.passers import DIGEST, passer
 from tests.fakes import SetModels
 
 DIMENSION, NEW_TRACKLETS, BATCH, CAMERAS = 512, 1920, 64, 16
-DIGEST = "benchmark-model"
 PRIOR = LookPrior(0.0, 1.0 / DIMENSION**0.5, straight_curves(slope=2.5, midpoint=3.5))
 CONFIG = MatcherConfig(batch_tracklets=BATCH, block_s=0.1)
 MODELS = SetModels(DIGEST, looks=PRIOR)
@@ -216,24 +217,7 @@ def _passers_by(looks: F32, start_at: float, boot_id: str) -> Iterator[TrackletE
     strangers = _unit(rng.standard_normal((NEW_TRACKLETS, DIMENSION)).astype(np.float32))
     is_known = rng.random(NEW_TRACKLETS) < 0.9
     for number, vector in enumerate(_near(np.where(is_known[:, None], chosen, strangers), rng)):
-        yield _tracklet(f"c{number % CAMERAS}", boot_id, number, start_at + 0.25 * (number // 8), vector)
-
-
-def _tracklet(camera_id: str, boot_id: str, track_id: int, started_at: float, vector: F32) -> TrackletEmbedding:
-    return TrackletEmbedding(
-        camera_id=camera_id,
-        boot_id=boot_id,
-        track_id=track_id,
-        sequence=0,
-        started_at=started_at,
-        ended_at=started_at + 4.0,
-        detections=30,
-        model_digest=DIGEST,
-        appearance=pack_vector(vector),
-        language=pack_vector(vector),
-        quality=0.8,
-        crop_keys=("0" * 40,),
-    )
+        yield passer(f"c{number % CAMERAS}", boot_id, number, start_at + 0.25 * (number // 8), vector)
 
 
 def _near(looks: F32, rng: np.random.Generator) -> F32:

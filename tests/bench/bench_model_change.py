@@ -27,7 +27,8 @@ from pipeline.contracts import GlobalId, StreamName, TrackletId
 from pipeline.decisions import Decision
 from pipeline.embedding.crops import decode_crop
 from pipeline.embedding.reembedding import READER, Reembedder, ReembedderConfig
-from pipeline.interfaces import Encoder, Position
+from pipeline.interfaces import Encoder
+from pipeline.kept import Position
 from pipeline.matching.worker import MatcherConfig, MatcherWorker
 from reid_models.inference import load_encoder
 from tests.fakes import SetModels, crop, embedding, jpeg, tracklet, unit_vectors

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.contracts import StreamName
-from pipeline.interfaces import Coverage
+from pipeline.kept import Coverage
 from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
 from reid_models.registry import Registry
 from services.models import ModelsInUse

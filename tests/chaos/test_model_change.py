@@ -23,7 +23,7 @@ import torch
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, IdentityEventKind, StreamName, TrackletCrops, TrackletId
-from pipeline.interfaces import ModelSwitch
+from pipeline.kept import ModelSwitch
 from pipeline.matching.worker import MatcherConfig
 from pipeline.runtimes.machine import CACHE_VARIABLE
 from pipeline.runtimes.trial import Outcome, Trial

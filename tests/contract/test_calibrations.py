@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Decision, Evidence, Revision
-from pipeline.interfaces import GalleryRows, KeptCalibration
+from pipeline.kept import GalleryRows, KeptCalibration
 from tests.fakes import DIGEST, embedding
 
 NOW = 1_700_000_000.0

@@ -16,7 +16,7 @@ from pipeline.adapters.galleries import open_gallery
 from pipeline.adapters.milvus_gallery import MilvusGallery, parse_milvus_address
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Gallery, GalleryFacts, GalleryFilter
+from pipeline.gallery import Gallery, GalleryFacts, GalleryFilter
 from tests.fakes import unit_vectors
 
 DIMENSION = 8

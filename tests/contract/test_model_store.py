@@ -8,7 +8,7 @@ import pytest
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
 from pipeline.decisions import Decision
-from pipeline.interfaces import Coverage, FailedEmbedding, Position
+from pipeline.kept import Coverage, FailedEmbedding, Position
 from tests.fakes import crop, embedding, tracklet, unit_vectors
 
 OLD, NEW = "old-model", "new-model"

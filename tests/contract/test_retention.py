@@ -12,7 +12,7 @@ from pipeline.adapters.store import SqlStore
 from pipeline.contracts import CameraId, GlobalId, IdentityEventKind, TrackletId
 from pipeline.decisions import Decision, Revision
 from pipeline.forgetting import DAY_S, Keeping, Kind, Oldest, cutoffs
-from pipeline.interfaces import FailedEmbedding, Position
+from pipeline.kept import FailedEmbedding, Position
 from tests.fakes import DIGEST, crop, embedding, tracklet
 
 GATE, HALL = CameraId("gate"), CameraId("hall")

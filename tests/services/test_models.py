@@ -20,7 +20,7 @@ from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
 from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Coverage
+from pipeline.kept import Coverage
 from reid_models.bundle import save_bundle
 from reid_models.encoder import PersonEncoder, person_cnn_architecture
 from reid_models.manifest import DEFAULT_BUNDLE, WEIGHTS, Training, read_manifest

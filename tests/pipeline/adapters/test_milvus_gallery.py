@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.milvus_gallery import MilvusGallery, expression, parse_milvus_address
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.interfaces import GalleryFilter
+from pipeline.gallery import GalleryFilter
 
 SECRET = "s3cret-pa55"
 

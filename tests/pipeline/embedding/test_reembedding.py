@@ -15,7 +15,7 @@ from pipeline.decisions import Decision
 from pipeline.embedding.reembedding import READER, Reembedder, ReembedderConfig
 from pipeline.embedding.tracklets import open_tracklet
 from pipeline.errors import ConfigurationError
-from pipeline.interfaces import Coverage
+from pipeline.kept import Coverage
 from tests.fakes import ColourEncoder, HandClock, crop, embedding, jpeg, painted, tracklet
 
 OLD, NEW = "old-model", "new-model"

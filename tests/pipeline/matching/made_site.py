@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.contracts import F32, GlobalId, TrackletEmbedding
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Candidates
 from pipeline.matching.looks import LookPrior, straight_curves

@@ -13,7 +13,8 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, StreamName, TrackletEmbedding
-from pipeline.interfaces import Bus, KeptCalibration, Store
+from pipeline.interfaces import Bus, Store
+from pipeline.kept import KeptCalibration
 from pipeline.matching.models import Models
 from pipeline.matching.people import MemoryConfig
 from pipeline.matching.worker import MatcherConfig, MatcherWorker

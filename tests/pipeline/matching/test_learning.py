@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts import F64
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching.learning import AT_LEAST_EVERY, FIRST_AFTER, is_due, learn
 from pipeline.matching.people import People
 from tests.fakes import embedding

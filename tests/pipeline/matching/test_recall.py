@@ -10,7 +10,7 @@ from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import StreamName
 from pipeline.errors import Unavailable
-from pipeline.interfaces import GalleryRows
+from pipeline.kept import GalleryRows
 from pipeline.matching import recall
 from pipeline.matching.people import MemoryConfig, People
 from tests.fakes import DIGEST

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import IdentityEvent, IdentityEventKind, StreamName, TrackletEmbedding
-from pipeline.interfaces import KeptCalibration
+from pipeline.kept import KeptCalibration
 from pipeline.matching.worker import GROUP, MatcherWorker
 from tests.pipeline.matching.one_matcher import (
     BATCH,

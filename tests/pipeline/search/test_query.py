@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, TrackletId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.query import (
     Ask,
     Calibration,

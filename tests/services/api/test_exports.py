@@ -17,7 +17,7 @@ from pipeline.accounts import Role
 from pipeline.adapters.blobs import MemoryBlobs
 from pipeline.adapters.watermark import watermarked
 from pipeline.contracts import CameraId, GlobalId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.people import Person
 from services.api.callers import ANYBODY_HERE, Caller
 from services.api.dependencies import ApiDependencies

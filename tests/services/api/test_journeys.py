@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts import BlobKey, CameraId, GlobalId, TrackletId
-from pipeline.interfaces import Sighting
+from pipeline.kept import Sighting
 from pipeline.search.people import Person
 from services.api.journeys import LANE_WIDTH, MOST_DRAWN, camera_map, gaps_s, lanes, portraits
 

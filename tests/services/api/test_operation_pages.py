@@ -16,7 +16,8 @@ from pipeline.adapters.schema import audit
 from pipeline.audit import AuditAction
 from pipeline.contracts import StreamName
 from pipeline.errors import Unavailable
-from pipeline.interfaces import Backlog, Coverage
+from pipeline.interfaces import Backlog
+from pipeline.kept import Coverage
 from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
 from reid_models.registry import Registry
 from services.api.app import create_app
