@@ -54,5 +54,5 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
         with_map(transit, cameras, walks_s),
         people.config.prior,
         np.append(before_s + change_s, 0.0),
-        least_for(people.config.false_match_budget, spans.likeliest),
+        least_for(people.config.aimed_at, spans.likeliest),
     )

@@ -23,6 +23,7 @@ from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
 
+_SURER = 0.9  # measured where people look alike
 _BLOCK = 256  # identities described at once: their vectors stay in the cache
 
 
@@ -38,6 +39,11 @@ class MemoryConfig:
     top_k: int = 32  # identities that look most alike, with which an arrival is compared
     recent: int = 64  # identities seen last, with which every arrival is compared
     prior: LookPrior = field(default_factory=LookPrior)
+
+    @property
+    def aimed_at(self) -> float:
+        """Joins that may be wrong by what is said of them; they are wrong a little more often than that."""
+        return _SURER * self.false_match_budget
 
 
 class People:
@@ -68,7 +74,7 @@ class People:
     @property
     def least_probability(self) -> float:
         """Of a join."""
-        return self.calibration.least_probability or least_for(self.config.false_match_budget, np.zeros(0))
+        return self.calibration.least_probability or least_for(self.config.aimed_at, np.zeros(0))
 
     def decide(self, batch: Sequence[TrackletEmbedding], first_new_id: GlobalId) -> list[Decision]:
         """Identities for one micro-batch of unknown tracklets, in time order; final once `remember`ed."""

@@ -37,6 +37,7 @@ _CHOICE_WEIGHT = 4.0  # of the next camera
 _RETURNS, _ENDS = 6.0, 4.0  # how often people are seen again, of ten
 _KNOWN_WEIGHT = 20.0  # gaps that a walking time of the map stands for
 _FIRST_STRANGERS, _FIRST_S = 2.0, 60.0
+_BEGINNING = 0.25  # of the tracks
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,9 @@ class TransitTimes:
     """What was counted; the rates follow from it. Cameras are places 0 to A-1; place A is any camera not yet seen."""
 
     gaps: F64  # (A, A, BINS) transitions from camera to camera, by gap
-    tracks: F64  # (A,) tracks seen
+    tracks: F64  # (A,) tracks seen, but for the first ones
     strangers: F64  # (A,) of these, how many were of somebody never seen before: expected, not as decided
-    span_s: float  # time in which all of them were counted
+    span_s: float  # time in which these were counted
 
     @classmethod
     def unknown(cls) -> TransitTimes:
@@ -93,18 +94,21 @@ def count_transits(
     """Count from tracks (N,) with the place of their camera and their person: each track after the one before it.
 
     Strangers are counted by how probable they were. Counted as decided, a matcher that opens too many identities
-    would expect more strangers, and open still more.
+    would expect more strangers, and open still more. The first tracks do not count among them: everybody is a stranger
+    to a matcher that has just begun, which says nothing about how many will come.
     """
     gaps = np.zeros((camera_count, camera_count, BINS))
-    tracks = np.bincount(cameras, minlength=camera_count).astype(np.float64)
     if not len(cameras):
-        return TransitTimes(gaps, tracks, np.zeros(camera_count), 0.0)
+        return TransitTimes(gaps, np.zeros(camera_count), np.zeros(camera_count), 0.0)
     order = np.lexsort((cameras, started_at, people))
     same = people[order][1:] == people[order][:-1]
     before, after = order[:-1][same], order[1:][same]
     np.add.at(gaps, (cameras[before], cameras[after], bin_of(started_at[after] - ended_at[before])), 1.0)
-    strangers = np.bincount(cameras, newness, minlength=camera_count).astype(np.float64)
-    return TransitTimes(gaps, tracks, strangers, float(ended_at.max() - started_at.min()))
+    since = float(np.sort(started_at)[int(_BEGINNING * len(started_at))])
+    late = started_at >= since
+    tracks = np.bincount(cameras[late], minlength=camera_count).astype(np.float64)
+    strangers = np.bincount(cameras[late], newness[late], minlength=camera_count).astype(np.float64)
+    return TransitTimes(gaps, tracks, strangers, float(ended_at.max() - since))
 
 
 def with_map(times: TransitTimes, cameras: Sequence[str], walks_s: Mapping[tuple[str, str], float]) -> TransitTimes:
