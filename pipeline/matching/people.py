@@ -148,7 +148,6 @@ class People:
         self._gallery.remove(np.array([other], np.int64))
         self._changed.pop(other, None)
         self._changed[into] = None
-        self.describe()
 
     def begun_before(self, kept_from: Mapping[CameraId, float]) -> list[GlobalId]:
         """Identities with an exemplar that began before the moment from which those of its camera are kept, by its own
