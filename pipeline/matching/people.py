@@ -137,17 +137,22 @@ class People:
                 self.tracks.give(track, global_id)
         self._keep(rows)
 
-    def merge(self, into: GlobalId, other: GlobalId) -> None:
-        """Follow a committed merge of two remembered identities: as `revise`, without asking the database."""
-        seen_at, camera_id = self.identities.last_seen(other)
-        self.identities.see(np.array([into]), [camera_id], np.array([seen_at]))
-        self.exemplars.join(into, other)
-        for track in self.tracks.tracks(other):
-            self.tracks.give(track, into)
-        self.identities.forget(other)
-        self._gallery.remove(np.array([other], np.int64))
-        self._changed.pop(other, None)
-        self._changed[into] = None
+    def merge(self, merges: Sequence[Revision]) -> None:
+        """Follow committed merges of remembered identities, each of which is in one of them at most: as `revise`,
+        without asking the database."""
+        into, others = [each.to_id for each in merges], [each.from_id for each in merges]
+        seen = [self.identities.last_seen(other) for other in others]
+        self.identities.see(
+            np.array(into, np.int64), [camera_id for _, camera_id in seen], np.array([seen_at for seen_at, _ in seen])
+        )
+        self.exemplars.join(into, others)
+        self._gallery.remove(np.array(others, np.int64))
+        for one, other in zip(into, others, strict=True):
+            for track in self.tracks.tracks(other):
+                self.tracks.give(track, one)
+            self.identities.forget(other)
+            self._changed.pop(other, None)
+            self._changed[one] = None
 
     def begun_before(self, kept_from: Mapping[CameraId, float]) -> list[GlobalId]:
         """Identities with an exemplar that began before the moment from which those of its camera are kept, by its own

@@ -47,8 +47,7 @@ def reconsider(people: People, books: Books, seen: Sequence[TrackletEmbedding], 
     touched = _identities(people, tracks)
     while joined := merges(people, touched):
         people.laws.follow(books.commit_decisions((), decided_at, joined))
-        for revision in joined:
-            people.merge(revision.to_id, revision.from_id)
+        people.merge(joined)
         touched = [*touched, *(revision.to_id for revision in joined)]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
 from pipeline.matching.evidence import LOOK_LIMIT, Bools, probabilities, rounded
+from pipeline.matching.exemplars import ranks
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 from pipeline.matching.walks import gap_s, walk_odds
@@ -38,6 +39,8 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     involved = np.unique(np.concatenate([alike.own, alike.others])).tolist()
     spans = {number: people.tracks.spans(GlobalId(number)) for number in involved}
     pairs = alike.some(_may_be_one(people, alike, spans))
+    if not len(pairs.own):
+        return []
     ways = walk_odds(people, *([spans[each] for each in side.tolist()] for side in (pairs.own, pairs.others)))
     least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
     # Without rivals, who would only take away from that, it must be probable enough in any case.
@@ -92,8 +95,8 @@ class _Candidates:
 def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> _Pairs:
     """For each of the identities `own` those of `numbers` that look rather like it than like strangers."""
     is_near = similarities >= people.calibration.least_alike
-    many = np.flatnonzero(is_near.sum(axis=1) > _MOST_LOOKED_AT)
-    is_near[many] = _are_most_alike(similarities[many])
+    if len(many := np.flatnonzero(is_near.sum(axis=1) > _MOST_LOOKED_AT)):
+        is_near[many] = _are_most_alike(similarities[many])
     rows, columns = np.nonzero(is_near & (numbers != own[:, None]))
     near = similarities[rows, columns]
     looks = _look_odds(people, numbers[columns], near, own[rows])
@@ -101,7 +104,7 @@ def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> _Pairs:
 
 
 def _are_most_alike(similarities: F64) -> Bools:
-    """(M, C) the `_MOST_LOOKED_AT` highest of each row of as many or more; of equals the first."""
+    """(M, C) the `_MOST_LOOKED_AT` highest of each row, which has as many or more; of equals the first."""
     least = np.partition(similarities, -_MOST_LOOKED_AT, axis=1)[:, -_MOST_LOOKED_AT, None]
     is_above, is_equal = similarities > least, similarities == least
     room = _MOST_LOOKED_AT - is_above.sum(axis=1, keepdims=True)
@@ -123,13 +126,12 @@ def _may_be_one(people: People, pairs: _Pairs, spans: Mapping[int, Spans]) -> Bo
 
 
 def _by_own(pairs: _Pairs, ways: F64) -> Iterator[_Candidates]:
+    """Of pairs (P,), P > 0."""
     own, begins = np.unique(pairs.own, return_index=True)
     ends = [*begins[1:].tolist(), len(pairs.own)]
     for number, begin, end in zip(own.tolist(), begins.tolist(), ends, strict=True):
         rows = slice(begin, end)
-        yield _Candidates(
-            GlobalId(number), pairs.others[rows], pairs.similarities[rows], pairs.looks[rows], ways[rows]
-        )
+        yield _Candidates(GlobalId(number), pairs.others[rows], pairs.similarities[rows], pairs.looks[rows], ways[rows])
 
 
 def _merge_of(
@@ -195,7 +197,8 @@ def _rivals(people: People, seen: _Candidates, unlike: Bools, spans: Mapping[int
     """(K,) the best candidate, and those that cannot be one person with it: by law, by their looks or because they
     met."""
     chosen = GlobalId(int(seen.numbers[seen.best]))
-    rivals: Bools = unlike | np.isin(seen.numbers, list(people.laws.forbidden(chosen)))
+    forbidden = people.laws.forbidden(chosen)
+    rivals: Bools = unlike | np.array([number in forbidden for number in seen.numbers.tolist()])
     odds = seen.odds
     for column in np.flatnonzero((odds > odds[seen.best] - _NO_RIVAL) & ~rivals).tolist():
         rivals[column] = spans[chosen].meets(spans[int(seen.numbers[column])])

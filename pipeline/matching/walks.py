@@ -26,16 +26,19 @@ class Walk:
 
 def walk(people: People, one: Spans, other: Spans) -> Walk:
     """Of two parts that each have a track, and were nowhere at the same time."""
+    return Walk(float(walk_odds(people, [one], [other])[0]), gap_s(one, other))
+
+
+def gap_s(one: Spans, other: Spans) -> float:
+    """Between those of their tracks that lie closest together in time."""
     forth = other.started_at[None] - one.ended_at[:, None]
     back = one.started_at[:, None] - other.ended_at[None]
     gaps_s = np.maximum(forth, back).ravel()
-    return Walk(float(walk_odds(people, [one], [other])[0]), float(gaps_s[np.abs(gaps_s).argmin()]))
+    return float(gaps_s[np.abs(gaps_s).argmin()])
 
 
 def walk_odds(people: People, ones: Sequence[Spans], others: Sequence[Spans]) -> F64:
-    """(W,) the log-odds of the walk of each one with its other; all at once, because most walks are short."""
-    if not ones:
-        return np.zeros(0)
+    """(W,) the log-odds of the walk of each one with its other, W > 0; all at once, because most walks are short."""
     apart = _walked(people, [[one] for one in ones]) + _walked(people, [[other] for other in others])
     together = _walked(people, list(zip(ones, others, strict=True)))
     odds: F64 = (together - apart).clip(-WALK_LIMIT, WALK_LIMIT)
