@@ -7,7 +7,7 @@ all: so the same tracklets leave the same exemplars in whatever order they came,
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -231,3 +231,12 @@ def ranks(groups: I64) -> I64:
     """How many of the same group stand before each, in (N,) groups of which each stands together."""
     begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))[: len(groups)]
     return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
+
+
+def of_one_size(counts: I64) -> Iterator[tuple[I64, I64]]:
+    """Of items of which the first counts[0] belong together, the next counts[1], and so on: groups (G,) of one size,
+    and the places (G, size) of their members."""
+    ends = np.cumsum(counts)
+    for count in np.unique(counts).tolist():
+        groups = np.flatnonzero(counts == count)
+        yield groups, (ends[groups] - count)[:, None] + np.arange(count)

@@ -37,11 +37,11 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     similarities = rounded(looks @ people.identities.looks(numbers).T)
     alike = _alike(people, own, numbers, similarities)
     involved = np.unique(np.concatenate([alike.own, alike.others])).tolist()
-    spans = {number: people.tracks.spans(GlobalId(number)) for number in involved}
+    spans = people.tracks.spans_of(list(map(GlobalId, involved)))
     pairs = alike.some(_may_be_one(people, alike, spans))
     if not len(pairs.own):
         return []
-    ways = walk_odds(people, *([spans[each] for each in side.tolist()] for side in (pairs.own, pairs.others)))
+    ways = walk_odds(people, *([spans[GlobalId(each)] for each in side.tolist()] for side in (pairs.own, pairs.others)))
     least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
     # Without rivals, who would only take away from that, it must be probable enough in any case.
     hopeful = [each for each in _by_own(pairs, ways) if 1.0 / (1.0 + np.exp(-each.odds[each.best])) >= least]
@@ -112,15 +112,15 @@ def _are_most_alike(similarities: F64) -> Bools:
     return found
 
 
-def _may_be_one(people: People, pairs: _Pairs, spans: Mapping[int, Spans]) -> Bools:
+def _may_be_one(people: People, pairs: _Pairs, spans: Mapping[GlobalId, Spans]) -> Bools:
     """(P,) whether a pair is among the `_MOST` most alike of its own, and neither law nor place keeps it apart."""
     chosen = np.zeros(len(pairs.own), np.bool_)
     order = np.lexsort((-pairs.looks, pairs.own))
     chosen[order] = ranks(pairs.own[order]) < _MOST
     for place in np.flatnonzero(chosen).tolist():
-        own, other = int(pairs.own[place]), int(pairs.others[place])
+        own, other = GlobalId(int(pairs.own[place])), GlobalId(int(pairs.others[place]))
         mine, theirs = spans[own], spans[other]
-        is_forbidden = other in people.laws.forbidden(GlobalId(own))
+        is_forbidden = other in people.laws.forbidden(own)
         chosen[place] = len(mine) and len(theirs) and not is_forbidden and not mine.meets(theirs)
     return chosen
 
@@ -135,7 +135,7 @@ def _by_own(pairs: _Pairs, ways: F64) -> Iterator[_Candidates]:
 
 
 def _merge_of(
-    people: People, seen: _Candidates, rivals: Bools, spans: Mapping[int, Spans], least: float
+    people: People, seen: _Candidates, rivals: Bools, spans: Mapping[GlobalId, Spans], least: float
 ) -> Revision | None:
     """A merge with whoever is most probably the same person, if that is probable enough beside the rivals."""
     best = seen.best
@@ -193,7 +193,7 @@ def _unlike_the_best(people: People, seen: Sequence[_Candidates]) -> list[Bools]
     return np.split(odds < 0.0, np.cumsum([len(each.numbers) for each in seen]))[: len(seen)]
 
 
-def _rivals(people: People, seen: _Candidates, unlike: Bools, spans: Mapping[int, Spans]) -> Bools:
+def _rivals(people: People, seen: _Candidates, unlike: Bools, spans: Mapping[GlobalId, Spans]) -> Bools:
     """(K,) the best candidate, and those that cannot be one person with it: by law, by their looks or because they
     met."""
     chosen = GlobalId(int(seen.numbers[seen.best]))
@@ -201,6 +201,6 @@ def _rivals(people: People, seen: _Candidates, unlike: Bools, spans: Mapping[int
     rivals: Bools = unlike | np.array([number in forbidden for number in seen.numbers.tolist()])
     odds = seen.odds
     for column in np.flatnonzero((odds > odds[seen.best] - _NO_RIVAL) & ~rivals).tolist():
-        rivals[column] = spans[chosen].meets(spans[int(seen.numbers[column])])
+        rivals[column] = spans[chosen].meets(spans[GlobalId(int(seen.numbers[column]))])
     rivals[seen.best] = True
     return rivals
