@@ -73,20 +73,24 @@ class Division:
 
 
 def doubtful(people: People, global_ids: Sequence[GlobalId]) -> list[GlobalId]:
-    """Those of some identities with two exemplars so little alike that there may be a `division`; most have none."""
+    """Those of some identities whose exemplars are so little alike that there may be a `division`; most have none.
+
+    Between two groups of N exemplars are N - 1 pairs or more: their mean is no lower than that of the lowest N - 1.
+    """
     calibration = people.calibration
     looks, places, counts = people.exemplar_looks(global_ids)
     found: list[GlobalId] = []
     for groups, members in of_one_size(counts):
-        if members.shape[1] == 1:
+        size = members.shape[1]
+        if size == 1:
             continue
-        own, at = looks[members], places[members]
-        pairs = at[:, :, None], at[:, None, :]
-        similarities = own @ own.transpose(0, 2, 1)
+        one, other = np.triu_indices(size, 1)
+        similarities = (looks[members] @ looks[members].transpose(0, 2, 1))[:, one, other]
+        pairs = places[members][:, one], places[members][:, other]
         scores = (similarities - calibration.strangers_mean[pairs]) / calibration.strangers_deviation[pairs]
-        lowest = scores.min(axis=(1, 2)) - _ROUNDING
-        may_be = _leave_room(people, lowest, np.full(len(groups), members.shape[1]))
-        found += [global_ids[place] for place in groups[may_be].tolist()]
+        lowest = np.sort(scores, axis=1)[:, : size - 1].mean(axis=1)
+        may_part = _leave_room(people, lowest - _ROUNDING, np.full(len(groups), size))
+        found += [global_ids[place] for place in groups[may_part].tolist()]
     return sorted(found)
 
 
