@@ -47,7 +47,7 @@ class ShortList:
         least = self._least(best, queries, copied, top_k)
         whose, near = np.nonzero(best >= least[:, None])
         rows = grouped[torch.from_numpy(near), :, torch.from_numpy(whose)].float().numpy()
-        places, inside = np.nonzero(rows >= least[whose, None])
+        places, inside = np.divmod(np.flatnonzero(rows >= least[whose, None]), _BLOCK)
         ends = np.cumsum(np.bincount(whose[places], minlength=len(queries)))
         return np.split(near[places] * _BLOCK + inside, ends[:-1])
 

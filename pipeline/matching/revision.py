@@ -35,21 +35,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
     numbers = people.nearest(unit)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
-    alike = _alike(people, own, numbers, similarities)
-    involved = np.unique(np.concatenate([alike.own, alike.others])).tolist()
-    spans = people.tracks.spans_of(list(map(GlobalId, involved)))
-    pairs = alike.some(_may_be_one(people, alike, spans))
-    if not len(pairs.own):
-        return []
-    ways = walk_odds(people, *([spans[GlobalId(each)] for each in side.tolist()] for side in (pairs.own, pairs.others)))
-    least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
-    # Without rivals, who would only take away from that, it must be probable enough in any case.
-    hopeful = [each for each in _by_own(pairs, ways) if 1.0 / (1.0 + np.exp(-each.odds[each.best])) >= least]
-    found = [
-        revision
-        for each, unlike in zip(hopeful, _unlike_the_best(people, hopeful), strict=True)
-        if (revision := _merge_of(people, each, _rivals(people, each, unlike, spans), spans, least))
-    ]
+    found = _probable(people, _alike(people, own, numbers, similarities))
     done: set[GlobalId] = set()
     chosen = []
     for revision in sorted(found, key=lambda each: (-each.confidence, each.to_id, each.from_id)):
@@ -123,6 +109,26 @@ def _may_be_one(people: People, pairs: _Pairs, spans: Mapping[GlobalId, Spans]) 
         is_forbidden = other in people.laws.forbidden(own)
         chosen[place] = len(mine) and len(theirs) and not is_forbidden and not mine.meets(theirs)
     return chosen
+
+
+def _probable(people: People, alike: _Pairs) -> list[Revision]:
+    """Each identity's merge with whoever is most probably the same person, where that is probable enough."""
+    involved = np.unique(np.concatenate([alike.own, alike.others])).tolist()
+    spans = people.tracks.spans_of(list(map(GlobalId, involved)))
+    pairs = alike.some(_may_be_one(people, alike, spans))
+    if not len(pairs.own):
+        return []
+    own, others = ([spans[GlobalId(number)] for number in side.tolist()] for side in (pairs.own, pairs.others))
+    candidates = _by_own(pairs, walk_odds(people, own, others))
+    least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
+    # Rivals would only take away from that.
+    hopeful = [each for each in candidates if 1.0 / (1.0 + np.exp(-each.odds[each.best])) >= least]
+    found = []
+    for each, unlike in zip(hopeful, _unlike_the_best(people, hopeful), strict=True):
+        rivals = _rivals(people, each, unlike, spans)
+        if (revision := _merge_of(people, each, rivals, spans, least)) is not None:
+            found.append(revision)
+    return found
 
 
 def _by_own(pairs: _Pairs, ways: F64) -> Iterator[_Candidates]:
