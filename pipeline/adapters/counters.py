@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.schema import counters
 
@@ -29,23 +29,26 @@ Counter = Literal[
 ]
 
 
+_LAST = select(counters.c.last).where(counters.c.name == bindparam("which"))
+_LAST_LOCKED, _LAST_SHARED = _LAST.with_for_update(), _LAST.with_for_update(read=True)
+_ADVANCE = update(counters).where(counters.c.name == bindparam("which")).values(last=bindparam("to"))
+
+
 def counted(connection: Connection, name: Counter) -> int:
     """The last number given out, at first 0."""
-    return int(connection.execute(select(counters.c.last).where(counters.c.name == name)).scalar_one())
+    return int(connection.execute(_LAST, {"which": name}).scalar_one())
 
 
 def locked(connection: Connection, name: Counter) -> int:
     """The same, and nobody else draws one before this transaction ends. (SQLite has but one writer anyway.)"""
-    query = select(counters.c.last).where(counters.c.name == name).with_for_update()
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_LAST_LOCKED, {"which": name}).scalar_one())
 
 
 def shared(connection: Connection, name: Counter) -> int:
     """The same, and others may share it, but nobody locks it before this transaction ends."""
-    query = select(counters.c.last).where(counters.c.name == name).with_for_update(read=True)
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_LAST_SHARED, {"which": name}).scalar_one())
 
 
 def advance(connection: Connection, name: Counter, last: int) -> None:
     """Give out everything up to `last`. The counter must be locked."""
-    connection.execute(update(counters).where(counters.c.name == name).values(last=last))
+    connection.execute(_ADVANCE, {"which": name, "to": last})

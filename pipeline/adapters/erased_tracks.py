@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, select, tuple_
 
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.retention_store import is_past
 from pipeline.adapters.schema import erased_tracks, tracklets
 from pipeline.contracts import GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.forgetting import Kind, Span, erased_spans, sequence_of, track_mark, track_of
+
+_MARKED = select(erased_tracks).where(erased_tracks.c.mark.in_(bindparam("marks", expanding=True)))
 
 
 def gone_of(connection: Connection, seen: Sequence[TrackletCrops | TrackletEmbedding], kind: Kind) -> set[TrackletId]:
@@ -28,7 +30,7 @@ def erased_of(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> set
     marks = {name: track_mark(track_of(name)) for name in tracklet_ids}
     spans: dict[str, list[Row[Any]]] = {}
     for part in in_parts(sorted(set(marks.values()))):
-        for row in connection.execute(select(erased_tracks).where(erased_tracks.c.mark.in_(part))):
+        for row in connection.execute(_MARKED, {"marks": part}):
             spans.setdefault(row.mark, []).append(row)
     return {name for name, mark in marks.items() if any(_holds(row, name) for row in spans.get(mark, ()))}
 

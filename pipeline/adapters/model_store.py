@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import in_parts
@@ -28,6 +28,15 @@ _SEEN = (
     tracklets.c.newness,
     tracklets.c.likeliest,
     tracklets.c.decided_at,
+)
+# Built once: to put a statement together takes longer than to run it.
+_NAMED: BindParameter[str] = bindparam("names", expanding=True)
+_ASSIGNED = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(
+    IS_DECIDED, tracklets.c.tracklet_id.in_(_NAMED)
+)
+_STORED = select(embeddings.c.tracklet_id, embeddings.c.model_digest).where(embeddings.c.tracklet_id.in_(_NAMED))
+_EARLIER = select(embeddings.c.row).where(
+    embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
 )
 
 
@@ -141,8 +150,7 @@ def insert_embeddings(connection: Connection, seen: Sequence[TrackletEmbedding])
     by_key = {(embedding.tracklet_id, embedding.model_digest): embedding for embedding in seen}
     stored: set[tuple[str, str]] = set()
     for part in in_parts([name for name, _ in by_key]):
-        query = select(embeddings.c.tracklet_id, embeddings.c.model_digest)
-        stored |= {(row[0], row[1]) for row in connection.execute(query.where(embeddings.c.tracklet_id.in_(part)))}
+        stored |= {(row[0], row[1]) for row in connection.execute(_STORED, {"names": part})}
     fresh = [embedding for key, embedding in by_key.items() if key not in stored]
     if not fresh:
         return []
@@ -170,8 +178,7 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
     """
     earlier: list[int] = []
     for part in in_parts(tracklet_ids):
-        query = select(embeddings.c.row).where(embeddings.c.tracklet_id.in_(part), embeddings.c.row <= up_to_row)
-        earlier += connection.execute(query).scalars()
+        earlier += connection.execute(_EARLIER, {"names": part, "up_to_row": up_to_row}).scalars()
     if earlier:
         last = locked(connection, "row")
         moved = [{"which": row, "number": last + number} for number, row in enumerate(sorted(earlier), start=1)]
@@ -233,7 +240,6 @@ def assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict
     """The identity of each tracklet that has one."""
     found: dict[TrackletId, GlobalId] = {}
     for part in in_parts(tracklet_ids):
-        query = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(IS_DECIDED)
-        rows = connection.execute(query.where(tracklets.c.tracklet_id.in_(part)))
+        rows = connection.execute(_ASSIGNED, {"names": part})
         found |= {TrackletId(name): GlobalId(global_id) for name, global_id in rows}
     return found

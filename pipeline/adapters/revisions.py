@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, func, null, select, update
@@ -31,6 +31,13 @@ _COUNT_AGAIN = (
         merged_into=case((_COUNT == 0, bindparam("lives_on_as", type_=BigInteger)), else_=null()),
     )
 )
+_OWN = (
+    select(tracklets.c.global_id, tracklets.c.tracklet_id)
+    .where(tracklets.c.global_id.in_(bindparam("persons", expanding=True)))
+    .order_by(tracklets.c.assigned_event)
+)
+_KNOWN = select(identities.c.global_id).where(identities.c.global_id.in_(bindparam("persons", expanding=True)))
+_MOVE = update(tracklets).where(tracklets.c.tracklet_id == bindparam("which")).values(global_id=bindparam("whose"))
 
 
 def write_revisions(
@@ -42,17 +49,11 @@ def write_revisions(
     """
     events: list[IdentityEvent] = []
     rows: list[dict[str, Any]] = []
-    for revision in revisions:
-        moved = _moved(connection, revision)
-        _open_or_check(connection, revision, decided_at)
-        for part in in_parts(moved):
-            query = update(tracklets).where(tracklets.c.tracklet_id.in_(part))
-            connection.execute(query.values(global_id=revision.to_id))
-        touched = (revision.from_id, revision.to_id)
-        connection.execute(_COUNT_AGAIN, [{"which": each, "lives_on_as": revision.to_id} for each in touched])
-        said = _events(revision, moved, decided_at, after_event + len(events))
-        rows += [event_row(event, revision.evidence) for event in said]
-        events += said
+    for independent in _independent(revisions):
+        for revision, moved in zip(independent, _carry_out(connection, independent, decided_at), strict=True):
+            said = _events(revision, moved, decided_at, after_event + len(events))
+            rows += [event_row(event, revision.evidence) for event in said]
+            events += said
     if events:
         connection.execute(identity_events.insert(), rows)
         advance(connection, "event_id", events[-1].event_id)
@@ -65,35 +66,78 @@ def event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]
     return event.model_dump(mode="json") | {"evidence": kept}
 
 
-def _moved(connection: Connection, revision: Revision) -> list[TrackletId]:
-    """The tracklets that go, in the order of their decisions for a merge and as named for a split."""
-    if revision.kind is IdentityEventKind.MERGED:
-        query = select(tracklets.c.tracklet_id).where(tracklets.c.global_id == revision.from_id)
-        moved = [TrackletId(name) for name in connection.execute(query.order_by(tracklets.c.assigned_event)).scalars()]
-    else:
-        there: set[str] = set()
-        for part in in_parts(revision.tracklet_ids):
-            query = select(tracklets.c.tracklet_id).where(tracklets.c.tracklet_id.in_(part))
-            there |= set(connection.execute(query.where(tracklets.c.global_id == revision.from_id)).scalars())
-        gone = sorted(set(revision.tracklet_ids) - there)
-        if gone:
-            raise _outdated(revision, f"tracklet {gone[0]} does not belong to person {revision.from_id}")
-        moved = list(dict.fromkeys(revision.tracklet_ids))
-    if not moved:
-        raise _outdated(revision, f"person {revision.from_id} has no tracklets")
+def _independent(revisions: Sequence[Revision]) -> Iterator[list[Revision]]:
+    """In their order, as far together as none of them touches a person of another."""
+    part: list[Revision] = []
+    touched: set[GlobalId] = set()
+    for revision in revisions:
+        if not touched.isdisjoint((revision.from_id, revision.to_id)):
+            yield part
+            part, touched = [], set()
+        part.append(revision)
+        touched |= {revision.from_id, revision.to_id}
+    if part:
+        yield part
+
+
+def _carry_out(connection: Connection, revisions: Sequence[Revision], decided_at: float) -> list[list[TrackletId]]:
+    """Revisions independent of each other, with the same statements for all; returns the tracklets that each moves."""
+    whole = [revision.from_id for revision in revisions if revision.kind is IdentityEventKind.MERGED]
+    owned = _tracklets_of(connection, whole)
+    moved = [
+        _named(connection, revision) if revision.kind is IdentityEventKind.SPLIT else owned[revision.from_id]
+        for revision in revisions
+    ]
+    for revision, names in zip(revisions, moved, strict=True):
+        if not names:
+            raise _outdated(revision, f"person {revision.from_id} has no tracklets")
+    _open_or_check(connection, revisions, decided_at)
+    goers = zip(revisions, moved, strict=True)
+    connection.execute(_MOVE, [{"which": name, "whose": each.to_id} for each, names in goers for name in names])
+    recounted = [(who, revision.to_id) for revision in revisions for who in (revision.from_id, revision.to_id)]
+    connection.execute(_COUNT_AGAIN, [{"which": who, "lives_on_as": other} for who, other in recounted])
     return moved
 
 
-def _open_or_check(connection: Connection, revision: Revision, decided_at: float) -> None:
-    if revision.is_new:
-        last = locked(connection, "global_id")
-        if revision.to_id <= last:
-            raise _outdated(revision, f"numbers up to {last} are given out by now")
-        seen = {"first_seen_at": decided_at, "last_seen_at": decided_at, "tracklets": 0}
-        connection.execute(identities.insert(), {"global_id": revision.to_id, "opened_at": decided_at, **seen})
-        advance(connection, "global_id", revision.to_id)
-    elif connection.execute(select(identities.c.global_id).where(_is(revision.to_id))).first() is None:
-        raise _outdated(revision, f"there is no person {revision.to_id}")
+def _tracklets_of(connection: Connection, persons: Sequence[GlobalId]) -> dict[GlobalId, list[TrackletId]]:
+    """In the order of their decisions."""
+    found: dict[GlobalId, list[TrackletId]] = {person: [] for person in persons}
+    for part in in_parts(persons):
+        for person, name in connection.execute(_OWN, {"persons": part}):
+            found[person].append(TrackletId(name))
+    return found
+
+
+def _named(connection: Connection, split: Revision) -> list[TrackletId]:
+    """The tracklets that a split names, if all of them are there."""
+    there: set[str] = set()
+    for part in in_parts(split.tracklet_ids):
+        query = select(tracklets.c.tracklet_id).where(tracklets.c.tracklet_id.in_(part))
+        there |= set(connection.execute(query.where(tracklets.c.global_id == split.from_id)).scalars())
+    gone = sorted(set(split.tracklet_ids) - there)
+    if gone:
+        raise _outdated(split, f"tracklet {gone[0]} does not belong to person {split.from_id}")
+    return list(dict.fromkeys(split.tracklet_ids))
+
+
+def _open_or_check(connection: Connection, revisions: Sequence[Revision], decided_at: float) -> None:
+    for revision in revisions:
+        if revision.is_new:
+            _open(connection, revision, decided_at)
+    into = [revision.to_id for revision in revisions if not revision.is_new]
+    known = {person for part in in_parts(into) for person in connection.execute(_KNOWN, {"persons": part}).scalars()}
+    for revision in revisions:
+        if not revision.is_new and revision.to_id not in known:
+            raise _outdated(revision, f"there is no person {revision.to_id}")
+
+
+def _open(connection: Connection, revision: Revision, decided_at: float) -> None:
+    last = locked(connection, "global_id")
+    if revision.to_id <= last:
+        raise _outdated(revision, f"numbers up to {last} are given out by now")
+    seen = {"first_seen_at": decided_at, "last_seen_at": decided_at, "tracklets": 0}
+    connection.execute(identities.insert(), {"global_id": revision.to_id, "opened_at": decided_at, **seen})
+    advance(connection, "global_id", revision.to_id)
 
 
 def _events(
@@ -114,10 +158,6 @@ def _events(
         )
         for number, part in enumerate(parts, start=1)
     ]
-
-
-def _is(global_id: GlobalId) -> Any:
-    return identities.c.global_id == global_id
 
 
 def _outdated(revision: Revision, found: str) -> Unavailable:

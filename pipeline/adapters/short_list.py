@@ -45,13 +45,11 @@ class ShortList:
         grouped = products.view(blocks, _BLOCK, len(queries))
         best = grouped.amax(1).T.float().contiguous().numpy()
         least = self._least(best, queries, copied, top_k)
-        found = []
-        for query in range(len(queries)):
-            near = np.flatnonzero(best[query] >= least[query])
-            inside = grouped[torch.from_numpy(near), :, query].float().numpy() >= least[query]
-            rows, places = np.nonzero(inside)
-            found.append(near[rows] * _BLOCK + places)
-        return found
+        whose, near = np.nonzero(best >= least[:, None])
+        rows = grouped[torch.from_numpy(near), :, torch.from_numpy(whose)].float().numpy()
+        places, inside = np.divmod(np.flatnonzero(rows >= least[whose, None]), _BLOCK)
+        ends = np.cumsum(np.bincount(whose[places], minlength=len(queries)))
+        return np.split(near[places] * _BLOCK + inside, ends[:-1])
 
     def _least(self, best: F32, queries: F32, copied: torch.Tensor, top_k: int) -> F32:
         """(Q,) products below which nobody counts, from the best of each block (Q, blocks)."""

@@ -41,6 +41,7 @@ _ASSIGN = (
         assigned_event=bindparam("assigned_event"),
     )
 )
+_OF_NUMBERS = select(identities).where(identities.c.global_id.in_(bindparam("numbers", expanding=True)))
 _WIDEN = (
     update(identities)
     .where(identities.c.global_id == bindparam("which"))
@@ -188,15 +189,11 @@ class SqlStore(ErasureStore, VerdictStore):
             first, last, count = spans[decision.global_id]
             seen = decision.embedding
             spans[decision.global_id] = (min(first, seen.started_at), max(last, seen.ended_at), count + 1)
-        opened = [
-            {"global_id": one, "opened_at": decided_at, "first_seen_at": first, "last_seen_at": last, "tracklets": 0}
-            for one, (first, last, _) in spans.items()
-        ]
-        self._database.insert_new(connection, identities, opened)
         widened: list[dict[str, Any]] = []
+        missing = dict(spans)
         for part in in_parts(list(spans)):
-            for row in connection.execute(select(identities).where(identities.c.global_id.in_(part))):
-                first, last, count = spans[row.global_id]
+            for row in connection.execute(_OF_NUMBERS, {"numbers": part}):
+                first, last, count = missing.pop(row.global_id)
                 widened.append(
                     {
                         "which": row.global_id,
@@ -205,7 +202,20 @@ class SqlStore(ErasureStore, VerdictStore):
                         "count": row.tracklets + count,
                     }
                 )
-        connection.execute(_WIDEN, widened)
+        if widened:
+            connection.execute(_WIDEN, widened)
+        if missing:
+            opened = [
+                {
+                    "global_id": one,
+                    "opened_at": decided_at,
+                    "first_seen_at": first,
+                    "last_seen_at": last,
+                    "tracklets": count,
+                }
+                for one, (first, last, count) in missing.items()
+            ]
+            connection.execute(identities.insert(), opened)
         advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
 
 

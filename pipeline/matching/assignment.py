@@ -198,13 +198,14 @@ def _solve(
     # Time alone makes nobody one: who looks rather like somebody else is not joined, however well he comes.
     chosen = _chosen(odds, (weights.looks > 0.0) & (shares >= rule.least))
     taken = {column for column in chosen if column is not None}
+    others = [taken - {column} for column in chosen]
+    if taken:
+        for row, columns in enumerate(others):
+            odds[row, list(columns)] = -np.inf
+        shares, new = probabilities(odds)
     verdicts = []
     for row, column in enumerate(chosen):
-        others = taken - {column}
-        if others:
-            odds[row, list(others)] = -np.inf
-            shares[row], new[row] = probabilities(odds[row])
-        found = _Found(weights.of(row), shares[row], float(new[row]), board.columns(present[row]), others)
+        found = _Found(weights.of(row), shares[row], float(new[row]), board.columns(present[row]), others[row])
         verdict = _verdict(board, found, column, next_id, rule)
         next_id = GlobalId(next_id + verdict.is_new)
         verdicts.append(verdict)

@@ -18,12 +18,13 @@ import numpy.typing as npt
 
 from pipeline.contracts import F32, F64, I64
 from pipeline.look_scores import ORDINARY, ordinary_strangers
-from pipeline.matching.looks import LookPrior, look_odds
+from pipeline.matching.looks import LookPrior, even_score, look_odds
 from pipeline.matching.transit import TransitTimes
 
 _OFFSET_WEIGHT = 20.0  # exemplars that a camera needs before its own mean counts as much as the site's
 _PAIR_WEIGHT = 300.0  # pairs of strangers that two cameras need, likewise; and the site against the model's validation
 _LEAST_DEVIATION = 0.02
+_ROUNDING = 1e-6  # more than sums and quotients are off
 SAMPLE = 2048  # exemplars that are compared with one another
 
 
@@ -103,6 +104,13 @@ class Calibration:
         mean = (held * self.strangers_mean.T[place]).sum(axis=1)
         deviation = (held * self.strangers_deviation.T[place]).sum(axis=1)
         return look_odds(self.curves, (similarities - mean) / deviation, counts * others)
+
+    @cached_property
+    def least_alike(self) -> float:
+        """Whoever has less similarity is rather two than one, whatever the cameras and however many exemplars."""
+        score, deviation = even_score(self.curves), self.strangers_deviation
+        lowest = self.strangers_mean.min() + min(score * deviation.min(), score * deviation.max())
+        return float(lowest) - _ROUNDING
 
     def packed(self) -> bytes:
         """All of it, to the last bit."""

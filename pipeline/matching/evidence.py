@@ -183,7 +183,7 @@ class Board:
     ) -> tuple[CandidateEvidence, ...]:
         """Some columns in words and numbers."""
         return tuple(
-            CandidateEvidence.model_construct(
+            CandidateEvidence(
                 global_id=int(self._global_ids[column]),
                 camera_id=self._camera_ids[column],
                 similarity=float(weights.similarities[column]),

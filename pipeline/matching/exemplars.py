@@ -7,7 +7,7 @@ all: so the same tracklets leave the same exemplars in whatever order they came,
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -143,20 +143,20 @@ class ExemplarBook:
         stored = self._store(fresh, tracklet_ids, seen_by, drawn, vectors)
         self._started_at[stored] = started_at[fresh]
         slots[len(old) + fresh] = stored
-        own, ends = slots[kept].tolist(), np.cumsum(np.bincount(everyone[kept], minlength=len(owners))).tolist()
-        for number, begin, end in zip(numbers, [0, *ends[:-1]], ends, strict=True):
-            self._of[number] = own[begin:end]
+        self._give(numbers, slots[kept], everyone[kept])
         return [numbers[place] for place in np.unique(whose[fresh]).tolist()]
 
-    def join(self, into: GlobalId, other: GlobalId) -> None:
-        """All exemplars of `other` become those of `into`, as far as they are high enough."""
-        slots = np.array([*self._of.get(into, []), *self._of.pop(other)], np.int64)
-        one = np.zeros_like(slots)
+    def join(self, into: Sequence[GlobalId], others: Sequence[GlobalId]) -> None:
+        """All exemplars of each of the `others` become those of its `into`, as far as they are high enough."""
+        own = [[*self._of.get(one, []), *self._of.pop(other)] for one, other in zip(into, others, strict=True)]
+        slots = np.fromiter(chain.from_iterable(own), np.int64)
+        whose = np.repeat(np.arange(len(own)), [len(each) for each in own])
+        names = self._names
         kept = self._chosen(
-            one, self._cameras[slots], self._draws[slots], lambda: [self._names[slot] for slot in slots.tolist()]
+            whose, self._cameras[slots], self._draws[slots], lambda: [names[slot] for slot in slots.tolist()]
         )
         self._drop(np.delete(slots, kept))
-        self._of[into] = slots[kept].tolist()
+        self._give(into, slots[kept], whose[kept])
 
     def forget(self, global_id: GlobalId) -> None:
         self._drop(np.array(self._of.pop(global_id), np.int64))
@@ -171,9 +171,15 @@ class ExemplarBook:
             order = by_name[np.lexsort((-drawn[by_name], owners[by_name]))]
         cells = owners[order] * len(self._camera_numbers) + cameras[order]
         by_cell = np.argsort(cells, kind="stable")
-        stays = np.sort(by_cell[_ranks(cells[by_cell]) < self._per_camera])
+        stays = np.sort(by_cell[ranks(cells[by_cell]) < self._per_camera])
         order = order[stays]
-        return order[_ranks(owners[order]) < self._limit]
+        return order[ranks(owners[order]) < self._limit]
+
+    def _give(self, global_ids: Sequence[GlobalId], slots: I64, whose: I64) -> None:
+        """From now on identities have these slots (N,); `whose` (N,) they are is a place in `global_ids`, ascending."""
+        own, ends = slots.tolist(), np.cumsum(np.bincount(whose, minlength=len(global_ids))).tolist()
+        for global_id, begin, end in zip(global_ids, [0, *ends[:-1]], ends, strict=True):
+            self._of[global_id] = own[begin:end]
 
     def _store(self, fresh: I64, tracklet_ids: Sequence[str], cameras: I64, drawn: F64, vectors: F16) -> I64:
         """Put the tracklets at these places into free slots."""
@@ -221,7 +227,16 @@ class ExemplarBook:
         self._names.extend([""] * extra)
 
 
-def _ranks(groups: I64) -> I64:
+def ranks(groups: I64) -> I64:
     """How many of the same group stand before each, in (N,) groups of which each stands together."""
     begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))[: len(groups)]
     return np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
+
+
+def of_one_size(counts: I64) -> Iterator[tuple[I64, I64]]:
+    """Of items of which the first counts[0] belong together, the next counts[1], and so on: groups (G,) of one size,
+    and the places (G, size) of their members."""
+    ends = np.cumsum(counts)
+    for count in np.unique(counts).tolist():
+        groups = np.flatnonzero(counts == count)
+        yield groups, (ends[groups] - count)[:, None] + np.arange(count)

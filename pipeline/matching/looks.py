@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,3 +62,15 @@ def look_odds(curves: F64, scores: F64, pairs: F64) -> F64:
     rows = np.arange(len(scores))
     odds: F64 = (1.0 - share) * found[below, rows] + share * found[below + 1, rows]
     return odds
+
+
+def even_score(curves: F64) -> float:
+    """Below this score the log-odds of one person are below 0, whatever the number of pairs; -inf: nowhere."""
+    found = math.inf
+    for curve in curves:
+        above = int(np.searchsorted(curve, 0.0))
+        if above == 0:
+            return -math.inf
+        if above < len(curve):
+            found = min(found, float(np.interp(0.0, curve[above - 1 : above + 1], LOOK_SCORES[above - 1 : above + 1])))
+    return found

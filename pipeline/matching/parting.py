@@ -10,14 +10,17 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from pipeline.contracts import F32, F64, GlobalId, IdentityEventKind
+from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import Revision
 from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import TRACK_CONFIDENCE
 from pipeline.matching.evidence import LOOK_LIMIT, Bools, TrackKey
+from pipeline.matching.exemplars import of_one_size
 from pipeline.matching.looks import look_odds
 from pipeline.matching.people import People, tracks_of
 from pipeline.matching.walks import WALK_LIMIT, walk
+
+_ROUNDING = 1e-3  # more than the same scores differ when they are computed for one identity or for many
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,28 @@ class Division:
     look_odds: float  # log-odds of one person
 
 
+def doubtful(people: People, global_ids: Sequence[GlobalId]) -> list[GlobalId]:
+    """Those of some identities whose exemplars are so little alike that there may be a `division`; most have none.
+
+    Between two groups of N exemplars are N - 1 pairs or more: their mean is no lower than that of the lowest N - 1.
+    """
+    calibration = people.calibration
+    looks, places, counts = people.exemplar_looks(global_ids)
+    found: list[GlobalId] = []
+    for groups, members in of_one_size(counts):
+        size = members.shape[1]
+        if size == 1:
+            continue
+        one, other = np.triu_indices(size, 1)
+        similarities = (looks[members] @ looks[members].transpose(0, 2, 1))[:, one, other]
+        pairs = places[members][:, one], places[members][:, other]
+        scores = (similarities - calibration.strangers_mean[pairs]) / calibration.strangers_deviation[pairs]
+        lowest = np.sort(scores, axis=1)[:, : size - 1].mean(axis=1)
+        may_part = _leave_room(people, lowest - _ROUNDING, np.full(len(groups), size))
+        found += [global_ids[place] for place in groups[may_part].tolist()]
+    return sorted(found)
+
+
 def division(people: People, global_id: GlobalId) -> Division | None:
     """Where an identity would part, if its looks leave room for two people; None where they do not."""
     own = people.exemplars.of(global_id)
@@ -76,8 +101,7 @@ def division(people: People, global_id: GlobalId) -> Division | None:
     if len(tracks) < 2:
         return None
     calibration = people.calibration
-    places = np.array([calibration.place(exemplar.track[0]) for exemplar in own], np.int64)
-    looks = calibration.looks(people.exemplars.vectors(people.exemplars.slots([global_id])[0]), places)
+    looks, places, _ = people.exemplar_looks([global_id])
     scores = calibration.scores((looks @ looks.T).astype(np.float64), places, places)
     numbers = {track: number for number, track in enumerate(tracks)}
     member = np.zeros((len(tracks), len(own)))
@@ -132,11 +156,16 @@ def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId
 
 
 def _leaves_room(people: People, score: float, exemplars: int) -> bool:
-    """Whether two groups with such a mean score could be two people, however they were divided and walked."""
+    return bool(_leave_room(people, np.array([score]), np.array([exemplars]))[0])
+
+
+def _leave_room(people: People, scores: F64, exemplars: I64) -> Bools:
+    """Whether two groups with such mean scores (N,) could be two people, however they were divided and walked."""
     budget = people.config.false_match_budget
-    pairs = np.array([1.0, exemplars**2 / 4.0])
-    odds = look_odds(people.calibration.curves, np.full(2, score), pairs)
-    return bool(odds.min() - WALK_LIMIT < np.log(budget / (1.0 - budget)))
+    curves = people.calibration.curves
+    odds = np.minimum(look_odds(curves, scores, np.ones(len(scores))), look_odds(curves, scores, exemplars**2 / 4.0))
+    room: Bools = odds - WALK_LIMIT < np.log(budget / (1.0 - budget))
+    return room
 
 
 def _two_groups(alike: F64) -> Bools:

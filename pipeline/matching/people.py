@@ -17,7 +17,7 @@ from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
-from pipeline.matching.exemplars import ExemplarBook
+from pipeline.matching.exemplars import ExemplarBook, of_one_size
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
@@ -143,18 +143,22 @@ class People:
                 self.tracks.give(track, global_id)
         self._keep(rows)
 
-    def merge(self, into: GlobalId, other: GlobalId) -> None:
-        """Follow a committed merge of two remembered identities: as `revise`, without asking the database."""
-        seen_at, camera_id = self.identities.last_seen(other)
-        self.identities.see(np.array([into]), [camera_id], np.array([seen_at]))
-        self.exemplars.join(into, other)
-        for track in self.tracks.tracks(other):
-            self.tracks.give(track, into)
-        self.identities.forget(other)
-        self._gallery.remove(np.array([other], np.int64))
-        self._changed.pop(other, None)
-        self._changed[into] = None
-        self.describe()
+    def merge(self, merges: Sequence[Revision]) -> None:
+        """Follow committed merges of remembered identities, each of which is in one of them at most: as `revise`,
+        without asking the database."""
+        into, others = [each.to_id for each in merges], [each.from_id for each in merges]
+        seen = [self.identities.last_seen(other) for other in others]
+        self.identities.see(
+            np.array(into, np.int64), [camera_id for _, camera_id in seen], np.array([seen_at for seen_at, _ in seen])
+        )
+        self.exemplars.join(into, others)
+        self._gallery.remove(np.array(others, np.int64))
+        for one, other in zip(into, others, strict=True):
+            for track in self.tracks.tracks(other):
+                self.tracks.give(track, one)
+            self.identities.forget(other)
+            self._changed.pop(other, None)
+            self._changed[one] = None
 
     def begun_before(self, kept_from: Mapping[CameraId, float]) -> list[GlobalId]:
         """Identities with an exemplar that began before the moment from which those of its camera are kept, by its own
@@ -207,6 +211,14 @@ class People:
         self._changed |= dict.fromkeys(self.exemplars.add(rows.global_ids, names, cameras, rows.started_at, halves))
         self._forget([GlobalId(number) for number in self.identities.beyond(self.config.identities).tolist()])
 
+    def exemplar_looks(self, global_ids: Iterable[GlobalId]) -> tuple[F32, I64, I64]:
+        """The exemplars of some identities, one after the other and of each the highest first: their looks (N, D), the
+        places of their cameras (N,), and how many each identity has."""
+        places_of = np.array([self.calibration.place(name) for name in self.exemplars.camera_ids], np.int64)
+        slots, counts = self.exemplars.slots(global_ids)
+        places = places_of[self.exemplars.cameras(slots)]
+        return self.calibration.looks(self.exemplars.vectors(slots), places), places, counts
+
     def describe(self) -> None:
         """Bring the looks of identities up to date whose exemplars have changed."""
         numbers = np.array(list(self._changed), np.int64)
@@ -221,12 +233,11 @@ class People:
 
     def _described(self, global_ids: I64) -> tuple[F32, I64]:
         """(I, D) mean looks of identities, and (I, A + 1) over how many exemplars of each camera."""
-        places_of = np.array([self.calibration.place(name) for name in self.exemplars.camera_ids], np.int64)
-        slots, counts = self.exemplars.slots(map(GlobalId, global_ids.tolist()))
-        places, size = places_of[self.exemplars.cameras(slots)], len(self.calibration.cameras) + 1
+        looks, places, counts = self.exemplar_looks(map(GlobalId, global_ids.tolist()))
+        size = len(self.calibration.cameras) + 1
         cells = np.repeat(np.arange(len(global_ids)), counts) * size + places
         held = np.bincount(cells, minlength=len(global_ids) * size).reshape(len(global_ids), size)
-        return _means(self.calibration.looks(self.exemplars.vectors(slots), places), counts), held
+        return _means(looks, counts), held
 
     def _forget(self, global_ids: Sequence[GlobalId]) -> None:
         if global_ids:
@@ -307,10 +318,7 @@ def _numbers_of(rows: GalleryRows) -> F64:
 
 def _means(vectors: F32, counts: I64) -> F32:
     """(I, D) of vectors (N, D), of which the first counts[0] belong together, the next counts[1], and so on."""
-    ends = np.cumsum(counts)
     means = np.zeros((len(counts), vectors.shape[1]), np.float32)
-    for count in np.unique(counts).tolist():
-        groups = np.flatnonzero(counts == count)
-        members = (ends[groups] - count)[:, None] + np.arange(count)
-        means[groups] = vectors[members].sum(axis=1) / np.float32(count)
+    for groups, members in of_one_size(counts):
+        means[groups] = vectors[members].sum(axis=1) / np.float32(members.shape[1])
     return means

@@ -10,7 +10,7 @@ from pipeline.decisions import Decision, Revision
 from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import track_of
 from pipeline.matching.evidence import TrackKey
-from pipeline.matching.parting import Clash, clashes, divided, division, parting
+from pipeline.matching.parting import Clash, clashes, divided, division, doubtful, parting
 from pipeline.matching.people import People
 from pipeline.matching.revision import merges
 
@@ -40,15 +40,14 @@ def reconsider(people: People, books: Books, seen: Sequence[TrackletEmbedding], 
         rows = books.rows_of_identity(digest, [left[0].global_id])
         if not _part(people, books, parting(people, left[0], rows, books.next_global_id()), digest, decided_at):
             bound.add(left[0])
-    for global_id in _identities(people, tracks):
+    for global_id in doubtful(people, _identities(people, tracks)):
         if (found := division(people, global_id)) is not None:
             rows = books.rows_of_identity(digest, [global_id])
             _part(people, books, divided(people, found, rows, books.next_global_id()), digest, decided_at)
     touched = _identities(people, tracks)
     while joined := merges(people, touched):
         people.laws.follow(books.commit_decisions((), decided_at, joined))
-        for revision in joined:
-            people.merge(revision.to_id, revision.from_id)
+        people.merge(joined)
         touched = [*touched, *(revision.to_id for revision in joined)]
 
 

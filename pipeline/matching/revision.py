@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
 from pipeline.matching.evidence import LOOK_LIMIT, Bools, probabilities, rounded
+from pipeline.matching.exemplars import ranks
 from pipeline.matching.people import People
-from pipeline.matching.walks import Walk, walk
+from pipeline.matching.tracks import Spans
+from pipeline.matching.walks import gap_s, walk_odds
 
 # So many times the budget may be wrong of the merges: one is thought of again with every piece that comes, until it
 # is made for good, and among many thoughts is a mistaken one.
@@ -33,10 +35,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
     numbers = people.nearest(unit)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
-    least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
-    found = [
-        revision for each in _alike(people, own, numbers, similarities) if (revision := _best(people, each, least))
-    ]
+    found = _probable(people, _alike(people, own, numbers, similarities))
     done: set[GlobalId] = set()
     chosen = []
     for revision in sorted(found, key=lambda each: (-each.confidence, each.to_id, each.from_id)):
@@ -47,76 +46,123 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alike:
-    """Identities (K,) that look rather like one identity than like strangers."""
+class _Pairs:
+    """Two identities each, as columns (P,) in the order of `own` and then of `others`."""
 
-    global_id: GlobalId
-    numbers: I64
+    own: I64
+    others: I64
     similarities: F64
     looks: F64  # log-odds
 
-
-def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> Iterator[_Alike]:
-    """For each of the identities `own` those of `numbers` that resemble it; nothing for who resembles nobody."""
-    near = _most_alike(similarities)
-    rows = np.arange(len(own))[:, None]
-    looks = _look_odds(people, numbers[near], similarities[rows, near], own)
-    is_alike = (looks >= 0.0) & (numbers[near] != own[:, None])
-    for row in np.flatnonzero(is_alike.any(axis=1)).tolist():
-        kept = is_alike[row]
-        columns = near[row, kept]
-        yield _Alike(GlobalId(int(own[row])), numbers[columns], similarities[row, columns], looks[row, kept])
+    def some(self, chosen: Bools) -> _Pairs:
+        return _Pairs(self.own[chosen], self.others[chosen], self.similarities[chosen], self.looks[chosen])
 
 
-def _most_alike(similarities: F64) -> I64:
-    """(M, K) the columns of the highest of each row, ascending; of equals the first."""
-    count = min(_MOST_LOOKED_AT, similarities.shape[1])
-    least = np.partition(similarities, -count, axis=1)[:, -count, None]
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Who may be one person with one identity, as columns (K,), K > 0; their numbers ascend."""
+
+    own: GlobalId
+    numbers: I64
+    similarities: F64
+    looks: F64  # log-odds, as are the next
+    ways: F64
+
+    @property
+    def odds(self) -> F64:
+        return self.looks + self.ways
+
+    @property
+    def best(self) -> int:
+        """The column of the most probable one."""
+        return int(self.odds.argmax())
+
+
+def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> _Pairs:
+    """For each of the identities `own` those of `numbers` that look rather like it than like strangers."""
+    is_near = similarities >= people.calibration.least_alike
+    if len(many := np.flatnonzero(is_near.sum(axis=1) > _MOST_LOOKED_AT)):
+        is_near[many] = _are_most_alike(similarities[many])
+    rows, columns = np.nonzero(is_near & (numbers != own[:, None]))
+    near = similarities[rows, columns]
+    looks = _look_odds(people, numbers[columns], near, own[rows])
+    return _Pairs(own[rows], numbers[columns], near, looks).some(looks >= 0.0)
+
+
+def _are_most_alike(similarities: F64) -> Bools:
+    """(M, C) the `_MOST_LOOKED_AT` highest of each row, which has as many or more; of equals the first."""
+    least = np.partition(similarities, -_MOST_LOOKED_AT, axis=1)[:, -_MOST_LOOKED_AT, None]
     is_above, is_equal = similarities > least, similarities == least
-    room = count - is_above.sum(axis=1, keepdims=True)
-    columns = np.nonzero(is_above | (is_equal & (np.cumsum(is_equal, axis=1) <= room)))[1]
-    return columns.reshape(-1, count)
+    room = _MOST_LOOKED_AT - is_above.sum(axis=1, keepdims=True)
+    found: Bools = is_above | (is_equal & (np.cumsum(is_equal, axis=1) <= room))
+    return found
 
 
-def _best(people: People, seen: _Alike, least: float) -> Revision | None:
-    """A merge with whoever is most probably the same person, if that is probable enough."""
-    global_id, numbers, similarities, looks = seen.global_id, seen.numbers, seen.similarities, seen.looks
-    mine = people.tracks.spans(global_id)
-    if not len(mine):
-        return None
-    odds = np.full(len(numbers), -np.inf)
-    ways: dict[int, Walk] = {}
-    forbidden = people.laws.forbidden(global_id)
-    for column in np.argsort(-looks, kind="stable")[:_MOST].tolist():
-        theirs = people.tracks.spans(GlobalId(int(numbers[column])))
-        if len(theirs) and int(numbers[column]) not in forbidden and not mine.meets(theirs):
-            ways[column] = walk(people, mine, theirs)
-            odds[column] = looks[column] + ways[column].odds
-    if not ways:
-        return None
-    best = int(odds.argmax())
-    if 1.0 / (1.0 + np.exp(-odds[best])) < least:
-        return None  # rivals would only take away from that
-    weighed = np.array(sorted(ways), np.int64)
-    rivals = _rivals(people, numbers[weighed], int(np.flatnonzero(weighed == best)[0]), odds[weighed])
-    shares, new = probabilities(np.where(rivals, odds[weighed], -np.inf))
-    share = float(shares[weighed == best][0])
+def _may_be_one(people: People, pairs: _Pairs, spans: Mapping[GlobalId, Spans]) -> Bools:
+    """(P,) whether a pair is among the `_MOST` most alike of its own, and neither law nor place keeps it apart."""
+    chosen = np.zeros(len(pairs.own), np.bool_)
+    order = np.lexsort((-pairs.looks, pairs.own))
+    chosen[order] = ranks(pairs.own[order]) < _MOST
+    for place in np.flatnonzero(chosen).tolist():
+        own, other = GlobalId(int(pairs.own[place])), GlobalId(int(pairs.others[place]))
+        mine, theirs = spans[own], spans[other]
+        is_forbidden = other in people.laws.forbidden(own)
+        chosen[place] = len(mine) and len(theirs) and not is_forbidden and not mine.meets(theirs)
+    return chosen
+
+
+def _probable(people: People, alike: _Pairs) -> list[Revision]:
+    """Each identity's merge with whoever is most probably the same person, where that is probable enough."""
+    involved = np.unique(np.concatenate([alike.own, alike.others])).tolist()
+    spans = people.tracks.spans_of(list(map(GlobalId, involved)))
+    pairs = alike.some(_may_be_one(people, alike, spans))
+    if not len(pairs.own):
+        return []
+    own, others = ([spans[GlobalId(number)] for number in side.tolist()] for side in (pairs.own, pairs.others))
+    candidates = _by_own(pairs, walk_odds(people, own, others))
+    least = max(people.least_probability, 1.0 - _MORE_WRONG * people.config.false_match_budget)
+    # Rivals would only take away from that.
+    hopeful = [each for each in candidates if 1.0 / (1.0 + np.exp(-each.odds[each.best])) >= least]
+    found = []
+    for each, unlike in zip(hopeful, _unlike_the_best(people, hopeful), strict=True):
+        rivals = _rivals(people, each, unlike, spans)
+        if (revision := _merge_of(people, each, rivals, spans, least)) is not None:
+            found.append(revision)
+    return found
+
+
+def _by_own(pairs: _Pairs, ways: F64) -> Iterator[_Candidates]:
+    """Of pairs (P,), P > 0."""
+    own, begins = np.unique(pairs.own, return_index=True)
+    ends = [*begins[1:].tolist(), len(pairs.own)]
+    for number, begin, end in zip(own.tolist(), begins.tolist(), ends, strict=True):
+        rows = slice(begin, end)
+        yield _Candidates(GlobalId(number), pairs.others[rows], pairs.similarities[rows], pairs.looks[rows], ways[rows])
+
+
+def _merge_of(
+    people: People, seen: _Candidates, rivals: Bools, spans: Mapping[GlobalId, Spans], least: float
+) -> Revision | None:
+    """A merge with whoever is most probably the same person, if that is probable enough beside the rivals."""
+    best = seen.best
+    shares, new = probabilities(np.where(rivals, seen.odds, -np.inf))
+    share = float(shares[best])
     if share < least:
         return None
-    other = GlobalId(int(numbers[best]))
+    other = GlobalId(int(seen.numbers[best]))
     candidate = CandidateEvidence(
         global_id=other,
         camera_id=people.identities.last_seen(other)[1],
-        similarity=float(similarities[best]),
-        appearance_log_odds=float(looks[best]),
-        gap_s=ways[best].gap_s,
-        transit_log_odds=ways[best].odds,
+        similarity=float(seen.similarities[best]),
+        appearance_log_odds=float(seen.looks[best]),
+        gap_s=gap_s(spans[seen.own], spans[other]),
+        transit_log_odds=float(seen.ways[best]),
         probability=share,
     )
     told = Evidence(
         calibration=people.calibration.number, candidates=(candidate,), new_probability=float(new), threshold=least
     )
-    return _merge(min(global_id, other), max(global_id, other), candidate, told)
+    return _merge(min(seen.own, other), max(seen.own, other), candidate, told)
 
 
 def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Evidence) -> Revision:
@@ -129,27 +175,38 @@ def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Ev
 
 
 def _look_odds(people: People, numbers: I64, similarities: F64, own: I64) -> F64:
-    """Log-odds from looks alone, (M, K), that identities `own` (M,) are those of the `numbers` (M, K)."""
-    calibration, count = people.calibration, numbers.shape[1]
-    places = [calibration.place(people.identities.last_seen(GlobalId(number))[1]) for number in own.tolist()]
-    others = people.identities.exemplars(own).sum(axis=1)
-    odds = calibration.look_odds(
-        similarities.ravel(),
-        people.identities.exemplars(numbers.ravel()),
-        np.repeat(np.array(places, np.int64), count),
-        np.repeat(others, count).astype(np.float64),
+    """(P,) log-odds from looks alone that identities `own` are those of the `numbers`."""
+    whose, places_of = np.unique(own, return_inverse=True)
+    cameras = [people.identities.last_seen(GlobalId(number))[1] for number in whose.tolist()]
+    odds = people.calibration.look_odds(
+        similarities,
+        people.identities.exemplars(numbers),
+        np.array([people.calibration.place(camera_id) for camera_id in cameras], np.int64)[places_of],
+        people.identities.exemplars(whose).sum(axis=1).astype(np.float64)[places_of],
     )
-    return odds.clip(-LOOK_LIMIT, LOOK_LIMIT).reshape(numbers.shape)
+    return odds.clip(-LOOK_LIMIT, LOOK_LIMIT)
 
 
-def _rivals(people: People, numbers: I64, best: int, odds: F64) -> Bools:
-    """The best candidate, and those that cannot be one person with it: by law, by their looks or because they met."""
-    chosen = GlobalId(int(numbers[best]))
-    similar = rounded(people.identities.looks(numbers) @ people.identities.looks(numbers[best : best + 1])[0])
-    rivals: Bools = _look_odds(people, numbers[None], similar[None], numbers[best : best + 1])[0] < 0
-    rivals |= np.isin(numbers, list(people.laws.forbidden(chosen)))
-    theirs = people.tracks.spans(chosen)
-    for column in np.flatnonzero((odds > odds[best] - _NO_RIVAL) & ~rivals).tolist():
-        rivals[column] = theirs.meets(people.tracks.spans(GlobalId(int(numbers[column]))))
-    rivals[best] = True
+def _unlike_the_best(people: People, seen: Sequence[_Candidates]) -> list[Bools]:
+    """Of each the candidates (K,) who rather are not one person with the best, by their looks alone."""
+    similarities, bests = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for each in seen:
+        looks = people.identities.looks(each.numbers)
+        similarities.append(rounded(looks @ looks[each.best]))
+        bests.append(np.full(len(looks), each.numbers[each.best]))
+    numbers = np.concatenate([np.zeros(0, np.int64), *(each.numbers for each in seen)])
+    odds = _look_odds(people, numbers, np.concatenate(similarities), np.concatenate(bests))
+    return np.split(odds < 0.0, np.cumsum([len(each.numbers) for each in seen]))[: len(seen)]
+
+
+def _rivals(people: People, seen: _Candidates, unlike: Bools, spans: Mapping[GlobalId, Spans]) -> Bools:
+    """(K,) the best candidate, and those that cannot be one person with it: by law, by their looks or because they
+    met."""
+    chosen = GlobalId(int(seen.numbers[seen.best]))
+    forbidden = people.laws.forbidden(chosen)
+    rivals: Bools = unlike | np.array([number in forbidden for number in seen.numbers.tolist()])
+    odds = seen.odds
+    for column in np.flatnonzero((odds > odds[seen.best] - _NO_RIVAL) & ~rivals).tolist():
+        rivals[column] = spans[chosen].meets(spans[GlobalId(int(seen.numbers[column]))])
+    rivals[seen.best] = True
     return rivals

@@ -38,8 +38,8 @@ class Spans:
     def __len__(self) -> int:
         return len(self.cameras)
 
-    def some(self, chosen: npt.NDArray[np.bool_]) -> Spans:
-        """Those that are chosen (N,)."""
+    def some(self, chosen: npt.NDArray[np.bool_] | slice) -> Spans:
+        """Those that are chosen, by a mask (N,) or as a slice."""
         return Spans(
             self.cameras[chosen],
             self.started_at[chosen],
@@ -138,12 +138,19 @@ class TrackBook:
 
     def spans(self, global_id: GlobalId) -> Spans:
         """The same as columns."""
+        return self.spans_of([global_id])[global_id]
+
+    def spans_of(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, Spans]:
+        """Of each of some identities."""
         numbers = {camera_id: number for number, camera_id in enumerate(self._cameras)}
-        tracks = self.tracks(global_id)
-        rows = [(numbers[track[0]], *self._cameras[track[0]].times(track)) for track in tracks]
+        own = [self.tracks(global_id) for global_id in global_ids]
+        rows = [(numbers[track[0]], *self._cameras[track[0]].times(track)) for tracks in own for track in tracks]
         columns = np.array(rows, np.float64).reshape(-1, 6).T
-        whose = np.full(len(tracks), global_id, np.int64)
-        return Spans(columns[0].astype(np.int64), columns[1], columns[2], whose, *columns[3:])
+        counts = np.array([len(tracks) for tracks in own], np.int64)
+        whole = Spans(columns[0].astype(np.int64), columns[1], columns[2], np.repeat(global_ids, counts), *columns[3:])
+        ends = np.cumsum(counts)
+        places = zip(global_ids, (ends - counts).tolist(), ends.tolist(), strict=True)
+        return {global_id: whole.some(slice(begin, end)) for global_id, begin, end in places}
 
     def everything(self) -> Spans:
         """All remembered tracks."""
@@ -213,7 +220,7 @@ class _CameraTracks:
     def times(self, track: TrackKey) -> tuple[float, ...]:
         """Start, end and what was thought of the first piece."""
         slot = self._slots[track]
-        return float(self._started_at[slot]), float(self._ended_at[slot]), *self._odds[slot].tolist()
+        return self._started_at.item(slot), self._ended_at.item(slot), *self._odds[slot].tolist()
 
     def columns(self) -> tuple[F64, F64, I64, F64, F64, F64]:
         """Those of `Spans`, without the camera; the least recently extended track first."""

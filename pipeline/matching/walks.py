@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.contracts import I64
+from pipeline.contracts import F64
 from pipeline.matching.evidence import believed
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
@@ -26,27 +26,39 @@ class Walk:
 
 def walk(people: People, one: Spans, other: Spans) -> Walk:
     """Of two parts that each have a track, and were nowhere at the same time."""
-    here = [people.calibration.place(camera_id) for camera_id in people.tracks.camera_ids]
-    places = np.array(here, np.int64)
-    apart = _walked(people, places, [one]) + _walked(people, places, [other])
-    odds = min(max(_walked(people, places, [one, other]) - apart, -WALK_LIMIT), WALK_LIMIT)
+    return Walk(float(walk_odds(people, [one], [other])[0]), gap_s(one, other))
+
+
+def gap_s(one: Spans, other: Spans) -> float:
+    """Between those of their tracks that lie closest together in time."""
     forth = other.started_at[None] - one.ended_at[:, None]
     back = one.started_at[:, None] - other.ended_at[None]
-    return Walk(odds, float(np.maximum(forth, back).ravel()[np.abs(np.maximum(forth, back)).argmin()]))
+    gaps_s = np.maximum(forth, back).ravel()
+    return float(gaps_s[np.abs(gaps_s).argmin()])
 
 
-def _walked(people: People, places: I64, parts: Sequence[Spans]) -> float:
-    """Log-odds that each of these tracks but the first is a return, and not somebody new.
+def walk_odds(people: People, ones: Sequence[Spans], others: Sequence[Spans]) -> F64:
+    """(W,) the log-odds of the walk of each one with its other, W > 0; all at once, because most walks are short."""
+    apart = _walked(people, [[one] for one in ones]) + _walked(people, [[other] for other in others])
+    together = _walked(people, list(zip(ones, others, strict=True)))
+    odds: F64 = (together - apart).clip(-WALK_LIMIT, WALK_LIMIT)
+    return odds
 
-    `places` (A,) are those of the cameras in the book of tracks.
-    """
-    if len(parts) == 1 and len(parts[0]) == 1:
-        return 0.0
+
+def _walked(people: People, walks: Sequence[Sequence[Spans]]) -> F64:
+    """(W,) log-odds that each track of a walk but the first is a return, and not somebody new."""
+    places = np.array([people.calibration.place(camera_id) for camera_id in people.tracks.camera_ids], np.int64)
+    parts = [part for walk in walks for part in walk]
     cameras = np.concatenate([part.cameras for part in parts])
     started_at = np.concatenate([part.started_at for part in parts])
     ended_at = np.concatenate([part.ended_at for part in parts])
-    order = np.lexsort((cameras, ended_at, started_at))
+    counts = np.array([sum(map(len, walk)) for walk in walks], np.int64)
+    first = np.cumsum(counts) - counts
+    order = np.lexsort((cameras, ended_at, started_at, np.repeat(np.arange(len(walks)), counts)))
     at = places[cameras[order]]
     gaps_s = started_at[order][1:] - ended_at[order][:-1]
-    odds = people.calibration.transit.log_odds[at[:-1], at[1:], bin_of(gaps_s)]
-    return float(believed(odds, len(people)).sum())
+    odds = np.zeros(len(order))
+    odds[1:] = believed(people.calibration.transit.log_odds[at[:-1], at[1:], bin_of(gaps_s)], len(people))
+    odds[first] = 0.0  # from the last of one walk to the first of the next nobody goes
+    found: F64 = np.add.reduceat(odds, first)
+    return found

@@ -318,7 +318,9 @@ class MatcherWorker:
         return people
 
     def _publish_events(self) -> None:
-        while events := self._store.unpublished_events(_PAGE_EVENTS):
+        is_more = True
+        while is_more and (events := self._store.unpublished_events(_PAGE_EVENTS)):
+            is_more = len(events) == _PAGE_EVENTS
             self._bus.publish(StreamName.IDENTITIES, events)
             self._store.mark_published(events[-1].event_id)
             now = self._clock.now()

@@ -207,3 +207,15 @@ def test_a_similarity_counts_against_the_strangers_of_the_cameras_that_the_exemp
     growth = 1.2 ** np.log2(2)
     expected = 0.5 * 2.0 * (score - 2.0) + 0.5 * 2.0 * growth**2 * (score - 2.0 * (1 + 0.4 * np.log(growth**2)))
     assert both == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 50), st.floats(0.0, 1.0), st.integers(1, 12))
+def test_whoever_is_less_alike_than_the_least_is_rather_two_than_one(seed: int, less: float, others: int) -> None:
+    known = taught(*seen_by_cameras(seed, persons=20, cast=1.0))
+    rng = np.random.default_rng(seed)
+    exemplars = rng.integers(0, 5, (40, 3))
+    exemplars[:, 0] += 1
+    assert known.least_alike > 0.0
+    odds = known.look_odds(np.full(40, known.least_alike - less), exemplars, rng.integers(0, 3, 40), float(others))
+    assert (odds < 0.0).all()

@@ -115,7 +115,7 @@ def test_whatever_happens_everybody_keeps_the_exemplars_and_vectors_of_what_was_
             book.forget(whose)
             del expected[whose]
         elif what == "join" and whose != second and second in expected:
-            book.join(whose, second)
+            book.join([whose], [second])
             expected.setdefault(whose, []).extend(expected.pop(second))
         if is_summed_early:
             book.sums()

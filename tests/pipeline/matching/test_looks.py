@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.contracts import F64
 from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
-from pipeline.matching.looks import LookPrior, look_odds, straight_curves
+from pipeline.matching.looks import LookPrior, even_score, look_odds, straight_curves
 
 MEASURED: F64 = np.cumsum(np.random.default_rng(5).uniform(0.0, 0.9, (len(LOOK_SIZES), len(LOOK_SCORES))), axis=1) - 5.0
 
@@ -81,3 +81,15 @@ def test_strangers_who_cannot_be_are_refused(mean: float, deviation: float) -> N
 def test_curves_that_fall_or_do_not_fit_are_refused(curves: F64) -> None:
     with pytest.raises(ValueError, match="never fall"):
         LookPrior(curves=curves)
+
+
+@given(st.floats(-3.0, 10.0), pairs)
+def test_below_the_even_score_nobody_is_rather_one_than_two(below: float, count: float) -> None:
+    even = even_score(MEASURED)
+    assert odds(even - 1e-9 - abs(below), count) < 0.0
+    assert max(odds(even + 1e-9, size**2) for size in LOOK_SIZES) >= 0.0
+
+
+def test_curves_that_are_never_or_always_even_have_no_even_score() -> None:
+    assert even_score(np.full_like(MEASURED, -1.0)) == np.inf
+    assert even_score(np.full_like(MEASURED, 1.0)) == -np.inf

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.contracts import F32, GlobalId, IdentityEventKind
 from pipeline.decisions import Correction, CorrectionKind, CorrectionRequest, Revision
 from pipeline.matching.laws import Laws
-from pipeline.matching.parting import divided, division
+from pipeline.matching.parting import divided, division, doubtful
 from pipeline.matching.people import MemoryConfig, People
 from tests.fakes import embedding, unit_vectors
 from tests.pipeline.matching.made_site import CAMERAS, MEMORY, Seen, calibration, near, people_with, rows
@@ -111,3 +111,19 @@ def test_no_track_is_cut_and_the_same_memory_parts_alike(
         ]
         assert tracks[0].isdisjoint(tracks[1])
         assert 0 < len(leaving) <= len(seen) / 2
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 9), st.integers(0, 9), st.floats(0.05, 0.9), st.integers(0, 3))
+def test_whoever_may_be_divided_is_doubted(first: int, second: int, noise: float, other: int) -> None:
+    seen = [*of_person(LOOKS[0], range(first), noise), *of_person(LOOKS[other], range(first, first + second), noise)]
+    people = remembered(seen)
+    assert division(people, MIXED) is None or doubtful(people, [MIXED]) == [MIXED]
+
+
+def test_of_many_only_those_are_doubted_who_do_not_look_like_one_person() -> None:
+    single = [(embedding("gate", 70, vector=LOOKS[2]), GlobalId(7))]
+    same = [(embedding(CAMERAS[place % 3], 80 + place, vector=LOOKS[3]), GlobalId(8)) for place in range(4)]
+    people = remembered([*of_person(LOOKS[0], range(4)), *of_person(LOOKS[1], range(4, 7)), *single, *same])
+    assert doubtful(people, [MIXED, GlobalId(7), GlobalId(8)]) == [MIXED]
+    assert doubtful(people, []) == []

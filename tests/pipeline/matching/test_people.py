@@ -154,8 +154,8 @@ def test_after_a_merge_the_memory_is_as_if_they_had_always_been_one(into: int, o
     fresh = people_with(config=SMALL)
     fresh.remember(after)
     merged, revised = people_with(WALKS, SMALL, page=page), people_with(WALKS, SMALL, page=page)
-    merged.merge(GlobalId(into), GlobalId(other))
     merge = Revision(IdentityEventKind.MERGED, GlobalId(other), GlobalId(into), 1.0, "a test")
+    merged.merge([merge])
     own = {piece.tracklet_id for piece, whose in expected if whose == into}
     revised.revise([merge], some_of(after, own))
     assert_same_memory(merged, fresh)

@@ -128,7 +128,6 @@ def test_rounds_of_merges_mend_who_was_torn_in_many() -> None:
     people = people_with([*bystanders(), *seen])
     touched = [whose for _, whose in seen]
     while found := merges(people, touched):
-        for merge in found:
-            people.merge(merge.to_id, merge.from_id)
+        people.merge(found)
         touched = [merge.to_id for merge in found]
     assert sorted(people.exemplars.identities()) == [10, 81, 82, 83]
