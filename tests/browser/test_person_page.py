@@ -22,7 +22,7 @@ def test_a_split_is_watched_until_the_matcher_has_applied_it_and_taken_back(open
         page.goto("/people/2")
         sightings = page.locator(".sighting").count()
         page.get_by_text("Why person 2?").first.click()
-        assert "Person 2 was given to it" in page.locator(".reasons").first.inner_text()
+        assert "it was taken for person 2" in page.locator(".reasons").first.inner_text()
         page.get_by_label("Somebody else").first.check()
         page.get_by_role("button", name="Split the chosen off").click()
         assert "has not applied it yet" in page.get_by_role("status").inner_text()

@@ -112,7 +112,7 @@ def test_a_page_lists_the_corrections_that_are_about_its_person(page: TestClient
 
 def test_why_is_told_in_sentences(page: TestClient) -> None:
     text = page.get(f"/tracklets/{LOBBY}/why").text
-    assert "Why this is person 1" in text and "Person 1 was given to it" in text
+    assert "Why this is person 1" in text and "it was taken for person 1" in text and f"explain {LOBBY}" in text
     assert f'data-why="/tracklets/{LOBBY}/why"' in page.get("/people/1").text
     assert page.get("/tracklets/lobby/b1/1/0/why").status_code == 404
 
