@@ -147,6 +147,7 @@ def list_alerts(
     from pipeline.adapters.standing_book import AlertFilter
     from pipeline.audit import AuditAction
     from pipeline.search.standing import AlertState
+    from services.api.words import share_in_words
     from services.audited import record_at_terminal
     from services.console import clock
 
@@ -163,7 +164,7 @@ def list_alerts(
     for alert in found:
         state = alert.state.value.replace("_", " ") + (" (quiet)" if alert.is_quiet else "")
         seen = (clock(alert.ended_at), escape(alert.name), str(alert.global_id), escape(alert.camera_id))
-        table.add_row(str(alert.number), *seen, f"{alert.confidence:.0%}", state)
+        table.add_row(str(alert.number), *seen, share_in_words(alert.confidence), state)
     console.print(table)
 
 
@@ -252,6 +253,7 @@ def replay_deliveries(
 def _try(settings: Settings, desk: AlertDesk, number: int, days: float, why: str) -> None:
     from pipeline.audit import AuditAction
     from services.alert_desk import outcome_in_words
+    from services.api.words import share_in_words
     from services.audited import record_at_terminal
     from services.console import clock
 
@@ -264,7 +266,7 @@ def _try(settings: Settings, desk: AlertDesk, number: int, days: float, why: str
         return
     table = Table("seen", "person", "camera", "confidence", "tracklet", box=None, header_style="bold")
     for hit in found.hits:
-        where = (str(hit.global_id), escape(hit.camera_id), f"{hit.confidence:.0%}", escape(hit.tracklet_id))
+        where = (str(hit.global_id), escape(hit.camera_id), share_in_words(hit.confidence), escape(hit.tracklet_id))
         table.add_row(clock(hit.ended_at), *where)
     console.print(table)
 

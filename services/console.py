@@ -95,7 +95,9 @@ def print_query(answer: QueryAnswer, console: Console) -> None:
 def _confidence(person: PersonFound) -> str:
     if person.confidence is None:
         return ""
-    return f"{person.confidence:.0%}" + ("" if person.is_confident else " (weak)")
+    from services.api.words import share_in_words
+
+    return share_in_words(person.confidence) + ("" if person.is_confident else " (weak)")
 
 
 def clock(at: float) -> str:

@@ -9,6 +9,7 @@ from pipeline.adapters.explanations import Explanation, Reasoned
 from pipeline.contracts import IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.decisions import CandidateEvidence, Correction, CorrectionKind, CorrectionRequest
 from pipeline.errors import InvalidQuery
+from services.api.words import share_in_words
 
 Told = Callable[[float], str]  # a moment in words
 
@@ -104,7 +105,7 @@ def _decision(event: IdentityEvent, moment: Told) -> str:
     surely = "tentative, " if event.is_tentative else ""
     return (
         f"Person {event.global_id} was {kind} at {moment(event.decided_at)} ({surely}confidence "
-        f"{event.confidence:.0%}): {event.reason}."
+        f"{share_in_words(event.confidence)}): {event.reason}."
     )
 
 

@@ -188,9 +188,11 @@ def _answer_table(question: TrueQuery, answer: Answer, found: Sequence[dict[str,
         title=f"\n“{question.sentence}”", title_justify="left", title_style="bold", box=None, padding=(0, 2),
         caption=f"  Of the first person this is {mark}.", caption_justify="left",
     )  # fmt: skip
+    from services.api.words import share_in_words
+
     for person in found:
         stays = [f"{clock(stay['started_at'])} {stay['camera_id']}" for stay in person["route"]]
-        table.add_row(str(person["global_id"]), f"{person['confidence']:.0%}", " → ".join(stays))
+        table.add_row(str(person["global_id"]), share_in_words(person["confidence"]), " → ".join(stays))
     return table
 
 

@@ -108,7 +108,7 @@ def receipt_in_words(receipt: Receipt) -> str:
     """How far an erasure has come."""
     if receipt.erased_at is None:
         return f"waits for the matcher; there are {found_in_words(receipt.expected)}"
-    removed = f"removed: {found_in_words(receipt.removed or Found())}; {receipt.followed.blobs} files, "
+    removed = f"Removed: {found_in_words(receipt.removed or Found())}; {receipt.followed.blobs} files, "
     removed += f"{receipt.followed.messages} messages and {receipt.followed.mentions} mentions elsewhere"
     if receipt.finished_at is not None:
         return f"nothing is left. {removed}"

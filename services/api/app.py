@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from services.api import (
@@ -14,6 +15,7 @@ from services.api import (
     correction_pages,
     correction_routes,
     export_routes,
+    forgetting_pages,
     forgetting_routes,
     health_routes,
     live_routes,
@@ -50,6 +52,7 @@ PARTS = (
     search_pages,
     person_pages,
     correction_pages,
+    forgetting_pages,
     live_routes,
     operation_routes,
     alert_pages,
@@ -78,7 +81,9 @@ def create_app(deps: ApiDependencies) -> FastAPI:
     app.state.alert_feed = AlertFeed(deps.alerts.book, deps.clock)
     for routes in PARTS:
         app.include_router(routes.router)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    # Only these are compressed: the length of a compressed page could betray the marks of its forms (BREACH).
+    files = GZipMiddleware(StaticFiles(directory=Path(__file__).parent / "static"), minimum_size=500)
+    app.mount("/static", files, name="static")
     install_problem_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessGate, admission=admission, rights=table)

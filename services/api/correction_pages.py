@@ -13,8 +13,8 @@ from pipeline.decisions import MAX_NOTE, Correction
 from services.api.correcting import explain, known_correction, take_back
 from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.pages import page
+from services.api.plain_reasons import plain_reasons
 from services.api.words import moment_in_words
-from services.corrections import explanation_in_words
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,9 +56,9 @@ def undo_page(deps: Dependencies, number: int, form: Annotated[UndoForm, Form()]
 
 @router.get("/tracklets/{tracklet_id:path}/why")
 def why_page(deps: Dependencies, tracklet_id: str) -> Response:
-    """Why a tracklet belongs to its person, in sentences."""
+    """Why a tracklet belongs to its person, in plain sentences."""
     found, now = explain(deps, tracklet_id), deps.local_now()
-    sentences = explanation_in_words(found, lambda at: moment_in_words(at, now))
+    sentences = plain_reasons(found, lambda at: moment_in_words(at, now))
     return page("why.html", deps.caller, tracklet=found.tracklet, sentences=sentences, now=now)
 
 

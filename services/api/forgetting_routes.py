@@ -7,13 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.audit import AuditAction
-from pipeline.contracts import GlobalId
 from pipeline.decisions import MAX_NAME
-from pipeline.forgetting import MAX_WHY, ErasureRequest, Found, Kind, Receipt
+from pipeline.forgetting import MAX_WHY, Found, Kind, Receipt
 from services.api.dependencies import Dependencies
-from services.api.problems import Missing
-from services.erasing import audited, found_in_words, receipt_in_words, request_erasure
+from services.api.forgetting import asked_for, erase, known_receipt, rehearse
+from services.erasing import found_in_words, receipt_in_words
 
 router = APIRouter(prefix="/api/v1", tags=["forgetting"])
 
@@ -57,13 +55,12 @@ class KeptReply(BaseModel):
 @router.post("/erasures", status_code=202)
 def erase_person(deps: Dependencies, body: ErasureBody) -> ErasureReply:
     """Forget a person everywhere and for good, or only say what that would remove."""
-    request = ErasureRequest(GlobalId(body.global_id), deps.maker(body.made_by), body.why)
-    expected = deps.forgetting.rehearse_erasure(request.global_id)
-    deps.record(AuditAction.ERASURE, f"person {request.global_id}", audited(request, body.dry_run))
+    request = asked_for(deps, body.global_id, body.made_by, body.why)
     if body.dry_run:
+        expected = rehearse(deps, request)
         told = f"nothing was removed; there are {found_in_words(expected)}"
         return ErasureReply(expected=expected, receipt=None, summary=told)
-    return ErasureReply.of(request_erasure(deps.forgetting, request, expected, deps.clock.now()))
+    return ErasureReply.of(erase(deps, request))
 
 
 @router.get("/erasures")
@@ -75,10 +72,7 @@ def list_erasures(deps: Dependencies, limit: Annotated[int, Query(ge=1, le=1000)
 @router.get("/erasures/{number}")
 def show_erasure(deps: Dependencies, number: int) -> ErasureReply:
     """One receipt: what was removed, and whether anything is left."""
-    found = deps.forgetting.receipt(number)
-    if found is None:
-        raise Missing(f"there is no erasure {number}", "the number of one that was asked for", "look at the list")
-    return ErasureReply.of(found)
+    return ErasureReply.of(known_receipt(deps, number))
 
 
 @router.get("/retention")

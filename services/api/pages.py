@@ -31,6 +31,7 @@ def _environment() -> Environment:
         iso=words.iso_moment,
         duration=words.duration_in_words,
         confidence_words=words.confidence_in_words,
+        share_words=words.share_in_words,
         answer_words=words.answer_in_words,
         chip_words=words.chip_in_words,
         camera_words=words.camera_in_words,

@@ -52,6 +52,7 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/corrections/{number}"): Role.INVESTIGATOR,
     ("POST", "/api/v1/corrections"): Role.INVESTIGATOR,
     ("POST", "/api/v1/corrections/{number}/undo"): Role.INVESTIGATOR,
+    ("GET", "/erasures/{number}"): Role.INVESTIGATOR,
     ("GET", "/alerts"): Role.INVESTIGATOR,
     ("GET", "/alerts/list"): Role.INVESTIGATOR,
     ("POST", "/alerts/{number}/acknowledge"): Role.INVESTIGATOR,
@@ -78,6 +79,7 @@ RIGHTS: Rights = {
     ("GET", "/api/v1/erasures/{number}"): Role.INVESTIGATOR,
     # It cannot be taken back, and whoever was seen could hide by it.
     ("POST", "/api/v1/erasures"): Role.ADMIN,
+    ("POST", "/people/{global_id}/erase"): Role.ADMIN,
     ("GET", "/api/v1/retention"): Role.OPERATOR,
     # An alert tells of a person at every camera: her newest tracklets count, wherever they were seen.
     ("GET", "/api/v1/standing-queries"): Role.INVESTIGATOR,

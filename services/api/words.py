@@ -26,6 +26,11 @@ def confidence_in_words(confidence: float, is_confident: bool) -> str:
     return "very likely" if confidence >= 0.9 else "likely" if confidence >= 0.7 else "possible"
 
 
+def share_in_words(share: float) -> str:
+    """A probability for people: `87 %`, and never all or nothing, because nothing is that sure."""
+    return "over 99 %" if share > 0.99 else "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+
+
 def answer_in_words(answer: Answer) -> str:
     """What a search came to, in a sentence or two."""
     compared = f"{_counted(answer.candidates, 'person', 'people')} compared"

@@ -1,10 +1,13 @@
-// Keeps the camera wall fresh: one question a second for all cameras, the next one only after the answer to the last.
+// Keeps the camera wall fresh while somebody sees it: one question a second for all cameras, the next one only after the
+// answer to the last. Pictures that nobody sees are not loaded: they would be most of the first page.
 "use strict";
 
 const PAUSE_MS = 1000;
 const PATIENCE_MS = 8000;
 const wall = document.querySelector("[data-wall]");
 const stale = document.querySelector("[data-stale]");
+let isSeen = false;
+let timer = 0;
 
 // Pictures are loaded before they are shown, so that boxes never stand over the picture before theirs.
 function loaded(image) {
@@ -27,13 +30,19 @@ async function refresh() {
 }
 
 async function keepFresh() {
+  clearTimeout(timer);
+  timer = -1; // at work
   try {
-    if (!document.hidden) await refresh();
+    if (isSeen && !document.hidden) await refresh();
     stale.hidden = true;
   } catch {
     stale.hidden = false; // the next round tries again
   }
-  setTimeout(keepFresh, PAUSE_MS);
+  timer = setTimeout(keepFresh, PAUSE_MS);
 }
 
-setTimeout(keepFresh, PAUSE_MS);
+new IntersectionObserver((entries) => {
+  isSeen = entries[entries.length - 1].isIntersecting;
+  if (isSeen && timer !== -1 && !wall.firstElementChild?.matches("ul, p")) keepFresh(); // nothing is shown yet
+}).observe(wall);
+timer = setTimeout(keepFresh, PAUSE_MS);

@@ -186,7 +186,7 @@ def test_a_decision_is_explained_in_words_and_numbers(client: TestClient, site: 
     ]
     assert reply["summary"] == [
         "gate/b1/900/0 was seen at gate from 2026-05-28T20:26:10+00:00 to 2026-05-28T20:26:14+00:00. It is person 3.",
-        "Person 1 was given to it at 2026-05-28T20:26:40+00:00 (tentative, confidence 93%): the coat and the way.",
+        "Person 1 was given to it at 2026-05-28T20:26:40+00:00 (tentative, confidence 93 %): the coat and the way.",
         "Candidate 1, last seen at yard: similarity 0.81 (log-odds +3.25), 34 s after the last sighting (log-odds "
         "-0.50); probability 0.931.",
         "Candidate 2, last seen at gate: similarity 0.90 (log-odds +5.00); probability 0.000. Not possible: elsewhere "

@@ -14,6 +14,7 @@ from services.api.words import (
     duration_in_words,
     figure_in_words,
     moment_in_words,
+    share_in_words,
     transits_in_short,
     transits_in_words,
 )
@@ -53,6 +54,17 @@ def test_a_duration_is_told_roughly(duration_s: float, words: str) -> None:
 )
 def test_an_answer_is_told_in_a_sentence(answer: Answer, words: str) -> None:
     assert answer_in_words(answer) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.0, "under 1 %"), (0.0049, "under 1 %"), (0.01, "1 %"), (0.87, "87 %"), (0.99, "99 %"),
+        (0.996, "over 99 %"), (1.0, "over 99 %"),
+    ],
+)  # fmt: skip
+def test_nothing_is_told_as_certain_or_impossible(share: float, words: str) -> None:
+    assert share_in_words(share) == words
 
 
 def test_counts_have_no_digits_behind_the_point_and_shares_have_four() -> None:
