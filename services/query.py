@@ -13,7 +13,6 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.audit import AuditAction
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
-from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch, SearchStore
@@ -162,7 +161,7 @@ def serving_search_model(settings: Settings, store: SqlStore) -> SearchModel:
 def search_model(store: SearchStore, encoder: ServedEncoder) -> SearchModel:
     """A loaded model at work in the search."""
     model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
-    model.learn(store.verdicts(model.digest, MAX_VERDICTS))
+    model.listen(store)
     return model
 
 

@@ -12,7 +12,6 @@ from pipeline.embedding.in_force import Pointer, in_force
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Clock, Store
 from pipeline.kept import ModelSwitch
-from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchModel
 from pipeline.search.people import SearchStore
 from services.model_shelf import ModelShelf
@@ -73,12 +72,12 @@ class SearchModels:
             serving.make_ready()
             log.info("questions are answered with model %s, no more with %s", serving.digest, self._current.digest)
             self._answer_with(serving)
+        self._current.listen(self._store)
         if self._clock.monotonic() >= self._ready_at_s:
             for digest in self._shelf.digests():
                 model = self._shelf.get(digest)
                 if model is not None:
                     model.make_ready()
-                    model.learn(self._store.verdicts(digest, MAX_VERDICTS))  # other APIs of the site hear them too
             self._ready_at_s = self._clock.monotonic() + _READY_EVERY_S
 
     def _answer_with(self, model: SearchModel) -> None:
