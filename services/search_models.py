@@ -14,6 +14,7 @@ from pipeline.interfaces import Clock, Store
 from pipeline.kept import ModelSwitch
 from pipeline.search.models import SearchModel
 from pipeline.search.people import SearchStore
+from pipeline.search.text_calibration import FALSE_ANSWERS
 from services.model_shelf import ModelShelf
 from services.query import search_model
 from services.site_models import SiteModels
@@ -35,12 +36,23 @@ class SearchModels:
     the last one goes on answering from its own vectors; questions never meet vectors of another model.
     """
 
-    def __init__(self, site: SiteModels, store: SiteStore, clock: Clock, keep_previous_s: float) -> None:
-        """Loads one model. Raises `ConfigurationError` where neither the serving nor the wanted one can be loaded."""
+    def __init__(
+        self,
+        site: SiteModels,
+        store: SiteStore,
+        clock: Clock,
+        keep_previous_s: float,
+        false_answers: float = FALSE_ANSWERS,
+    ) -> None:
+        """Loads one model. `false_answers` is the share that the settings allow.
+
+        Raises `ConfigurationError` where neither the serving nor the wanted one can be loaded.
+        """
         self._site = site
         self._store = store
         self._clock = clock
         self._keep_previous_s = keep_previous_s
+        self._false_answers = false_answers
         self._shelf: ModelShelf[SearchModel] = ModelShelf(self._load, clock, "api")
         self._ready_at_s = float("-inf")
         self._answer_with(self._first())
@@ -92,10 +104,10 @@ class SearchModels:
                 return self._load(switches[0].model_digest)
             except ConfigurationError as error:
                 log.error("the serving model cannot be loaded; questions are answered with the wanted one: %s", error)
-        return search_model(self._store, self._site.load_wanted())
+        return search_model(self._store, self._site.load_wanted(), self._false_answers)
 
     def _load(self, digest: str) -> SearchModel:
-        model = search_model(self._store, self._site.load(digest))
+        model = search_model(self._store, self._site.load(digest), self._false_answers)
         model.make_ready()
         return model
 

@@ -43,7 +43,8 @@ def run(settings: Settings) -> None:
         accounts, audit = open_accounts(settings)
         store, bus = open_store(settings), open_bus(settings)
         clock = SystemClock()
-        models = SearchModels(SiteModels(settings), store, clock, 3600.0 * settings.embedding.keep_previous_h)
+        keep_previous_s = 3600.0 * settings.embedding.keep_previous_h
+        models = SearchModels(SiteModels(settings), store, clock, keep_previous_s, settings.search.false_answers)
         search = PeopleSearch(store, models)
         for camera in settings.cameras:
             address = parse_address(camera.address.get_secret_value())
