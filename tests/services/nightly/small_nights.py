@@ -110,7 +110,9 @@ def filled(archive: Archive, cameras: Sequence[str] = ("gate", "hall"), tracks: 
     return archive
 
 
-def tools_of(folder: Path, archive: Archive) -> NightTools:
+def tools_of(
+    folder: Path, archive: Archive, record: Callable[[str, str], None] = lambda digest, why: None
+) -> NightTools:
     """A site whose shipped model serves, and a training that betters it."""
     return NightTools(
         store=archive[0],
@@ -120,6 +122,7 @@ def tools_of(folder: Path, archive: Archive) -> NightTools:
         open_encoder=lambda bundle: Eye(BLUR[read_manifest(bundle).name]),
         clock=HandClock(NOW),
         folder=folder / "nightly",
+        record=record,
     )
 
 
