@@ -42,6 +42,7 @@ from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
 from reid_models.registry import Registry
 from services.alert_desk import AlertDesk
+from services.api.crop_views import CropViews
 from services.api.dependencies import ApiDependencies
 from services.api.live_wall import LiveWall
 from services.api.long_work import LongWork
@@ -195,6 +196,7 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         accounts=SqlAccounts(archive.store._database),
         audit=AuditStore(archive.store._database, clock),
         cameras_of_crop=archive.store.cameras_of_crop,
+        crop_views=CropViews(archive.store.persons_of_crop, clock),
         passwords=Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
     )
     return replace(deps, **changes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, cast
@@ -11,13 +11,14 @@ from fastapi import Depends, Request
 
 from pipeline.accounts import AccountStore
 from pipeline.audit import AuditAction, AuditLog
-from pipeline.contracts import CameraId
+from pipeline.contracts import CameraId, GlobalId
 from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
 from pipeline.forgetting import Keeping
 from pipeline.interfaces import Clock
 from services.alert_desk import AlertDesk
 from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
+from services.api.crop_views import CropViews
 from services.api.granted import (
     CamerasOfCrop,
     Crops,
@@ -55,6 +56,7 @@ class ApiDependencies:
     accounts: AccountStore
     audit: AuditLog
     cameras_of_crop: CamerasOfCrop
+    crop_views: CropViews
     caller: Caller | None = None
     site: str = "main"
     host: str = "127.0.0.1"
@@ -84,6 +86,10 @@ class ApiDependencies:
     def record(self, action: AuditAction, subject: str, detail: Mapping[str, object] | None = None) -> None:
         """Into the audit log, by the caller. Raises `Unavailable`: then the request is not answered."""
         self.audit.record(self.who.name, action, subject, detail)
+
+    def showed(self, people: Iterable[GlobalId]) -> None:
+        """What was just recorded shows the caller these people: their crops need no entries of their own."""
+        self.crop_views.showed(self.who.name, people)
 
     def of_caller(self, caller: Caller | None) -> ApiDependencies:
         """What a caller gets to see of all this: the one place where cameras are granted or not."""

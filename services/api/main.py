@@ -19,6 +19,7 @@ from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.search.people import PeopleSearch
 from services.alert_desk import AlertDesk
 from services.api.app import create_app
+from services.api.crop_views import CropViews
 from services.api.dependencies import ApiDependencies
 from services.api.exposure import Transport, check_exposure
 from services.api.live_wall import LiveWall
@@ -70,6 +71,7 @@ def run(settings: Settings) -> None:
             accounts=accounts,
             audit=audit,
             cameras_of_crop=store.cameras_of_crop,
+            crop_views=CropViews(store.persons_of_crop, clock),
             site=settings.site,
             host=settings.api.host,
             token=settings.api.token.get_secret_value() if settings.api.token else None,

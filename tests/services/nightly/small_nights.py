@@ -110,9 +110,7 @@ def filled(archive: Archive, cameras: Sequence[str] = ("gate", "hall"), tracks: 
     return archive
 
 
-def tools_of(
-    folder: Path, archive: Archive, record: Callable[[str, str], None] = lambda digest, why: None
-) -> NightTools:
+def tools_of(folder: Path, archive: Archive) -> NightTools:
     """A site whose shipped model serves, and a training that betters it."""
     return NightTools(
         store=archive[0],
@@ -122,7 +120,7 @@ def tools_of(
         open_encoder=lambda bundle: Eye(BLUR[read_manifest(bundle).name]),
         clock=HandClock(NOW),
         folder=folder / "nightly",
-        record=record,
+        record=lambda digest, why: None,
     )
 
 
