@@ -184,6 +184,7 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         blobs=archive.blobs,
         board=LiveWall(archive.board, TrackNames(archive.store.database), clock, pause_s=0.0),
         corrections=archive.store,
+        explanations=archive.store,
         forgetting=archive.store,
         keeping=lambda _: Keeping(30.0, 30.0, None),
         alerts=archive.alerts,

@@ -23,6 +23,7 @@ from services.api.granted import (
     CamerasOfCrop,
     Crops,
     GrantedCrops,
+    GrantedExplanations,
     GrantedLivePictures,
     GrantedPeople,
     People,
@@ -32,7 +33,7 @@ from services.api.long_work import LongWork
 from services.api.oidc import IdentityProvider
 from services.api.other_sites import OtherSite
 from services.api.passwords import Passwords
-from services.corrections import CorrectionDesk
+from services.corrections import CorrectionDesk, Explanations
 from services.erasing import ForgettingDesk
 from services.operations import Operations
 
@@ -55,6 +56,7 @@ class ApiDependencies:
     work: LongWork
     accounts: AccountStore
     audit: AuditLog
+    explanations: Explanations
     cameras_of_crop: CamerasOfCrop
     crop_views: CropViews
     caller: Caller | None = None
@@ -101,6 +103,7 @@ class ApiDependencies:
             mine,
             search=GrantedPeople(self.search, cameras),
             blobs=GrantedCrops(self.blobs, self.cameras_of_crop, cameras),
+            explanations=GrantedExplanations(self.explanations, cameras),
             board=GrantedLivePictures(self.board, cameras),
             configured_cameras=tuple(camera for camera in self.configured_cameras if camera in cameras),
         )

@@ -55,6 +55,7 @@ def run(settings: Settings) -> None:
             blobs=open_blobs(settings),
             board=LiveWall(open_status_board(settings), TrackNames(store.database), clock),
             corrections=store,
+            explanations=store,
             forgetting=store,
             keeping=settings.keeping,
             alerts=AlertDesk(
