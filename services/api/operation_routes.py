@@ -29,15 +29,18 @@ Reason = Annotated[str, Form(max_length=MAX_REASON)]
 
 @router.get("")
 def streams_page(deps: Dependencies) -> Response:
-    """How far each group is behind, and what was set aside."""
+    """How far each group is behind, what was set aside, and how full the disk is."""
+    disk = deps.operations.disk()
     try:
         lags, letters = deps.operations.lags(), deps.operations.dead_letters(SHOWN_LETTERS + 1)
     except Unavailable as error:
-        return _page(deps, "operations.html", "Streams", lags=[], letters=[], has_more=False, trouble=str(error))
+        nothing: dict[str, object] = {"lags": [], "letters": [], "has_more": False}
+        return _page(deps, "operations.html", "Streams", disk=disk, trouble=str(error), **nothing)
     return _page(
         deps,
         "operations.html",
         "Streams",
+        disk=disk,
         lags=lags,
         letters=letters[:SHOWN_LETTERS],
         has_more=len(letters) > SHOWN_LETTERS,
