@@ -19,6 +19,7 @@ MAX_CANDIDATES = 5
 MAX_SPLIT_TRACKLETS = 10_000
 MAX_NAME = 64
 MAX_NOTE = 200
+NOBODY_YET = "new: nobody is known yet"  # the reason for the first person of a site
 
 
 # What is kept of millions of decisions: four decimals say enough.

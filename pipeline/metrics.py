@@ -67,6 +67,13 @@ FORGOTTEN = Counter(
 )
 ERASURE_OPEN = Gauge("sightline_erasure_open_seconds", "Since when the longest open erasure is asked for, 0 for none")
 
+# disk
+DISK_SIZE = Gauge("sightline_disk_size_bytes", "Size of the disk that the data folder lies on")
+DISK_FREE = Gauge("sightline_disk_free_bytes", "What is free of it")
+DATA_BYTES = Gauge(
+    "sightline_data_bytes", "What there is of data on it: database, crops (estimated), spools, redis", ["what"]
+)
+
 # matcher
 IDENTITIES_OPENED = Counter("sightline_identities_opened_total", "Tracklets that opened a new identity")
 IDENTITIES_JOINED = Counter("sightline_identities_joined_total", "Tracklets that joined a known identity")

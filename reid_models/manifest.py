@@ -70,6 +70,8 @@ class WordCurve(_Part):
     thing_slope: Annotated[Finite, Field(gt=0)]
     thing_intercept: Finite
     least: Share  # probability below which nobody is called a match
+    # Shares of questions about absent people that are answered, rising, each with the `least` that holds it
+    leasts: tuple[tuple[Share, Share], ...] = ()  # none: kept by an earlier release
     measured_on: str
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.audit import AuditAction
@@ -13,6 +13,12 @@ from pipeline.errors import InvalidQuery
 from services.settings import Settings
 
 MAX_REASON = 200
+
+NAMED_LETTERS = 50
+
+# Operations in the same words by page and terminal
+DEAD_SENT_AGAIN = "dead letters sent again"
+MODEL_BEFORE_WANTED = "model rolled back"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -23,6 +29,16 @@ class MissingReason(InvalidQuery):
         super().__init__(
             "a search without a reason", "why you search, in a few words", "add `reason`; it is kept in the audit log"
         )
+
+
+def promotion(digest: str) -> str:
+    """The subject of a model's promotion."""
+    return f"model {digest} promoted"
+
+
+def letters_named(entry_ids: Sequence[str]) -> dict[str, Any]:
+    """Which dead letters are sent again."""
+    return {"entries": list(entry_ids[:NAMED_LETTERS]) or "all"}
 
 
 def stated(reason: str | None, is_required: bool) -> str:

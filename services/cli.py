@@ -262,9 +262,13 @@ def dead_replay(
     data_dir: DataDirOption = None,
 ) -> None:
     """Send messages again that were set aside."""
+    from pipeline.audit import AuditAction
+    from services.audited import DEAD_SENT_AGAIN, letters_named, record_at_terminal
     from services.dead import replay_dead
 
-    console.print(f"{replay_dead(_settings(config, None, data_dir), entry or [])} messages sent again")
+    settings, chosen = _settings(config, None, data_dir), entry or []
+    record_at_terminal(settings, AuditAction.OPERATION, DEAD_SENT_AGAIN, letters_named(chosen))
+    console.print(f"{replay_dead(settings, chosen)} messages sent again")
 
 
 # --- private ----------------------------------------------------------------------------------------------------------

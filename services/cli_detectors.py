@@ -42,8 +42,11 @@ def import_detector(
         return
     from pipeline.adapters.detector_import import DetectorImport, import_detector
     from pipeline.adapters.detector_trial import scenes
+    from pipeline.audit import AuditAction
+    from services.audited import record_at_terminal
 
     settings = settings_of(config, data_dir)
+    record_at_terminal(settings, AuditAction.OPERATION, "detector imported", {"source": str(file)})
     size = None if image_size is None else parsed_size(image_size)
     shown = next(scenes()).image if picture is None else _picture(picture)
     wanted = DetectorImport(file, name, size, person_class, min_score, licence)

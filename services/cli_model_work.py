@@ -34,14 +34,18 @@ def import_(
     data_dir: DataDirOption = None,
 ) -> None:
     """Make a model that others trained into a bundle of this site. It serves once it is promoted."""
+    from pipeline.audit import AuditAction
+    from services.audited import record_at_terminal
     from services.model_import import ModelImport, import_model, print_import
     from services.runtime import open_registry
 
     if captions is not None and calibrate is None:
         raise ConfigurationError("--captions is given without pictures; expected --calibrate DATA beside it")
     size = None if image_size is None else parsed_size(image_size)
-    registry = open_registry(settings_of(config, data_dir))
+    settings = settings_of(config, data_dir)
+    registry = open_registry(settings)
     wanted = ModelImport(source, name, size, licence, calibrate, captions)
+    record_at_terminal(settings, AuditAction.OPERATION, "model imported", {"source": source})
     with console.status(f"Importing {source}…"):
         manifest = import_model(registry, wanted)
     print_import(manifest, console)
@@ -90,10 +94,13 @@ def quantise(
     data_dir: DataDirOption = None,
 ) -> None:
     """Calibrate int8, which is the fastest on most CPUs. It serves wherever it then proves right."""
+    from pipeline.audit import AuditAction
+    from services.audited import record_at_terminal
     from services.quantise import Quantisation, print_quantisation
     from services.quantise import quantise as calibrate
 
     settings = settings_of(config, data_dir)
+    record_at_terminal(settings, AuditAction.OPERATION, "model quantised", {"model": model or "the wanted one"})
     with console.status("Calibrating int8 and trying it…"):
         trial = calibrate(settings, Quantisation(model, crops, within, into_bundle))
     print_quantisation(trial, console)

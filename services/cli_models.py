@@ -64,10 +64,15 @@ def promote(
 ) -> None:
     """Ask for a model to serve, whatever the gates said. A running site changes over by itself."""
     from pipeline.adapters.clock import SystemClock
+    from pipeline.audit import AuditAction
     from services import models
+    from services.audited import promotion, record_at_terminal
 
     settings = settings_of(config, data_dir)
-    manifest = models.promote(_registry(settings), model, reason, SystemClock()).manifest
+    registry = _registry(settings)
+    digest = models.digest_of(registry, model)
+    record_at_terminal(settings, AuditAction.OPERATION, promotion(digest), {"reason": reason})
+    manifest = models.promote(registry, model, reason, SystemClock()).manifest
     follows = models.what_follows(manifest.digest, models.models_in_use(settings))
     console.print(f"{manifest.name} {manifest.digest} is wanted. {follows}", soft_wrap=True)
 
@@ -76,10 +81,13 @@ def promote(
 def rollback(config: ConfigOption = None, data_dir: DataDirOption = None, reason: ReasonOption = "by hand") -> None:
     """Ask for the model that was wanted before."""
     from pipeline.adapters.clock import SystemClock
+    from pipeline.audit import AuditAction
     from reid_models.manifest import read_manifest
     from services import models
+    from services.audited import MODEL_BEFORE_WANTED, record_at_terminal
 
     settings = settings_of(config, data_dir)
+    record_at_terminal(settings, AuditAction.OPERATION, MODEL_BEFORE_WANTED, {"reason": reason})
     manifest = read_manifest(_registry(settings).rollback(SystemClock().now(), reason))
     follows = models.what_follows(manifest.digest, models.models_in_use(settings))
     console.print(f"{manifest.name} {manifest.digest} is wanted again. {follows}", soft_wrap=True)

@@ -23,10 +23,14 @@ class CorrectionDesk(Protocol):
 
     def corrections(self, limit: int) -> list[Correction]: ...
 
+
+class Explanations(Protocol):
+    """Why tracklets belong to their people: the database, or what somebody may see of it."""
+
     def explanation(self, tracklet_id: TrackletId) -> Explanation | None: ...
 
 
-def explained(desk: CorrectionDesk, tracklet_id: str) -> Explanation:
+def explained(desk: Explanations, tracklet_id: str) -> Explanation:
     """Why a tracklet belongs to its person. Raises `UnknownTracklet`."""
     found = desk.explanation(TrackletId(tracklet_id))
     if found is None:
@@ -93,6 +97,8 @@ def explanation_in_words(found: Explanation, moment: Told) -> list[str]:
     told = [f"{where}. It is person {seen.global_id}.", _decision(decision.event, moment), *_evidence(decision)]
     for change in found.changes:
         told += [_change(change.event, moment), *_evidence(change)]
+    if found.is_cut:
+        told.append("More than this was weighed: it tells of cameras or people that you may not see.")
     told += [
         f"Law: correction {law.number} by {law.request.made_by} says that {correction_in_words(law)}."
         for law in found.laws

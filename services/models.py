@@ -15,6 +15,7 @@ from pipeline.errors import SightlineError
 from pipeline.interfaces import Clock
 from pipeline.kept import Coverage
 from reid_models.bundle import load_bundle
+from reid_models.manifest import read_manifest
 from reid_models.registry import Model, Registry
 from services.settings import Settings
 from services.site_models import SiteModels
@@ -53,6 +54,12 @@ def models_in_use(settings: Settings) -> ModelsInUse:
         return ModelsInUse(wanted, serving, store.coverage(wanted) if wanted else None)
     finally:
         store.close()
+
+
+def digest_of(registry: Registry, chosen: str) -> str:
+    """Of a model of the registry by the beginning of its digest, or of a bundle folder. Raises `ConfigurationError`."""
+    folder = Path(chosen)
+    return read_manifest(folder).digest if folder.is_dir() else registry.find(chosen).manifest.digest
 
 
 def promote(registry: Registry, chosen: str, reason: str, clock: Clock) -> Model:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.bus_rules import GROUPS
+from pipeline.adapters.disk import DiskUse
 from pipeline.contracts import StreamName
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Backlog, Bus, Clock, DeadLetter
 from reid_models.manifest import read_manifest
 from reid_models.registry import Model, Registry
 from services import dead, models
+from services.disk import disk_of
 from services.models import ModelsInUse, models_in_use
 from services.nightly.report import NightReport, read_reports
 from services.runtime import open_bus, open_registry
@@ -39,18 +41,32 @@ class Operations:
     """The operator's side of a site. Methods of the bus raise `Unavailable` while it is away."""
 
     def __init__(
-        self, bus: Bus, registry: Registry, use: Callable[[], ModelsInUse], nights: Path, clock: Clock
+        self,
+        bus: Bus,
+        registry: Registry,
+        use: Callable[[], ModelsInUse],
+        nights: Path,
+        disk: Callable[[], DiskUse],
+        clock: Clock,
     ) -> None:
-        """`use` tells which models are in use; `nights` is the folder of the nightly runs."""
+        """`use` tells which models are in use; `nights` is the folder of the nightly runs; `disk` looks at the disk."""
         self._bus = bus
         self._registry = registry
         self._use = use
         self._nights = nights
+        self.disk = disk
         self._clock = clock
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> Operations:
-        return cls(open_bus(settings), open_registry(settings), lambda: models_in_use(settings), settings.nights, clock)
+        return cls(
+            open_bus(settings),
+            open_registry(settings),
+            lambda: models_in_use(settings),
+            settings.nights,
+            lambda: disk_of(settings),
+            clock,
+        )
 
     def lags(self) -> list[StreamLag]:
         return [

@@ -13,12 +13,11 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.audit import AuditAction
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
-from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch, SearchStore
 from pipeline.search.query import Calibration, Filters
-from pipeline.search.text_calibration import TextCalibration
+from pipeline.search.text_calibration import FALSE_ANSWERS, TextCalibration
 from services.api.words import answer_in_words
 from services.audited import record_at_terminal, stated
 from services.local_zone import local_zone
@@ -156,23 +155,24 @@ def open_search(settings: Settings, store: SqlStore) -> PeopleSearch:
 def serving_search_model(settings: Settings, store: SqlStore) -> SearchModel:
     """The serving model, at the very beginning the wanted one; loading it takes seconds."""
     site, switches = SiteModels(settings), store.model_switches(1)
-    return search_model(store, site.load(switches[0].model_digest) if switches else site.load_wanted())
+    encoder = site.load(switches[0].model_digest) if switches else site.load_wanted()
+    return search_model(store, encoder, settings.search.false_answers)
 
 
-def search_model(store: SearchStore, encoder: ServedEncoder) -> SearchModel:
-    """A loaded model at work in the search."""
-    model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
-    model.learn(store.verdicts(model.digest, MAX_VERDICTS))
+def search_model(store: SearchStore, encoder: ServedEncoder, false_answers: float) -> SearchModel:
+    """A loaded model at work in the search. `false_answers` is the share that the settings allow."""
+    model = SearchModel(store, encoder, search_config(encoder.calibration, false_answers), encoder.unknown_words)
+    model.listen(store)
     return model
 
 
-def search_config(measured: ModelCalibration | None) -> SearchConfig:
-    """What the model's validation says about its similarities."""
+def search_config(measured: ModelCalibration | None, false_answers: float = FALSE_ANSWERS) -> SearchConfig:
+    """What the model's validation says about its similarities, and from where on they answer a question in words."""
     if measured is None:
         return SearchConfig(text=_UNCALIBRATED_TEXT, appearance=_UNCALIBRATED)
     appearance = measured.appearance
     return SearchConfig(
-        _text_calibration(measured),
+        _text_calibration(measured).answering(false_answers),
         Calibration(appearance.slope, appearance.intercept, measured.appearance_threshold),
     )
 

@@ -7,6 +7,7 @@ import threading
 
 from pipeline.adapters.forgetter import Forgetter
 from pipeline.contracts import BlobKey
+from services.disk import DiskMeter
 from services.loop import keep_running
 from services.nightly.copies import NightCopies
 from services.runtime import StoppableClock, announce_ready, open_blobs, open_bus, open_store, service
@@ -20,9 +21,14 @@ def run(settings: Settings) -> None:
     """Forget until a signal. Raises `ConfigurationError` before anything starts for a database or folder of no use."""
     with service("retain", settings) as stop:
         os.nice(_NICE)
-        forgetter = open_forgetter(settings, stop)
+        forgetter, meter = open_forgetter(settings, stop), DiskMeter(settings, StoppableClock(stop))
+
+        def step() -> None:
+            meter.look()  # first: it tells of a full disk, which the rest may fail on
+            forgetter.run_once()
+
         announce_ready()
-        keep_running(forgetter.run_once, stop, "retain")
+        keep_running(step, stop, "retain")
 
 
 def run_once(settings: Settings) -> None:

@@ -12,9 +12,9 @@ from pipeline.embedding.in_force import Pointer, in_force
 from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.interfaces import Clock, Store
 from pipeline.kept import ModelSwitch
-from pipeline.search.feedback import MAX_VERDICTS
 from pipeline.search.models import SearchModel
 from pipeline.search.people import SearchStore
+from pipeline.search.text_calibration import FALSE_ANSWERS
 from services.model_shelf import ModelShelf
 from services.query import search_model
 from services.site_models import SiteModels
@@ -36,12 +36,23 @@ class SearchModels:
     the last one goes on answering from its own vectors; questions never meet vectors of another model.
     """
 
-    def __init__(self, site: SiteModels, store: SiteStore, clock: Clock, keep_previous_s: float) -> None:
-        """Loads one model. Raises `ConfigurationError` where neither the serving nor the wanted one can be loaded."""
+    def __init__(
+        self,
+        site: SiteModels,
+        store: SiteStore,
+        clock: Clock,
+        keep_previous_s: float,
+        false_answers: float = FALSE_ANSWERS,
+    ) -> None:
+        """Loads one model. `false_answers` is the share that the settings allow.
+
+        Raises `ConfigurationError` where neither the serving nor the wanted one can be loaded.
+        """
         self._site = site
         self._store = store
         self._clock = clock
         self._keep_previous_s = keep_previous_s
+        self._false_answers = false_answers
         self._shelf: ModelShelf[SearchModel] = ModelShelf(self._load, clock, "api")
         self._ready_at_s = float("-inf")
         self._answer_with(self._first())
@@ -73,12 +84,12 @@ class SearchModels:
             serving.make_ready()
             log.info("questions are answered with model %s, no more with %s", serving.digest, self._current.digest)
             self._answer_with(serving)
+        self._current.listen(self._store)
         if self._clock.monotonic() >= self._ready_at_s:
             for digest in self._shelf.digests():
                 model = self._shelf.get(digest)
                 if model is not None:
                     model.make_ready()
-                    model.learn(self._store.verdicts(digest, MAX_VERDICTS))  # other APIs of the site hear them too
             self._ready_at_s = self._clock.monotonic() + _READY_EVERY_S
 
     def _answer_with(self, model: SearchModel) -> None:
@@ -93,10 +104,10 @@ class SearchModels:
                 return self._load(switches[0].model_digest)
             except ConfigurationError as error:
                 log.error("the serving model cannot be loaded; questions are answered with the wanted one: %s", error)
-        return search_model(self._store, self._site.load_wanted())
+        return search_model(self._store, self._site.load_wanted(), self._false_answers)
 
     def _load(self, digest: str) -> SearchModel:
-        model = search_model(self._store, self._site.load(digest))
+        model = search_model(self._store, self._site.load(digest), self._false_answers)
         model.make_ready()
         return model
 

@@ -21,6 +21,7 @@ from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
 from services.api_settings import ApiSettings
 from services.retention_settings import CameraRetentionSettings, RetentionSettings
+from services.search_settings import SearchSettings
 
 CONFIG_FILE_VARIABLE = "SIGHTLINE_CONFIG"
 
@@ -211,6 +212,7 @@ class Settings(BaseModel):
     retention: RetentionSettings = RetentionSettings()
     nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
+    search: SearchSettings = SearchSettings()
     alerts: AlertSettings = AlertSettings()
 
     @field_validator("cameras")

@@ -34,19 +34,20 @@ def run(settings: Settings) -> None:
         config = WatcherConfig(
             false_alarm_budget=settings.alerts.false_alarm_budget, webhooks=tuple(settings.alerts.webhooks)
         )
-        watcher = Watcher(WatchBook(store.database), model_opener(SiteModels(settings), store), clock, config)
+        opener = model_opener(SiteModels(settings), store, settings.search.false_answers)
+        watcher = Watcher(WatchBook(store.database), opener, clock, config)
         announce_ready()
         start_tellers(settings.site, settings.alerts, DeliveryBook(store.database), book, blobs, clock, stop)
         serve(watcher, stop)
 
 
-def model_opener(site: SiteModels, store: SearchStore) -> Callable[[str], SearchModel]:
+def model_opener(site: SiteModels, store: SearchStore, false_answers: float) -> Callable[[str], SearchModel]:
     """Loads a model by its digest. Raises `Unavailable` where it cannot be: the operator may still bring it."""
 
     def open_model(digest: str) -> SearchModel:
         log.info("model %s is loaded to hear standing queries", digest)
         try:
-            return search_model(store, site.load(digest))
+            return search_model(store, site.load(digest), false_answers)
         except ConfigurationError as error:
             raise Unavailable(f"standing queries wait for model {digest}: {error}") from error
 

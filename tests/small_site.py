@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from pipeline.adapters.account_store import SqlAccounts
 from pipeline.adapters.audit_store import AuditStore
 from pipeline.adapters.blobs import MemoryBlobs
+from pipeline.adapters.disk import DiskUse
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.status_board import MemoryStatusBoard
@@ -42,6 +43,7 @@ from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
 from reid_models.registry import Registry
 from services.alert_desk import AlertDesk
+from services.api.crop_views import CropViews
 from services.api.dependencies import ApiDependencies
 from services.api.live_wall import LiveWall
 from services.api.long_work import LongWork
@@ -54,6 +56,7 @@ NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
 CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
 # Who is at least as similar as 0.75 is a match
 WORDS = TextCalibration(slope=20.0, intercept=-13.0, per_word=0.0, thing_slope=20.0, thing_intercept=0.0, least=0.88)
+DISK = DiskUse(2_000_000_000_000, 150_000_000_000, {"database": 31_400_000, "crops": 1_500_000_000_000})
 COLOURS = {
     "red": (200, 30, 40),
     "green": (30, 160, 60),
@@ -183,18 +186,25 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
         blobs=archive.blobs,
         board=LiveWall(archive.board, TrackNames(archive.store.database), clock, pause_s=0.0),
         corrections=archive.store,
+        explanations=archive.store,
         forgetting=archive.store,
         keeping=lambda _: Keeping(30.0, 30.0, None),
         alerts=archive.alerts,
         clock=clock,
         zone=UTC,
         operations=Operations(
-            MemoryBus(), Registry(Path("/nonexistent")), lambda: ModelsInUse(None, None), Path("/nonexistent"), clock
+            MemoryBus(),
+            Registry(Path("/nonexistent")),
+            lambda: ModelsInUse(None, None),
+            Path("/nonexistent"),
+            lambda: DISK,
+            clock,
         ),
         work=LongWork(clock),
         accounts=SqlAccounts(archive.store._database),
         audit=AuditStore(archive.store._database, clock),
         cameras_of_crop=archive.store.cameras_of_crop,
+        crop_views=CropViews(archive.store.persons_of_crop, clock),
         passwords=Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
     )
     return replace(deps, **changes)

@@ -30,6 +30,7 @@ class Explanation:
     decision: Reasoned | None  # None: not decided yet
     changes: tuple[Reasoned, ...]  # merges and splits that moved it since, in order
     laws: tuple[Correction, ...]  # corrections in force that name it
+    is_cut: bool = False  # whether more is known than whoever asks may see
 
 
 class ExplanationStore(CorrectionStore):

@@ -142,6 +142,13 @@ class History:
         with self._database.reading() as connection:
             return frozenset(connection.execute(query.where(crops.c.blob_key == key)).scalars())
 
+    def persons_of_crop(self, key: BlobKey) -> frozenset[GlobalId]:
+        """Whose crop it is; nobody's while no identity is decided."""
+        query = select(tracklets.c.global_id).join(crops, crops.c.tracklet_id == tracklets.c.tracklet_id)
+        is_decided = tracklets.c.global_id.is_not(None)
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query.where(crops.c.blob_key == key, is_decided)).scalars())
+
     def counts(self) -> Counts:
         """How much has been decided."""
         decided = select(func.count()).where(tracklets.c.global_id.is_not(None))

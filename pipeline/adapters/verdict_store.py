@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, delete, select
 
 from pipeline.adapters.calibration_store import CalibrationStore
-from pipeline.adapters.counters import advance, locked, shared
+from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.schema import identities, search_verdicts
 from pipeline.contracts import GlobalId
 from pipeline.search.feedback import Verdict
@@ -40,6 +40,11 @@ class VerdictStore(CalibrationStore):
             connection.execute(delete(search_verdicts).where(same))
             connection.execute(search_verdicts.insert(), [row])
             advance(connection, "standing_change", change + 1)
+
+    def verdict_change(self) -> int:
+        """Grows with each verdict that is said, and with an erasure that takes some; also with standing queries."""
+        with self._database.reading() as connection:
+            return counted(connection, "standing_change")
 
     def verdicts_on(self, model_digest: str, question: str) -> dict[GlobalId, bool]:
         """Who was said to be right, or wrong, as an answer of a model to this very question."""

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pipeline.contracts import F64, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
-from pipeline.decisions import MAX_CANDIDATES, CandidateEvidence, Evidence
+from pipeline.decisions import MAX_CANDIDATES, NOBODY_YET, CandidateEvidence, Evidence
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.evidence import Arrival, Board, Bools, Candidates, TrackKey, Weights, highest, probabilities
 
@@ -258,7 +258,7 @@ def _joined(own: CandidateEvidence) -> str:
 
 def _opened(candidates: Sequence[CandidateEvidence], least: float) -> str:
     if not candidates:
-        return "new: nobody is known yet"
+        return NOBODY_YET
     best = candidates[0]
     if best.constraint is not None:
         return f"new: closest is {_alike(best)}, who is {best.constraint}"

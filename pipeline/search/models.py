@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
-from pipeline.search.feedback import Verdict, taught
+from pipeline.search.feedback import MAX_VERDICTS, VerdictSource, taught
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
@@ -38,6 +38,7 @@ class SearchModel:
     ) -> None:
         self.config = config
         self._words = config.text
+        self._verdict_change = -1  # up to which verdicts are known
         self.unknown_words = unknown_words
         self.language = VectorIndex(source, encoder.digest, "language")
         self.appearance = VectorIndex(source, encoder.digest, "appearance")
@@ -71,9 +72,12 @@ class SearchModel:
         """What similarities to words mean, with what the site has said about answers."""
         return self._words
 
-    def learn(self, verdicts: Sequence[Verdict]) -> None:
-        """From now on answer with what people said about answers of this model."""
-        self._words = taught(self.config.text, verdicts)
+    def listen(self, said: VerdictSource) -> None:
+        """From now on answer with what people say about answers of this model, and without what an erasure took."""
+        change = said.verdict_change()  # read first: what is said meanwhile is read again
+        if change != self._verdict_change:
+            self._words = taught(self.config.text, said.verdicts(self.digest, MAX_VERDICTS))
+            self._verdict_change = change
 
     def make_ready(self) -> None:
         """Follow the database, so that the next question need not. Raises `Unavailable` while it does not answer."""

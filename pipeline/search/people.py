@@ -89,6 +89,7 @@ class PeopleSearch:
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
         model = self._model()
+        model.listen(self._store)
         heard = hear(model, question)
         ask = heard.ask(model.words, filters)
         near = model.language.near(ask)
@@ -149,9 +150,7 @@ class PeopleSearch:
         log_odds = float(curve.log_odds(np.array([found[0].fit]))[0])
         verdict = Verdict(_as_kept(question), current, log_odds, is_right, made_by, now.timestamp())
         self._store.keep_verdict(model.digest, verdict)
-        verdicts = self._store.verdicts(model.digest, MAX_VERDICTS)
-        model.learn(verdicts)
-        return len(verdicts)
+        return len(self._store.verdicts(model.digest, MAX_VERDICTS))
 
     def verdicts_on(self, question: str) -> dict[GlobalId, bool]:
         """Who was said to fit this very question, or not."""

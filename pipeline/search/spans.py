@@ -1,4 +1,4 @@
-"""Times that people say within a question: "after two", "yesterday morning", "in the last hour". Pure: now is given."""
+"""Times that people say within a question: "after two", "since yesterday", "in the last hour". Pure: now is given."""
 
 from __future__ import annotations
 
@@ -6,33 +6,49 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
+Ends = tuple[float | None, float | None]  # UTC seconds; None is open
+
 _HOURS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS = {word: number for number, word in enumerate(_HOURS, 1)}
 _NUMBER = rf"(?:\d{{1,2}}|{'|'.join(_HOURS)})"
+_OCLOCK, _HALF = r"\s*o['’]?\s?clock", r"\s*[ap]\.?m\b\.?"
 _CLOCK = (
-    rf"(?:(?:half\s+past|quarter\s+past|quarter\s+to)\s+{_NUMBER}|\d{{1,2}}:\d{{2}}|{_NUMBER})"
-    r"(?:\s*o['’]?\s?clock)?(?:\s*[ap]\.?m\b\.?)?|noon|midday|midnight"
+    rf"(?:(?:(?:half\s+past|quarter\s+past|quarter\s+to)\s+{_NUMBER}|\d{{1,2}}:\d{{2}}(?!:))(?:{_OCLOCK})?(?:{_HALF})?\b"
+    rf"|{_NUMBER}(?:{_OCLOCK}(?:{_HALF})?|{_HALF})|(?:noon|midday|midnight|now)\b)"
 )
-_PART = r"morning|afternoon|evening|night"
 # What may follow a bare number: otherwise "after two" of "after two men" would be a time.
 _END = (
-    r"(?=\s*(?:$|[,.;!?]|(?:and|but|in|on|at|with|wearing|who|today|yesterday|this|last|the|near|by|from|before|after)"
-    r"\b))"
+    r"(?=\s*(?:$|[,.;!?]|(?:and|but|in|on|at|with|without|wearing|carrying|who|today|yesterday|this|last|the|near|by"
+    r"|from|before|after|since|until|till)\b))"
 )
+_MOMENT = rf"(?:{_CLOCK}|{_NUMBER}{_END})"
+_PART = r"(?:morning|afternoon|evening|night)\b"
+_DAY = (
+    r"(?:(?:early|earlier|late|later)\s+)?"
+    rf"(?:(?:today|yesterday|this)\s+{_PART}|last\s+night\b|(?:tonight|today|yesterday)\b)(?!['’]s)"
+)
+# Not where it describes something: "in the evening dress".
+_THE_PART = (
+    rf"the\s+{_PART}(?!\s+(?:bag|bus|cap|clothes|club|coat|dress|gown|guard|jacket|robe|shift|shirt|suit|wear)\b)"
+)
+_AND = r"\s+(?:and|to|until|till)\s+"
+_OPEN = r"after|since|before|until|till"
 _SPANS = re.compile(
     rf"\b(?:"
-    rf"(?:between|from)\s+(?P<first>{_CLOCK})\s+(?:and|to|until|till)\s+(?P<last>{_CLOCK}){_END}"
-    rf"|(?P<way>after|since|from|before|until|till|around|about|at)\s+(?P<clock>{_CLOCK}){_END}"
-    rf"|(?:(?:in|during|within|over)\s+)?the\s+(?:last|past)\s+(?P<count>{_NUMBER}\s+)?(?P<unit>minute|hour|day|week)s?\b"
-    rf"|(?:(?P<day_of_part>today|yesterday|this)\s+|(?:in|during)\s+the\s+)(?P<part>{_PART})\b"
-    rf"|(?P<last_night>last\s+night|tonight)\b"
-    rf"|(?P<day>today|yesterday)\b"
+    rf"(?:between|from)\s+(?P<first>{_CLOCK}|{_NUMBER}){_AND}(?P<last>{_MOMENT})"
+    rf"|(?P<way>{_OPEN}|from|around|about|at)\s+(?P<clock>{_MOMENT})"
+    rf"|(?:(?:in|during|within|over|for|from|since)\s+)?(?:the\s+(?:last|past)|last(?=\s+(?:{_NUMBER}\s|minute|hour)))\s+"
+    rf"(?P<count>(?:{_NUMBER}|half(?:\s+an)?(?=\s+hour\b))\s+)?(?P<unit>minute|hour|day|week)s?\b"
+    rf"|(?:between|from)\s+(?P<first_day>{_DAY}){_AND}(?P<last_day>{_DAY}|now\b)"
+    rf"|(?:(?:(?P<day_way>{_OPEN}|from|in|during|on|of|for)\s+)?(?P<day>{_DAY})"
+    rf"|(?P<part_way>{_OPEN}|from|in|during)\s+(?P<the_part>{_THE_PART}))"
+    rf"(?:\s+(?:at\s+)?(?P<day_clock>{_MOMENT}))?"
     rf")",
     re.IGNORECASE,
 )
 _PARTS_H = {"morning": (5, 12), "afternoon": (12, 18), "evening": (18, 23), "night": (21, 29)}
 _UNITS_S = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week": 7 * 86_400.0}
-_ABOUT = timedelta(minutes=30)  # on either side of "at two"
+_ABOUT_S = 1800.0  # on either side of "at two"
 _FIRST_MORNING_HOUR = 7  # a bare "two" is in the afternoon, a bare "nine" in the morning
 
 
@@ -52,75 +68,116 @@ def find_spans(text: str, now: datetime) -> list[Span]:
     in the evening") tells its half. Without either a clock time that lies ahead is that of yesterday.
     """
     found = list(_SPANS.finditer(text))
-    is_yesterday = any("yesterday" in each[0].lower() for each in found)
-    has_day = is_yesterday or any(re.search(r"\b(?:today|this)\b", each[0], re.IGNORECASE) for each in found)
-    parts = [each["part"].lower() for each in found if each["part"]]
-    day = (now - timedelta(days=1)) if is_yesterday else now
-    reader = _Reader(now, day, has_day, parts[0] if parts else None)
+    days = " ".join((each["day"] or each["the_part"] or "").lower() for each in found)
+    is_yesterday = re.search("yesterday|last", days) is not None
+    has_day = is_yesterday or re.search("today|this|tonight", days) is not None
+    part = re.search("morning|afternoon|evening|night", days)
+    reader = _Reader(now, now - timedelta(days=is_yesterday), has_day, part[0] if part else None)
     read = [(each, ends) for each in found if (ends := reader.ends(each)) is not None]
-    clocks = [(each, ends) for each, ends in read if each["clock"] or each["first"]]
+    clocks = [each.span() for each, _ in read if each["clock"] or each["first"] or each["day_clock"]]
     # The day, and the part of it, are in the clock times already, and belong to the first.
-    days = [each.span() for each, _ in read if clocks and (each["day"] or each["part"])]
-    spans = [Span((each.span(),), *ends) for each, ends in read if each.span() not in days]
-    if days:
-        first = next(place for place, span in enumerate(spans) if span.places[0] == clocks[0][0].span())
-        spans[first] = replace(spans[first], places=tuple(sorted((*spans[first].places, *days))))
+    told = [each.span() for each, _ in read if clocks and _is_day_alone(each)]
+    spans = [Span((each.span(),), *ends) for each, ends in read if each.span() not in told]
+    if told:
+        first = next(place for place, span in enumerate(spans) if span.places[0] == clocks[0])
+        spans[first] = replace(spans[first], places=tuple(sorted((*spans[first].places, *told))))
     return spans
+
+
+def _is_day_alone(said: re.Match[str]) -> bool:
+    return bool(said["day"] or said["the_part"]) and not said["day_clock"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     now: datetime
-    day: datetime
+    day: datetime  # that clock times mean
     has_day: bool
     part: str | None
 
-    def ends(self, said: re.Match[str]) -> tuple[float | None, float | None] | None:
+    def ends(self, said: re.Match[str]) -> Ends | None:
         """The span's ends; None for what is no time after all."""
         if said["unit"]:
             number = (said["count"] or "one").strip().lower()
-            count = _NUMBERS.get(number) or int(number)
+            count = 0.5 if number.startswith("half") else _NUMBERS.get(number) or int(number)
             return self.now.timestamp() - count * _UNITS_S[said["unit"].lower()], None
-        if said["last_night"]:
-            evening = self.now - timedelta(days=said["last_night"].lower() != "tonight")
-            return self._hours(evening, "night")
         if said["first"]:
-            first, last = self._moment(said["first"]), self._moment(said["last"])
-            if first is None or last is None:
-                return None
-            return first.timestamp(), (last if last > first else last + timedelta(hours=12)).timestamp()
+            return self._between(said["first"], said["last"])
         if said["way"]:
-            return self._from(said["way"].lower(), self._moment(said["clock"]))
-        return self._hours(self.day, said["part"].lower() if said["part"] else None)
+            return self._from(said["way"].lower(), said["clock"])
+        if said["first_day"]:
+            return self._hours(said["first_day"].lower())[0], self._hours(said["last_day"].lower())[1]
+        way = (said["day_way"] or said["part_way"] or "").lower()
+        if not said["day_clock"]:
+            return _toward(way, self._hours((said["day"] or said["the_part"]).lower()))
+        return self._from(way, said["day_clock"])
 
-    def _from(self, way: str, moment: datetime | None) -> tuple[float | None, float | None] | None:
+    def _between(self, first: str, last: str) -> Ends | None:
+        since, until = self._moment(first), self._moment(last)
+        half = re.search(_HALF, last, re.IGNORECASE)
+        if half and re.fullmatch(_NUMBER, first, re.IGNORECASE):  # "nine and ten pm", but "eleven and one pm"
+            same = self._moment(first + half[0])
+            since = same if same and until and same.time() < until.time() else since
+        if since is None or until is None:
+            return None
+        return since.timestamp(), (until if until > since else until + timedelta(hours=12)).timestamp()
+
+    def _from(self, way: str, clock: str) -> Ends | None:
+        moment = self._moment(clock)
         if moment is None:
             return None
-        if way in ("after", "since", "from"):
-            if not self.has_day or moment.date() == self.now.date():
-                return moment.timestamp(), None
+        at = moment.timestamp()
+        if way == "since" or (clock.lower() == "now" and not self.has_day):
+            return _toward(way, (at, at))
+        if way in ("after", "from"):
             # "after two yesterday" ends with that day
-            midnight = datetime.combine(moment.date() + timedelta(days=1), time(), moment.tzinfo)
-            return moment.timestamp(), midnight.timestamp()
-        if way in ("before", "until", "till"):
-            return datetime.combine(moment.date(), time(), moment.tzinfo).timestamp(), moment.timestamp()
-        return (moment - _ABOUT).timestamp(), (moment + _ABOUT).timestamp()
+            is_over = self.has_day and moment.date() != self.now.date()
+            return at, _midnight(moment + timedelta(days=1)).timestamp() if is_over else None
+        if way in ("before", "until", "till"):  # midnight ends a day
+            return _midnight(moment - timedelta(microseconds=1)).timestamp(), at
+        return at - _ABOUT_S, at + _ABOUT_S
 
-    def _hours(self, day: datetime, part: str | None) -> tuple[float, float]:
-        first, last = _PARTS_H[part] if part else (0, 24)
-        midnight = datetime.combine(day.date(), time(), day.tzinfo)
+    def _hours(self, words: str) -> tuple[float, float]:
+        """From when to when what is said to be a day, or a part of it, lasts."""
+        if words == "now":
+            return self.now.timestamp(), self.now.timestamp()
+        part = re.search("morning|afternoon|evening|night", words)
+        first, last = _PARTS_H[part[0]] if part else (0, 24)
+        if words.startswith("the"):
+            day = self.day
+        else:
+            day = self.now - timedelta(days=re.search("yesterday|last", words) is not None)
+        midnight = _midnight(day)
         return (midnight + timedelta(hours=first)).timestamp(), (midnight + timedelta(hours=last)).timestamp()
 
     def _moment(self, clock: str) -> datetime | None:
+        if clock.lower() == "now":
+            return self.now
         read = _read_clock(clock, self.part)
         if read is None:
             return None
-        moment = datetime.combine(self.day.date(), read[0], self.now.tzinfo)
+        is_after_midnight = self.part == "night" and read[0].hour < _PARTS_H["morning"][0]
+        date = self.day.date() + timedelta(days=is_after_midnight)
+        moment = datetime.combine(date, read[0], self.now.tzinfo)
         if self.has_day or moment <= self.now:
             return moment
         earlier = moment - timedelta(hours=12)
         is_either_half = read[1] and earlier.date() == moment.date()
         return earlier if is_either_half and earlier <= self.now else moment - timedelta(days=1)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return datetime.combine(moment.date(), time(), moment.tzinfo)
+
+
+def _toward(way: str, ends: tuple[float, float]) -> Ends:
+    """What lies in a time, or on one side of it: "until yesterday" holds yesterday, "before yesterday" does not."""
+    first, last = ends
+    if way in ("since", "after"):
+        return (first if way == "since" else last), None
+    if way in ("until", "till", "before"):
+        return None, (first if way == "before" else last)
+    return first, last
 
 
 def _read_clock(clock: str, part: str | None) -> tuple[time, bool] | None:
@@ -141,6 +198,8 @@ def _read_clock(clock: str, part: str | None) -> tuple[time, bool] | None:
         return (time(hour % 12 + 12 * (half[1] == "p"), minute), False) if 1 <= hour <= 12 else None
     if hour > 12 or hour == 0 or ":" in words:
         return time(hour % 24, minute), False
+    if part == "night" and (hour < _FIRST_MORNING_HOUR or hour == 12):
+        return time(hour % 12, minute), False
     if part:
         return time(hour % 12 + 12 * (part != "morning"), minute), False
     return time(hour % 12 + 12 * (hour < _FIRST_MORNING_HOUR or hour == 12), minute), True

@@ -14,6 +14,8 @@ from pipeline.search.query import Bools
 # first left most people with the thing among the first five, and the mean precision of all three was the same.
 _ABSENT_WEIGHT = 2.0
 
+FALSE_ANSWERS = 0.05  # of questions about people who are not there, so many may be answered all the same
+
 
 @dataclass(frozen=True, slots=True)
 class TextCalibration:
@@ -29,7 +31,9 @@ class TextCalibration:
     per_word: float
     thing_slope: float
     thing_intercept: float
-    least: float  # probability below which nobody is called a match
+    least: float  # probability below which nobody is called a match, at `FALSE_ANSWERS` as a model brings it
+    # The same for other shares of false answers, which rise; none: measured by an earlier release
+    leasts: tuple[tuple[float, float], ...] = ()
     words: int = 1  # of the question
     site_slope: float = 1.0  # what a site's verdicts made of the log-odds
     site_intercept: float = 0.0
@@ -37,6 +41,21 @@ class TextCalibration:
     def asked(self, words: int) -> TextCalibration:
         """The same for a question with so many describing words."""
         return replace(self, words=max(words, 1))
+
+    def answering(self, false_answers: float) -> TextCalibration:
+        """The same where that share of questions about absent people may be answered.
+
+        Between measured shares the log-odds of `least` lie on a line over those of the share. Beyond them, and where
+        one share alone was measured, they rise as those of the share fall: so it is of answers that come from one
+        logistic distribution.
+        """
+        if not 0.0 < self.least < 1.0 or false_answers == FALSE_ANSWERS:
+            return self
+        known = _log_odds(np.array(self.leasts or ((FALSE_ANSWERS, self.least),)))
+        share = float(_log_odds(np.array(false_answers)))
+        inside = float(np.clip(share, known[0, 0], known[-1, 0]))
+        found = float(np.interp(inside, known[:, 0], known[:, 1])) - (share - inside)
+        return replace(self, least=float(chances(np.array(found))))
 
     def fits(self, similarities: F64, things: F64, /) -> F64:
         """The penalty for a thing saturates: whoever surely lacks it gains nothing over who probably does. (As a linear
@@ -63,6 +82,11 @@ class TextCalibration:
             return math.inf
         measured = (log_odds - self.site_intercept) / self.site_slope
         return (measured - self.intercept - self.per_word * math.log(self.words)) / self.slope
+
+
+def _log_odds(probabilities: F64) -> F64:
+    inside = np.clip(probabilities, 1e-9, 1.0 - 1e-9)
+    return np.asarray(np.log(inside / (1.0 - inside)), np.float64)
 
 
 def chances(log_odds: F64) -> F64:

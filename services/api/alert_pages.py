@@ -155,6 +155,7 @@ def remove(deps: Dependencies, number: Numbered) -> Response:
 def _list(deps: ApiDependencies, template: str, question: ListQuestion, **values: object) -> Response:
     only = AlertFilter(state=None if question.every else AlertState.OPEN)
     found = deps.alerts.book.alerts(only, ALERTS_PER_PAGE + 1, question.before)
+    deps.showed(alert.global_id for alert in found[:ALERTS_PER_PAGE])
     return page(
         template,
         deps.caller,
@@ -218,6 +219,7 @@ def _shown(deps: ApiDependencies, hits: tuple[Hit, ...]) -> list[ShownHit]:
             routes[global_id] = deps.search.person(global_id).route
         except UnknownPerson:
             continue  # erased since
+    deps.showed(routes)
     stays = {
         hit: next((stay for stay in routes.get(hit.global_id, ()) if hit.tracklet_id in stay.tracklet_ids), None)
         for hit in hits

@@ -53,7 +53,9 @@ def list_alerts(deps: Dependencies, question: Annotated[AlertQuestion, Query()])
     person = None if question.person is None else GlobalId(question.person)
     only = AlertFilter(question.query, question.state, person)
     deps.record(AuditAction.VIEW, "the list of alerts", question.model_dump(exclude_none=True))
-    return [AlertReply.of(alert) for alert in deps.alerts.book.alerts(only, question.limit, question.before)]
+    found = deps.alerts.book.alerts(only, question.limit, question.before)
+    deps.showed(alert.global_id for alert in found)
+    return [AlertReply.of(alert) for alert in found]
 
 
 @router.get("/alerts/feed", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
@@ -78,6 +80,7 @@ def show_alert(deps: Dependencies, number: Numbered) -> AlertReply:
     """One alert, with the person to whom its tracklet belongs now."""
     found = deps.alerts.book.alert(number)
     deps.record(AuditAction.VIEW, f"alert {number}", {"person": found.global_id})
+    deps.showed((found.global_id,))
     return AlertReply.of(found)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import metrics
 from pipeline.audit import AuditAction
-from pipeline.contracts import CameraId, GlobalId
+from pipeline.contracts import BlobKey, CameraId, GlobalId
 from pipeline.errors import InvalidQuery, SightlineError
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, Look, Person
@@ -54,6 +54,7 @@ def ask_text(deps: ApiDependencies, question: str, options: SearchOptions) -> An
     """People who fit a description; places and times in it are filters. Raises `InvalidQuery`."""
     words = _CONTROL.sub(" ", question)
     return _counted(
+        deps,
         "text",
         lambda: deps.search.by_words(
             words,
@@ -73,7 +74,7 @@ def ask_picture(deps: ApiDependencies, content: bytes, options: SearchOptions) -
         picture, chosen = read_picture(content), _asked(deps, "image", f"a picture of {len(content)} bytes", options)
         return deps.search.by_image(picture, chosen, options.limit, options.weak)
 
-    return _counted("image", ask)
+    return _counted(deps, "image", ask)
 
 
 def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> Answer:
@@ -83,7 +84,7 @@ def ask_alike(deps: ApiDependencies, global_id: int, options: SearchOptions) -> 
         chosen = _asked(deps, "identity", f"person {global_id}", options)
         return deps.search.by_identity(GlobalId(global_id), chosen, options.limit, options.weak)
 
-    return _counted("identity", ask)
+    return _counted(deps, "identity", ask)
 
 
 def ask_look(deps: ApiDependencies, look: Look, options: SearchOptions) -> Answer:
@@ -93,7 +94,7 @@ def ask_look(deps: ApiDependencies, look: Look, options: SearchOptions) -> Answe
         chosen = _asked(deps, "look", "a look of another site", options)
         return deps.search.by_look(look, chosen, options.limit, options.weak)
 
-    return _counted("look", ask)
+    return _counted(deps, "look", ask)
 
 
 def record_elsewhere(deps: ApiDependencies, global_id: int, options: SearchOptions) -> None:
@@ -113,20 +114,34 @@ def view_person(deps: ApiDependencies, global_id: int) -> Person:
     """A person with the whole route; that it was looked at is recorded. Raises `UnknownPerson`."""
     person = deps.search.person(GlobalId(global_id))
     deps.record(AuditAction.VIEW, f"person {person.global_id}")
+    deps.showed((person.global_id,))
     return person
+
+
+def view_crop(deps: ApiDependencies, key: BlobKey) -> bytes | None:
+    """A crop as JPEG; that it was looked at is recorded, unless something recorded has just shown the same person."""
+    jpeg = deps.blobs.get(key)
+    if jpeg is not None:
+        for person in deps.crop_views.unrecorded(deps.who.name, key):
+            deps.record(AuditAction.VIEW, f"person {person}", {"as": "crop"})
+            deps.showed((person,))
+    return jpeg
 
 
 def take_out_person(deps: ApiDependencies, global_id: int, with_heads: bool) -> Person:
     """A person for a report that leaves the house; that it was made is recorded. Raises `UnknownPerson`."""
     person = deps.search.person(GlobalId(global_id))
     deps.record(AuditAction.EXPORT, f"person {person.global_id}", {"as": "report", "with_heads": with_heads})
+    deps.showed((person.global_id,))
     return person
 
 
 def list_people(deps: ApiDependencies, chosen: Filters, limit: int, offset: int = 0) -> tuple[list[Person], int]:
     """Everybody inside the filters, last seen first, and how many; that it was looked at is recorded."""
     deps.record(AuditAction.VIEW, "the list of people", {"offset": offset, "limit": limit})
-    return deps.search.recent(chosen, limit, offset)
+    people, total = deps.search.recent(chosen, limit, offset)
+    deps.showed(person.global_id for person in people)
+    return people, total
 
 
 def filters(deps: ApiDependencies, options: SearchOptions) -> Filters:
@@ -157,7 +172,7 @@ def _record(deps: ApiDependencies, kind: str, asked: str, options: SearchOptions
     deps.record(AuditAction.SEARCH, asked, {"kind": kind, "reason": reason, **narrowed})
 
 
-def _counted(kind: str, ask: Callable[[], Answer]) -> Answer:
+def _counted(deps: ApiDependencies, kind: str, ask: Callable[[], Answer]) -> Answer:
     started = time.perf_counter()
     try:
         answer = ask()
@@ -166,4 +181,5 @@ def _counted(kind: str, ask: Callable[[], Answer]) -> Answer:
         raise
     metrics.QUERIES.labels(kind, "answered" if answer.confident else "no_match").inc()
     metrics.QUERY_SECONDS.labels(kind).observe(time.perf_counter() - started)
+    deps.showed(person.global_id for person in answer.people)
     return answer

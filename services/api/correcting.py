@@ -33,6 +33,6 @@ def known_correction(deps: ApiDependencies, number: int) -> Correction:
 
 def explain(deps: ApiDependencies, tracklet_id: str) -> Explanation:
     """Why a tracklet belongs to its person; that it was asked is recorded. Raises `UnknownTracklet`."""
-    found = explained(deps.corrections, tracklet_id)
+    found = explained(deps.explanations, tracklet_id)
     deps.record(AuditAction.VIEW, viewed(found))
     return found

@@ -67,6 +67,6 @@ def _people_of(deps: ApiDependencies, correction: Correction) -> list[GlobalId]:
     request = correction.request
     if request.undoes is not None:
         return _people_of(deps, known_correction(deps, request.undoes))
-    whose = [deps.corrections.explanation(name) for name in request.tracklet_ids[:_TRACKLETS_FOLLOWED]]
+    whose = [deps.explanations.explanation(name) for name in request.tracklet_ids[:_TRACKLETS_FOLLOWED]]
     now_of = [found.tracklet.global_id for found in whose if found is not None and found.tracklet.global_id is not None]
     return sorted({*request.global_ids, *now_of})

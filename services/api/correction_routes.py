@@ -116,6 +116,7 @@ class ExplanationReply(BaseModel):
     decision: ChangeReply | None
     changes: list[ChangeReply]
     corrections: list[int]  # that are law for it
+    is_cut: bool  # more is known, of cameras or people that the caller may not see
 
 
 @router.post("/corrections", status_code=202)
@@ -164,4 +165,5 @@ def explain_tracklet(deps: Dependencies, tracklet_id: str) -> ExplanationReply:
         decision=found.decision and ChangeReply.of(found.decision),
         changes=[ChangeReply.of(change) for change in found.changes],
         corrections=[law.number for law in found.laws],
+        is_cut=found.is_cut,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, cast
@@ -11,17 +11,19 @@ from fastapi import Depends, Request
 
 from pipeline.accounts import AccountStore
 from pipeline.audit import AuditAction, AuditLog
-from pipeline.contracts import CameraId
+from pipeline.contracts import CameraId, GlobalId
 from pipeline.decisions import MAX_NAME
 from pipeline.errors import Unavailable
 from pipeline.forgetting import Keeping
 from pipeline.interfaces import Clock
 from services.alert_desk import AlertDesk
 from services.api.callers import ANYBODY_HERE, TOKEN_NAME, Caller, caller_of
+from services.api.crop_views import CropViews
 from services.api.granted import (
     CamerasOfCrop,
     Crops,
     GrantedCrops,
+    GrantedExplanations,
     GrantedLivePictures,
     GrantedPeople,
     People,
@@ -31,7 +33,7 @@ from services.api.long_work import LongWork
 from services.api.oidc import IdentityProvider
 from services.api.other_sites import OtherSite
 from services.api.passwords import Passwords
-from services.corrections import CorrectionDesk
+from services.corrections import CorrectionDesk, Explanations
 from services.erasing import ForgettingDesk
 from services.operations import Operations
 
@@ -54,7 +56,9 @@ class ApiDependencies:
     work: LongWork
     accounts: AccountStore
     audit: AuditLog
+    explanations: Explanations
     cameras_of_crop: CamerasOfCrop
+    crop_views: CropViews
     caller: Caller | None = None
     site: str = "main"
     host: str = "127.0.0.1"
@@ -85,6 +89,10 @@ class ApiDependencies:
         """Into the audit log, by the caller. Raises `Unavailable`: then the request is not answered."""
         self.audit.record(self.who.name, action, subject, detail)
 
+    def showed(self, people: Iterable[GlobalId]) -> None:
+        """What was just recorded shows the caller these people: their crops need no entries of their own."""
+        self.crop_views.showed(self.who.name, people)
+
     def of_caller(self, caller: Caller | None) -> ApiDependencies:
         """What a caller gets to see of all this: the one place where cameras are granted or not."""
         mine = replace(self, caller=caller)
@@ -95,6 +103,7 @@ class ApiDependencies:
             mine,
             search=GrantedPeople(self.search, cameras),
             blobs=GrantedCrops(self.blobs, self.cameras_of_crop, cameras),
+            explanations=GrantedExplanations(self.explanations, cameras),
             board=GrantedLivePictures(self.board, cameras),
             configured_cameras=tuple(camera for camera in self.configured_cameras if camera in cameras),
         )

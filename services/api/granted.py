@@ -1,24 +1,40 @@
-"""What somebody may see who was granted some cameras: the search, the crops and the live pictures of these alone.
+"""What somebody may see who was granted some cameras: the search, the crops, the reasons and the live
+pictures of these alone.
 
 Each class stands where the whole one stands, so that no route has to think of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from pipeline.contracts import BlobKey, CameraId, CameraStatus, GlobalId, Image
+from pipeline.adapters.explanations import Explanation, Reasoned
+from pipeline.contracts import (
+    BlobKey,
+    CameraId,
+    CameraStatus,
+    GlobalId,
+    IdentityEvent,
+    IdentityEventKind,
+    Image,
+    TrackletId,
+)
+from pipeline.decisions import NOBODY_YET
 from pipeline.search.people import Answer, Look, Person, UnknownPerson
 from pipeline.search.query import Filters, best_crops
 from pipeline.search.understanding import understand
 from services.api.live_wall import CameraView, LivePictures
+from services.corrections import Explanations
 
 Cameras = frozenset[CameraId]
 CamerasOfCrop = Callable[[BlobKey], Cameras]
 
+# What the matcher writes of an arrival begins with where its own track, or whoever is the closest, was seen.
+_CAMERA_OF_REASON = re.compile(r"(?:track \d+ of|(?:new: closest is )?person \d+ seen in) ([^\s,]+)(?=,| is person )")
 _NO_CAMERA = frozenset({CameraId("")})  # as a filter, an empty set would mean all of them
 
 
@@ -167,6 +183,45 @@ class GrantedCrops:
 
     def get(self, key: BlobKey) -> bytes | None:
         return self._crops.get(key) if self._cameras_of_crop(key) & self._cameras else None
+
+
+class GrantedExplanations:
+    """Reasons as far as they tell of these cameras.
+
+    Left out are candidates that were last seen elsewhere, and corrections, because people may name anybody in them. The
+    numbers that a tracklet had stay: whoever may see it saw it under them.
+    """
+
+    def __init__(self, explanations: Explanations, cameras: Cameras) -> None:
+        self._explanations = explanations
+        self._cameras = cameras
+
+    def explanation(self, tracklet_id: TrackletId) -> Explanation | None:
+        found = self._explanations.explanation(tracklet_id)
+        if found is None or found.tracklet.camera_id not in self._cameras:
+            return None
+        decision, changes = (
+            found.decision and self._cut(found.decision),
+            tuple(self._cut(each) for each in found.changes),
+        )
+        is_cut = bool(found.laws) or (decision, changes) != (found.decision, found.changes)
+        return replace(found, decision=decision, changes=changes, laws=(), is_cut=is_cut)
+
+    def _cut(self, reasoned: Reasoned) -> Reasoned:
+        event, evidence = reasoned.event, reasoned.evidence
+        if not self._may_tell(event):
+            event = event.model_copy(update={"reason": "the reason tells of what you may not see"})
+        if evidence is not None:
+            kept = tuple(each for each in evidence.candidates if each.camera_id in self._cameras)
+            evidence = evidence.model_copy(update={"candidates": kept})
+        return Reasoned(event, evidence)
+
+    def _may_tell(self, event: IdentityEvent) -> bool:
+        """Only what the matcher says of one arrival: whoever was closest, and where. Anything else may hold a note."""
+        if event.kind is not IdentityEventKind.ASSIGNED:
+            return False
+        named = _CAMERA_OF_REASON.match(event.reason)
+        return event.reason == NOBODY_YET if named is None else named[1] in self._cameras
 
 
 class GrantedLivePictures:

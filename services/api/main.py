@@ -19,6 +19,7 @@ from pipeline.errors import ConfigurationError, SightlineError
 from pipeline.search.people import PeopleSearch
 from services.alert_desk import AlertDesk
 from services.api.app import create_app
+from services.api.crop_views import CropViews
 from services.api.dependencies import ApiDependencies
 from services.api.exposure import Transport, check_exposure
 from services.api.live_wall import LiveWall
@@ -43,7 +44,8 @@ def run(settings: Settings) -> None:
         accounts, audit = open_accounts(settings)
         store, bus = open_store(settings), open_bus(settings)
         clock = SystemClock()
-        models = SearchModels(SiteModels(settings), store, clock, 3600.0 * settings.embedding.keep_previous_h)
+        keep_previous_s = 3600.0 * settings.embedding.keep_previous_h
+        models = SearchModels(SiteModels(settings), store, clock, keep_previous_s, settings.search.false_answers)
         search = PeopleSearch(store, models)
         for camera in settings.cameras:
             address = parse_address(camera.address.get_secret_value())
@@ -53,6 +55,7 @@ def run(settings: Settings) -> None:
             blobs=open_blobs(settings),
             board=LiveWall(open_status_board(settings), TrackNames(store.database), clock),
             corrections=store,
+            explanations=store,
             forgetting=store,
             keeping=settings.keeping,
             alerts=AlertDesk(
@@ -69,6 +72,7 @@ def run(settings: Settings) -> None:
             accounts=accounts,
             audit=audit,
             cameras_of_crop=store.cameras_of_crop,
+            crop_views=CropViews(store.persons_of_crop, clock),
             site=settings.site,
             host=settings.api.host,
             token=settings.api.token.get_secret_value() if settings.api.token else None,

@@ -14,6 +14,7 @@ from services.api.dependencies import ApiDependencies, Dependencies
 from services.api.forgetting_routes import show_retention
 from services.api.pages import page
 from services.api.plots import trends
+from services.audited import DEAD_SENT_AGAIN, MODEL_BEFORE_WANTED, letters_named, promotion
 from services.erasing import receipt_in_words
 from services.operations import MAX_REASON
 
@@ -28,15 +29,18 @@ Reason = Annotated[str, Form(max_length=MAX_REASON)]
 
 @router.get("")
 def streams_page(deps: Dependencies) -> Response:
-    """How far each group is behind, and what was set aside."""
+    """How far each group is behind, what was set aside, and how full the disk is."""
+    disk = deps.operations.disk()
     try:
         lags, letters = deps.operations.lags(), deps.operations.dead_letters(SHOWN_LETTERS + 1)
     except Unavailable as error:
-        return _page(deps, "operations.html", "Streams", lags=[], letters=[], has_more=False, trouble=str(error))
+        nothing: dict[str, object] = {"lags": [], "letters": [], "has_more": False}
+        return _page(deps, "operations.html", "Streams", disk=disk, trouble=str(error), **nothing)
     return _page(
         deps,
         "operations.html",
         "Streams",
+        disk=disk,
         lags=lags,
         letters=letters[:SHOWN_LETTERS],
         has_more=len(letters) > SHOWN_LETTERS,
@@ -48,7 +52,7 @@ def streams_page(deps: Dependencies) -> Response:
 def replay_dead(deps: Dependencies, entry: Annotated[list[str] | None, Form()] = None) -> Response:
     """Send dead letters again: those that are named, or all."""
     chosen = entry or []
-    deps.record(AuditAction.OPERATION, "dead letters sent again", {"entries": chosen[:SHOWN_LETTERS] or "all"})
+    deps.record(AuditAction.OPERATION, DEAD_SENT_AGAIN, letters_named(chosen))
     deps.work.begin("sending dead letters again", deps.who.name, lambda: deps.operations.replay(chosen))
     return RedirectResponse("/operations", 303)
 
@@ -74,7 +78,7 @@ def models_page(deps: Dependencies) -> Response:
 def promote(deps: Dependencies, digest: Annotated[str, Form(max_length=64)], reason: Reason) -> Response:
     """Ask for a model to serve, whatever the gates said."""
     chosen, why = deps.operations.model(digest).manifest.digest, _said(reason)
-    deps.record(AuditAction.OPERATION, f"model {chosen} promoted", {"reason": why})
+    deps.record(AuditAction.OPERATION, promotion(chosen), {"reason": why})
     deps.work.begin("promoting a model", deps.who.name, lambda: deps.operations.promote(chosen, why))
     return RedirectResponse("/operations/models", 303)
 
@@ -83,7 +87,7 @@ def promote(deps: Dependencies, digest: Annotated[str, Form(max_length=64)], rea
 def rollback(deps: Dependencies, reason: Reason) -> Response:
     """Ask for the model that was wanted before."""
     why = _said(reason)
-    deps.record(AuditAction.OPERATION, "model rolled back", {"reason": why})
+    deps.record(AuditAction.OPERATION, MODEL_BEFORE_WANTED, {"reason": why})
     deps.work.begin("going back to the model before", deps.who.name, lambda: deps.operations.rollback(why))
     return RedirectResponse("/operations/models", 303)
 

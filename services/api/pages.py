@@ -49,6 +49,7 @@ def _environment() -> Environment:
         camera_map=journeys.camera_map,
         lane_width=journeys.LANE_WIDTH,
         figure_words=words.figure_in_words,
+        bytes_words=words.bytes_in_words,
         snapshot_address=lambda camera_id: f"/api/v1/cameras/{quote(camera_id, safe='')}/snapshot.jpg",
     )
     return environment

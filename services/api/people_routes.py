@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from pipeline.contracts import BlobKey
-from services.api.asking import SearchOptions, filters, list_people, view_person
+from services.api.asking import SearchOptions, filters, list_people, view_crop, view_person
 from services.api.dependencies import Dependencies
 from services.api.pictures import PERSON_PLACEHOLDER, jpeg_response
 from services.api.replies import PeopleReply, PersonReply
@@ -44,7 +44,7 @@ def show_crop(
     with_head: bool = True,
 ) -> Response:
     """One crop as JPEG, by its content address; without the head if asked for."""
-    jpeg = deps.blobs.get(BlobKey(key))
+    jpeg = view_crop(deps, BlobKey(key))
     if jpeg is not None and not with_head:
         jpeg = _concealed(jpeg)
     # A short time only: a crop that was erased must not live on in browsers.

@@ -126,6 +126,15 @@ def moment_in_words(at: float, now: datetime) -> str:
     return f"{day} {moment:%H:%M:%S}" if moment.year == now.year else f"{day} {moment:%Y %H:%M}"
 
 
+def bytes_in_words(size_bytes: float) -> str:
+    """`640 B`, `31.4 MB`, `1.5 TB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 999.5:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000.0
+    return f"{size_bytes:.3g} TB"
+
+
 def figure_in_words(figure: float) -> str:
     """A count as it is, a share with four digits."""
     return f"{figure:,.0f}" if figure >= 1.0 and figure.is_integer() else f"{figure:.4f}"

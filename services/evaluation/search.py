@@ -35,7 +35,6 @@ from services.evaluation.search_fit import (
 from services.evaluation.search_questions import Kind, attribute_questions, caption_questions
 
 SPLIT, SEED, EACH = "val", 7, 6
-FALSE_ANSWER_SHARE = 0.05  # of questions about somebody who is not there: so many may be answered all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def score_search(
     questions = caption_questions(written) + attribute_questions(coded, each, rng)
     halves = [frozenset(half.tolist()) for half in np.array_split(rng.permutation(people), 2)]
     embed = _Remembered(encoder)
-    curve = fit_text_calibration(part_of(rows, questions, halves[0]), coded, embed, FALSE_ANSWER_SHARE)
+    curve = fit_text_calibration(part_of(rows, questions, halves[0]), coded, embed)
     judged = ask_all(part_of(rows, questions, halves[1]), embed, curve)
     fits, words, is_right, weights = seen_pairs(judged)
     said = confidences(fits, words, curve)

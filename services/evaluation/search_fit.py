@@ -10,12 +10,13 @@ import numpy as np
 from pipeline.contracts import F64
 from pipeline.search.query import Ask, Candidate, Filters, Rows, rank
 from pipeline.search.reliability import fit_log_odds
-from pipeline.search.text_calibration import TextCalibration
+from pipeline.search.text_calibration import FALSE_ANSWERS, TextCalibration
 from pipeline.search.wording import NEUTRAL, wording
 from services.evaluation.search_devices import Embed, everything
 from services.evaluation.search_questions import THINGS, Coded, Kind, Question
 
 JUDGED = 12  # candidates of a question that a curve is fitted and judged on: as many as people see
+SHARES = (0.01, 0.02, FALSE_ANSWERS, 0.1, 0.2, 0.35, 0.5)  # of false answers, that an operator may choose among
 START = TextCalibration(slope=20.0, intercept=0.0, per_word=0.0, thing_slope=20.0, thing_intercept=0.0, least=0.5)
 _THING = "a person with {}"
 
@@ -65,10 +66,10 @@ def ask_all(part: Part, embed: Embed, curve: TextCalibration) -> list[Found]:
 
 
 def fit_text_calibration(
-    part: Part, coded: Mapping[int, Coded], embed: Embed, false_answer_share: float
+    part: Part, coded: Mapping[int, Coded], embed: Embed, false_answers: float = FALSE_ANSWERS
 ) -> TextCalibration:
     """Of the highest likelihood on `part`, with everybody of whom a question is true there, and gone; each kind of
-    question weighs the same. Of questions about people who are gone `false_answer_share` are answered."""
+    question weighs the same. Of questions about people who are gone `false_answers` are answered."""
     slope, intercept = _fit_things(part.rows, coded, embed)
     curve = replace(START, thing_slope=slope, thing_intercept=intercept)
     found = ask_all(part, embed, curve)
@@ -77,7 +78,8 @@ def fit_text_calibration(
     start = np.array([START.slope, START.intercept, START.per_word])
     fitted = fit_log_odds(inputs, is_right, weights, start, np.full(3, 1e-4)).tolist()
     curve = replace(curve, slope=fitted[0], intercept=fitted[1], per_word=fitted[2])
-    return replace(curve, least=_least(found, curve, false_answer_share))
+    leasts = tuple((share, _least(found, curve, share)) for share in SHARES)
+    return replace(curve, least=_least(found, curve, false_answers), leasts=leasts)
 
 
 def seen_pairs(found: Sequence[Found]) -> tuple[F64, F64, F64, F64]:

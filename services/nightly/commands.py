@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.audit import AuditAction
 from pipeline.errors import ConfigurationError, SightlineError
 from reid_models.inference import BundleEncoder, load_encoder
 from reid_models.manifest import read_manifest
 from reid_models.probe import find_probe, probe_digest
 from reid_models.promotion import GateConfig
 from reid_models.registry import SERVING
+from services.audited import promotion, record_at_terminal
 from services.local_zone import local_zone
 from services.nightly.archive import NightRules
 from services.nightly.night import FineTune, NightConfig, NightTools, is_unfinished, look_ahead, run_night
@@ -86,6 +88,9 @@ def tools(settings: Settings, fine_tune: FineTune) -> NightTools:
     def open_encoder(bundle: Path) -> BundleEncoder:
         return load_encoder(bundle, settings.embedding.device, settings.embedding.threads or None)
 
+    def record(digest: str, reason: str) -> None:
+        record_at_terminal(settings, AuditAction.OPERATION, promotion(digest), {"reason": reason})
+
     return NightTools(
         store=open_store(settings),
         blobs=open_blobs(settings),
@@ -94,6 +99,7 @@ def tools(settings: Settings, fine_tune: FineTune) -> NightTools:
         open_encoder=open_encoder,
         clock=SystemClock(),
         folder=settings.nights,
+        record=record,
     )
 
 

@@ -66,6 +66,9 @@ class NightTools:
     open_encoder: Callable[[Path], ScoredEncoder]
     clock: Clock
     folder: Path
+    record: Callable[
+        [str, str], None
+    ]  # the digest of a model that is about to be promoted, and why: into the audit log
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def run_night(tools: NightTools, config: NightConfig) -> NightReport:
         report = read_report(work / DECIDED) or _guarded(partial(_decide, tools, config, plan, work), plan, tools.clock)
         replace_text(work / DECIDED, report.model_dump_json())
         if report.outcome is Outcome.PROMOTED:
-            report = _guarded(partial(_promote, tools.registry, report), plan, tools.clock)
+            report = _guarded(partial(_promote, tools, report), plan, tools.clock)
         document = write_report(tools.folder, report)
         tools.registry.remove_unused(config.kept_candidates)
         # Crops of people do not stay behind in a second place.
@@ -227,11 +230,13 @@ def _keep(registry: Registry, candidate: Path, measured: _Measured) -> None:
     registry.add(candidate)
 
 
-def _promote(registry: Registry, report: NightReport) -> NightReport:
+def _promote(tools: NightTools, report: NightReport) -> NightReport:
     """Change the pointer, once: an operator may have gone back since a run was killed between this and its end."""
     mark = f"night {report.night}: "
-    if not any(change.reason.startswith(mark) for change in registry.changes()):
-        registry.promote(str(report.candidate_digest), report.ended_at, mark + report.reasons[0])
+    if not any(change.reason.startswith(mark) for change in tools.registry.changes()):
+        digest, reason = str(report.candidate_digest), mark + report.reasons[0]
+        tools.record(digest, reason)
+        tools.registry.promote(digest, report.ended_at, reason)
     return report
 
 

@@ -22,7 +22,7 @@ from tests.fakes import DIGEST, HandClock, event, jpeg, painted
 from tests.services.api.nights import write_nights
 from tests.services.api.test_alert_routes import watch
 from tests.services.nightly.small_nights import make_bundle
-from tests.small_site import COLOURS, NOW, Stay, api_dependencies, camera_status, record
+from tests.small_site import COLOURS, DISK, NOW, Stay, api_dependencies, camera_status, record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -44,7 +44,7 @@ def operated(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     make_bundle(folder / "models" / TAUGHT, "taught here", TAUGHT)
     write_nights(folder / "nights", 0.482, 0.461, 0.474, 0.47, 0.458)
     use = ModelsInUse(TAUGHT, read_manifest(DEFAULT_BUNDLE).digest, Coverage(1234, 2870, 0))
-    operations = Operations(bus, registry, lambda: use, folder / "nights", HandClock(NOW))
+    operations = Operations(bus, registry, lambda: use, folder / "nights", lambda: DISK, HandClock(NOW))
     with running(replace(api_dependencies(served.site), operations=operations)) as address:
         yield address
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.redis_bus import RedisBus
-from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import IdentityEvent, IdentityEventKind, Message, StreamName, TrackletEmbedding, TrackletId
 from pipeline.matching.calibration import Calibration
@@ -25,12 +24,6 @@ DEATHS = 20
 PEOPLE, CAMERAS, TRACKLETS = 12, 4, 640
 
 Child = Callable[[Site, int | None], None]
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

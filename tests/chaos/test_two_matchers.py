@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.redis_server import EmbeddedRedis
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import StreamName
 from tests.chaos import children
@@ -68,12 +67,6 @@ class Mistake:
 
     def decided(self) -> list[str]:
         return [name for event in self.store.events_after(0, 99) for name in event.tracklet_ids]
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,9 +9,10 @@ import pytest
 from pipeline.accounts import Account, LoginLimits, Role, Session, UnknownAccount
 from pipeline.adapters.account_store import SqlAccounts
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import BlobKey, CameraId
+from pipeline.contracts import BlobKey, CameraId, GlobalId
+from pipeline.decisions import Decision
 from pipeline.errors import InvalidQuery
-from tests.fakes import crop, tracklet
+from tests.fakes import crop, embedding, tracklet
 
 NOW = 1_700_000_000.0
 ANNA = Account("anna", Role.VIEWER, NOW, frozenset({CameraId("lobby"), CameraId("yard")}))
@@ -117,3 +118,14 @@ def test_the_cameras_of_a_crop_are_all_where_it_was_taken(store: SqlStore) -> No
         store.archive_tracklet(tracklet(number, taken, camera_id=camera))
     assert store.cameras_of_crop(taken.key) == {"gate", "hall"}
     assert store.cameras_of_crop(BlobKey("0" * 40)) == frozenset()
+    assert store.persons_of_crop(taken.key) == frozenset()
+
+
+def test_the_persons_of_a_crop_are_those_who_are_decided_about(store: SqlStore) -> None:
+    taken = crop(b"four")
+    for number in (1, 2, 3):
+        store.archive_tracklet(tracklet(number, taken))
+    for number in (1, 2):
+        seen = embedding(track_id=number)
+        store.commit_decisions([Decision(seen, GlobalId(number), True, 0.9, "test")], NOW)
+    assert store.persons_of_crop(taken.key) == {1, 2}

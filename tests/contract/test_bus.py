@@ -2,111 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
-from pipeline.adapters.bus_rules import GROUPS, BusConfig
-from pipeline.adapters.memory_bus import MemoryBus
-from pipeline.adapters.redis_bus import RedisBus, site_key
-from pipeline.adapters.redis_connection import RedisConnection
-from pipeline.adapters.redis_server import EmbeddedRedis
+from pipeline.adapters.bus_rules import BusConfig
 from pipeline.contracts import (
-    MAX_MESSAGE_BYTES,
     Message,
-    StreamName,
     TrackletCrops,
-    encode,
 )
-from pipeline.errors import BusFull, InvalidMessage
+from pipeline.errors import InvalidMessage
 from pipeline.interfaces import Bus, Delivery
+from tests.contract.buses import CROPS, Place, number, numbers, seen, take, take_all
 from tests.fakes import crop, event, tracklet
-from tests.redis_cluster import RedisCluster
-
-CROPS = StreamName.CROPS
-SERVERS = {"valkey": None, "redis": shutil.which("redis-server")}  # None: the embedded one of the wheel
-
-
-def seen(number: int, jpeg: bytes = b"jpeg") -> TrackletCrops:
-    return tracklet(number, crop(jpeg))
-
-
-@dataclass(frozen=True)
-class Place:
-    """One site on one kind of bus."""
-
-    connect: Callable[[BusConfig], Bus]  # as a process that has just started
-    inject: Callable[[StreamName, dict[bytes, bytes]], None]
-    forget: Callable[[], None]  # the server comes back empty
-
-
-@pytest.fixture(scope="module", params=["memory", *SERVERS, "cluster"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
-    """Where the server answers; None for the bus in memory."""
-    if request.param == "memory":
-        yield None
-        return
-    if request.param == "cluster":
-        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
-        yield cluster.url
-        return
-    program = SERVERS[request.param]
-    if request.param == "redis" and program is None:
-        pytest.skip("no redis-server on the PATH")
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), program=Path(program) if program else None) as started:
-        yield started.url
-
-
-_sites = itertools.count()
-
-
-@pytest.fixture
-def place(url: str | None) -> Place:
-    if url is None:
-        memory = MemoryBus()
-
-        def connect(config: BusConfig) -> Bus:
-            return memory.restarted(config)
-
-        return Place(connect, memory.inject, lambda: memory.come_back(is_empty=True))
-    site = f"site{next(_sites)}"
-    client = RedisConnection(url, site_key(site, ""), 2.0, 10.0).client
-    return Place(
-        lambda config: RedisBus(url, site, config),
-        lambda stream, fields: client.xadd(site_key(site, stream.value), fields),
-        client.flushall,
-    )
-
-
-@pytest.fixture
-def bus(place: Place) -> Bus:
-    return place.connect(BusConfig())
-
-
-def take(bus: Bus, group: str = "embedder", consumer: str = "one", count: int = 100) -> list[Delivery]:
-    return bus.consume(CROPS, group, consumer, count, 0.0)
-
-
-def take_all(bus: Bus, group: str = "embedder", consumer: str = "one") -> list[Delivery]:
-    deliveries: list[Delivery] = []
-    while some := take(bus, group, consumer):
-        deliveries += some
-    return deliveries
-
-
-def numbers(deliveries: list[Delivery]) -> list[int]:
-    return [number(delivery.message) for delivery in deliveries]
-
-
-def number(message: Message) -> int:
-    assert isinstance(message, TrackletCrops)
-    return message.track_id
 
 
 def test_messages_arrive_whole_and_in_order(bus: Bus) -> None:
@@ -203,98 +113,6 @@ def test_messages_handed_out_again_come_one_at_a_time(place: Place, bus: Bus) ->
     assert numbers(take(place.connect(BusConfig()))) == [0]
 
 
-def test_a_message_that_kills_its_consumer_is_set_aside_and_its_neighbours_are_not(place: Place) -> None:
-    place.connect(BusConfig()).publish(CROPS, [seen(each) for each in range(6)])
-    done: list[int] = []
-    crashes = 0
-    while True:
-        bus = place.connect(BusConfig())  # the consumer starts again
-        while batch := take(bus):
-            if 3 in numbers(batch):
-                crashes += 1
-                break
-            bus.acknowledge(batch, "embedder")
-            done += numbers(batch)
-        else:
-            break
-    assert (sorted(done), crashes) == ([0, 1, 2, 4, 5], 3)
-    assert [(letter.group, letter.stream) for letter in bus.dead_letters(10)] == [("embedder", CROPS)]
-
-
-GARBAGE: dict[str, dict[bytes, bytes]] = {
-    "no fields that we know": {b"a": b"b"},
-    "unknown type": {b"type": b"Nonsense", b"version": b"1", b"body": b"\x80"},
-    "another version": {**{key.encode(): value for key, value in encode(seen(1)).items()}, b"version": b"99"},
-    "random bytes": {b"type": b"TrackletCrops", b"version": b"1", b"body": bytes(range(256))},
-    "truncated body": {b"type": b"TrackletCrops", b"version": b"1", b"body": encode(seen(1))["body"][:-3]},
-    "a message of another stream": {key.encode(): value for key, value in encode(event(1)).items()},
-    "an oversized field": {b"type": b"TrackletCrops", b"version": b"1", b"body": bytes(MAX_MESSAGE_BYTES + 1_000_000)},
-    "an oversized field that we do not know": {b"more": bytes(5_000_000)},
-}
-
-
-@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-def test_an_unreadable_entry_is_set_aside_and_its_neighbours_arrive(
-    place: Place, bus: Bus, garbage: dict[bytes, bytes]
-) -> None:
-    bus.publish(CROPS, [seen(1)])
-    place.inject(CROPS, garbage)
-    bus.publish(CROPS, [seen(2)])
-    assert numbers(take(bus)) == [1, 2]
-    (letter,) = bus.dead_letters(10)
-    assert letter.reason
-    assert letter.fields in (garbage, {})
-    assert bus.backlog(CROPS, "embedder").pending == 2
-
-
-def test_the_content_of_an_oversized_entry_is_not_kept(place: Place, bus: Bus) -> None:
-    place.inject(CROPS, GARBAGE["an oversized field"])
-    take(bus)
-    (letter,) = bus.dead_letters(1)
-    assert letter.fields == {}
-    assert "not kept" in letter.reason
-    assert bus.replay([letter.entry_id]) == 0
-    assert len(bus.dead_letters(10)) == 1
-
-
-def test_setting_aside_keeps_the_message_and_the_reason_and_acknowledges(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(7)])
-    (delivery,) = take(bus)
-    before = time.time()
-    bus.set_aside(delivery, "embedder", "crop 0 cannot be decoded")
-    (letter,) = bus.dead_letters(10)
-    assert (letter.stream, letter.group, letter.reason) == (CROPS, "embedder", "crop 0 cannot be decoded")
-    assert letter.fields == {key.encode(): value for key, value in encode(seen(7)).items()}
-    assert before - 1.0 <= letter.failed_at <= time.time() + 1.0
-    assert bus.backlog(CROPS, "embedder").pending == 0
-
-
-def test_the_newest_dead_letters_come_first(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(each) for each in range(3)])
-    for delivery in take(bus):
-        bus.set_aside(delivery, "embedder", f"reason {number(delivery.message)}")
-    assert [letter.reason for letter in bus.dead_letters(2)] == ["reason 2", "reason 1"]
-
-
-def test_a_replayed_dead_letter_comes_again_as_new_and_is_dead_no_more(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(7)])
-    bus.set_aside(take(bus)[0], "embedder", "no memory")
-    (letter,) = bus.dead_letters(10)
-    assert bus.replay([letter.entry_id, letter.entry_id, "1-1"]) == 1
-    assert bus.dead_letters(10) == []
-    assert [(number(each.message), each.delivered) for each in take(bus)] == [(7, 1)]
-
-
-def test_dead_letters_stay_within_their_bytes_and_the_newest_remain(place: Place) -> None:
-    bus = place.connect(BusConfig(max_dead_bytes=100_000))
-    bus.publish(CROPS, [seen(each, bytes(10_000)) for each in range(30)])
-    for delivery in take(bus):
-        bus.set_aside(delivery, "embedder", f"reason {number(delivery.message)}")
-    letters = bus.dead_letters(100)
-    assert 3 <= len(letters) <= 10
-    assert letters[0].reason == "reason 29"
-
-
 def test_the_backlog_tells_waiting_from_pending(bus: Bus) -> None:
     assert (bus.backlog(CROPS, "embedder").waiting, bus.backlog(CROPS, "embedder").pending) == (0, 0)
     bus.publish(CROPS, [seen(each) for each in range(5)])
@@ -302,70 +120,6 @@ def test_the_backlog_tells_waiting_from_pending(bus: Bus) -> None:
     bus.acknowledge(take(bus, count=3)[:1], "embedder")
     backlog = bus.backlog(CROPS, "embedder")
     assert (backlog.waiting, backlog.pending) == (2, 2)
-
-
-def test_nothing_is_trimmed_while_an_expected_group_has_not_appeared(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(1)])
-    bus.acknowledge(take(bus), "embedder")
-    assert bus.trim() == 0
-    assert numbers(take(bus, group="archiver")) == [1]
-
-
-def test_only_what_every_group_has_acknowledged_is_trimmed(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(each) for each in range(6)])
-    embedder, archiver = take(bus), take(bus, group="archiver", count=4)
-    bus.acknowledge(embedder, "embedder")
-    bus.acknowledge([archiver[0], archiver[2]], "archiver")
-    assert bus.trim() == 1
-    bus.acknowledge([archiver[1], archiver[3]], "archiver")
-    assert bus.trim() == 3
-    assert numbers(take(bus, group="archiver")) == [4, 5]
-
-
-def test_a_group_that_nobody_declared_keeps_its_messages_too(bus: Bus) -> None:
-    bus.publish(CROPS, [seen(1)])
-    for group in GROUPS[CROPS]:
-        bus.acknowledge(take(bus, group=group), group)
-    held = take(bus, group="a user's own")
-    assert bus.trim() == 0
-    bus.acknowledge(held, "a user's own")
-    assert bus.trim() == 1
-
-
-def test_a_stream_without_groups_is_bounded_by_its_length(place: Place) -> None:
-    bus = place.connect(BusConfig(max_unread_events=100))
-    bus.publish(StreamName.IDENTITIES, [event(each + 1) for each in range(1000)])
-    assert bus.trim() > 0
-    assert 100 <= bus.backlog(StreamName.IDENTITIES, "anybody").waiting < 400
-
-
-def test_a_stream_without_groups_makes_room_by_itself(place: Place) -> None:
-    bus = place.connect(BusConfig(max_stream_bytes=300_000))
-    for number in range(1, 101):
-        bus.publish(StreamName.IDENTITIES, [event(number, 10_000)])
-    assert 10 <= bus.backlog(StreamName.IDENTITIES, "anybody").waiting <= 40
-
-
-def test_a_full_stream_refuses_and_appends_nothing(place: Place) -> None:
-    bus = place.connect(BusConfig(max_stream_bytes=300_000))
-    published = 0
-    with pytest.raises(BusFull, match="at most 300000"):
-        while True:
-            bus.publish(CROPS, [seen(published, bytes(10_000)), seen(published + 1, bytes(10_000))])
-            published += 2
-    assert bus.backlog(CROPS, "embedder").waiting == published
-    assert 15 <= published <= 40
-
-
-def test_a_full_stream_takes_messages_again_once_its_groups_have_read(place: Place) -> None:
-    bus = place.connect(BusConfig(max_stream_bytes=300_000))
-    with pytest.raises(BusFull):
-        while True:
-            bus.publish(CROPS, [seen(1, bytes(10_000))])
-    for group in GROUPS[CROPS]:
-        bus.acknowledge(take(bus, group=group), group)
-    bus.publish(CROPS, [seen(2)])
-    assert numbers(take(bus)) == [2]
 
 
 def test_a_message_for_another_stream_is_refused(bus: Bus) -> None:

@@ -93,7 +93,14 @@ def test_night_after_night_quality_rises_on_a_site_whose_look_is_foreign(tmp_pat
     probe = find_probe(simulate(tmp_path / "probe", PROBE_SEED, PROBE_PEOPLE, 2, held_out=1.0), None)
     registry = Registry(tmp_path / "models")
     tools = NightTools(
-        store, blobs, registry, learn, lambda bundle: load_encoder(bundle, "cpu"), clock, tmp_path / "nightly"
+        store,
+        blobs,
+        registry,
+        learn,
+        lambda bundle: load_encoder(bundle, "cpu"),
+        clock,
+        tmp_path / "nightly",
+        lambda digest, reason: None,
     )
     config = NightConfig(days=1.0, training=repr(TRAINING), probe=probe)
     figures = []  # of the serving model, before the first night and after each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from pipeline.errors import ConfigurationError, InvalidQuery
+from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
 from services.console import print_query
 from services.query import QueryAnswer, query_words, run_query, search_config
-from services.settings import Settings
+from services.settings import Settings, load
 from tests.small_site import NOW, SmallSite, small_site
 
 
@@ -74,6 +76,23 @@ def test_asking_does_not_create_a_database(tmp_path: Path) -> None:
     assert not (tmp_path / "mistyped").exists()
 
 
+@pytest.mark.parametrize("is_old", [True, False])
+def test_the_share_of_false_answers_moves_the_least_probability_alone(is_old: bool) -> None:
+    measured = read_manifest(DEFAULT_BUNDLE).calibration
+    assert measured is not None and measured.words is not None
+    if is_old:
+        measured = measured.model_copy(update={"words": measured.words.model_copy(update={"leasts": ()})})
+    strict, usual, lax = (search_config(measured, share).text for share in (0.01, 0.05, 0.3))
+    assert strict.least > usual.least == measured.words.least > lax.least
+    assert replace(strict, least=lax.least) == lax
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, "much"])
+def test_a_share_of_false_answers_out_of_reach_is_refused(share: object) -> None:
+    with pytest.raises(ConfigurationError, match="false_answers"):
+        load(None, {"search": {"false_answers": share}})
+
+
 def test_a_model_that_was_never_calibrated_claims_no_match() -> None:
-    config = search_config(None)
+    config = search_config(None, 0.5)
     assert config.text.least > 1.0 and config.appearance.threshold > 1.0

@@ -74,6 +74,6 @@ def test_a_model_that_is_not_here_is_waited_for() -> None:
         def load(self, digest: str) -> object:
             raise ConfigurationError(f"model {digest} is in neither the registry nor the settings")
 
-    opened = model_opener(cast(SiteModels, NoModels()), small_site().store)
+    opened = model_opener(cast(SiteModels, NoModels()), small_site().store, 0.05)
     with pytest.raises(Unavailable, match=r"standing queries wait for model strange: .*neither the registry"):
         opened("strange")

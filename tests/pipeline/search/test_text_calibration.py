@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,6 +27,21 @@ def test_a_probability_is_that_of_the_curve_however_many_there_are() -> None:
 def test_the_same_similarity_to_more_words_means_something_else() -> None:
     few, many = (CURVE.asked(words).judged(np.array([0.6]))[0][0] for words in (1, 20))
     assert many < few
+
+
+@given(st.lists(st.floats(0.001, 0.999), min_size=2, max_size=6), st.floats(0.01, 0.5), st.floats(0.01, 0.5))
+def test_who_allows_more_false_answers_gets_no_fewer_answers(leasts: list[float], one: float, other: float) -> None:
+    shares = np.linspace(0.02, 0.4, len(leasts)).tolist()
+    measured = replace(CURVE, leasts=tuple(zip(shares, sorted(leasts, reverse=True), strict=True)))
+    for curve in (CURVE, measured):
+        strict, lax = (curve.answering(share).least for share in sorted((one, other)))
+        assert 0.0 < lax <= strict + 1e-9 < 1.0
+
+
+def test_a_measured_share_gives_the_least_that_was_measured() -> None:
+    measured = replace(CURVE, leasts=((0.02, 0.9), (0.05, 0.7), (0.3, 0.4)))
+    assert [measured.answering(share).least for share in (0.02, 0.05, 0.3)] == pytest.approx([0.9, 0.7, 0.4])
+    assert 0.4 < measured.answering(0.1).least < 0.7 and measured.answering(0.5).least < 0.4
 
 
 def test_without_a_denied_thing_the_similarity_counts_alone() -> None:

@@ -45,6 +45,29 @@ def told(at: float | None) -> str:
         ("a man after 11 pm", "a man", "27. 23:00", ""),
         ("a man today", "a man", "28. 00:00", "29. 00:00"),
         ("girl before quarter to two", "girl", "28. 00:00", "28. 13:45"),
+        ("a man since yesterday", "a man", "27. 00:00", ""),
+        ("since last night, red coat", "red coat", "27. 21:00", ""),
+        ("a man since yesterday at two", "a man", "27. 14:00", ""),
+        ("a man since 2 pm yesterday", "a man", "27. 14:00", ""),
+        ("woman since two o'clock", "woman", "28. 14:00", ""),
+        ("man until yesterday", "man", "", "28. 00:00"),
+        ("man before yesterday", "man", "", "27. 00:00"),
+        ("man from yesterday evening", "man", "27. 18:00", "27. 23:00"),
+        ("man between yesterday and this morning", "man", "27. 00:00", "28. 12:00"),
+        ("girl until noon", "girl", "28. 00:00", "28. 12:00"),
+        ("girl before ten", "girl", "28. 00:00", "28. 10:00"),
+        ("girl before midnight", "girl", "27. 00:00", "28. 00:00"),
+        ("girl from ten until now", "girl", "28. 10:00", "28. 16:30"),
+        ("a man between two and three", "a man", "28. 14:00", "28. 15:00"),
+        ("a man between nine and ten pm", "a man", "27. 21:00", "27. 22:00"),
+        ("between eleven and one pm a man", "a man", "28. 11:00", "28. 13:00"),
+        ("a man for the last hour", "a man", "28. 15:30", ""),
+        ("a man last hour", "a man", "28. 15:30", ""),
+        ("a man in the last half hour", "a man", "28. 16:00", ""),
+        ("late last night, a man", "a man", "27. 21:00", "28. 05:00"),
+        ("a man last night at two", "a man", "28. 01:30", "28. 02:30"),
+        ("since 14:00 a man in red", "a man in red", "28. 14:00", ""),
+        ("after two without a hat", "without a hat", "28. 14:00", ""),
     ],
 )
 def test_a_time_that_is_said_is_a_filter(question: str, description: str, since: str, until: str) -> None:
@@ -73,8 +96,23 @@ def test_a_camera_that_is_named_is_a_filter(question: str, description: str, cam
     assert (understood.description, [chip.camera_id for chip in understood.chips]) == (description, cameras)
 
 
-@pytest.mark.parametrize("question", ["after two men", "two bags", "a man at 25:00", "at 61", "woman before others"])
-def test_numbers_that_are_no_times_stay(question: str) -> None:
+@pytest.mark.parametrize(
+    "question",
+    [
+        "after two men",
+        "two bags",
+        "a man at 25:00",
+        "at 61",
+        "woman before others",
+        "a man with a watch",
+        "a man between two and three women",
+        "woman in the evening dress",
+        "the night guard",
+        "dressed for the night",
+        "man with yesterday's paper",
+    ],
+)
+def test_words_that_are_no_times_stay(question: str) -> None:
     assert asked(question) == Understood(question, ())
 
 
@@ -100,6 +138,23 @@ def test_any_text_is_understood_and_cut_at_its_chips(text: str, now: datetime) -
     understood = understand(text, CAMERAS, now)
     assert all(len(chip.without) < len(text) for chip in understood.chips)
     assert len(understood.description) <= len(text)
+
+
+WAYS = ["since", "after", "before", "until", "till", "from"]
+TIMES = ["yesterday", "last night", "this morning", "the morning", "two", "two o'clock", "noon", "9 pm", "11:30", "now"]
+
+
+@given(
+    st.sampled_from(["a man with a watch", "two women, red coat", "somebody for whom others wait"]),
+    st.sampled_from(WAYS),
+    st.sampled_from(TIMES),
+    st.booleans(),
+)
+def test_no_word_of_a_time_is_left_in_the_description(who: str, way: str, when: str, is_first: bool) -> None:
+    understood = asked(f"{way} {when}, {who}" if is_first else f"{who} {way} {when}")
+    [chip] = understood.chips
+    assert (understood.description, chip.words) == (who, f"{way} {when}")
+    assert chip.since_at is not None or chip.until_at is not None
 
 
 clocks = st.sampled_from(["two", "14:00", "9 am", "noon", "half past four", "11pm", "midnight"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ import pytest
 
 from pipeline.adapters.standing_book import AlertFilter
 from pipeline.adapters.watch_book import WatchBook
-from pipeline.contracts import CameraId, GlobalId, IdentityEventKind
+from pipeline.contracts import GlobalId, IdentityEventKind
 from pipeline.decisions import Revision
 from pipeline.errors import Unavailable
 from pipeline.search.alerts import Panel, hits
@@ -21,56 +20,24 @@ from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Filters
 from pipeline.search.standing import AlertState, StandingQuery, StandingRequest
-from pipeline.search.watching import WatchedSite, Watcher, WatcherConfig
-from tests.fakes import DIGEST, HandClock, painted
-from tests.small_site import CALIBRATION, COLOURS, NOW, WORDS, SmallSite, Stay, WardrobeEncoder, record, small_site
-
-RUST = (200, 128, 40)  # red enough, but only just
-HOOKS = WatcherConfig(batch_tracklets=4, webhooks=("pager",))
+from pipeline.search.watching import WatchedSite
+from tests.fakes import DIGEST, painted
+from tests.pipeline.search.watched_site import (
+    comes,
+    look,
+    many_pass,
+    open_model,
+    raised,
+    stand,
+    watched_site,
+    watcher,
+)
+from tests.small_site import CALIBRATION, COLOURS, NOW, WORDS, SmallSite, Stay, WardrobeEncoder, small_site
 
 
 @pytest.fixture
 def site() -> SmallSite:
-    site = small_site()
-    site.store.switch_model(DIGEST, 0, NOW, "first")
-    return site
-
-
-def stand(site: SmallSite, question: str = "red coat", cameras: str = "", window_s: float = 600.0) -> int:
-    """A query that is on."""
-    request = StandingRequest(question, question, "anna", tuple(CameraId(c) for c in cameras.split()), window_s)
-    number = site.alerts.book.add(request, NOW)
-    site.alerts.book.switch_on(number)
-    return number
-
-
-def comes(site: SmallSite, person: int, camera: str, ago_s: float, colour: str = "red") -> None:
-    """Somebody passes."""
-    record(
-        site.store, site.blobs, [Stay(person, camera, ago_s, painted((COLOURS | {"rust": RUST})[colour]))], site.encoder
-    )
-
-
-def open_model(site: SmallSite, encoder: WardrobeEncoder | None = None) -> Callable[[str], SearchModel]:
-    used = encoder or site.encoder
-    config = SearchConfig(text=WORDS, appearance=CALIBRATION)
-    return lambda _: SearchModel(site.store, used, config, used.unknown_words)
-
-
-def watcher(site: SmallSite, book: WatchedSite | None = None, **options: Any) -> Watcher:
-    model = options.pop("model", open_model(site))
-    return Watcher(book or WatchBook(site.store.database), model, options.pop("clock", HandClock(NOW)), HOOKS)
-
-
-def look(watcher: Watcher) -> None:
-    while watcher.run_once():
-        pass
-
-
-def raised(site: SmallSite) -> list[tuple[int, int, str]]:
-    """Query, person and camera of each alert, oldest first."""
-    found = site.alerts.book.alerts(AlertFilter(), 1000)
-    return [(alert.query_number, alert.global_id, alert.camera_id) for alert in reversed(found)]
+    return watched_site()
 
 
 def test_whoever_comes_after_a_query_was_switched_on_is_told_of_once(site: SmallSite) -> None:
@@ -186,7 +153,7 @@ def test_a_standing_query_and_a_search_agree_on_who_is_meant_and_how_surely(ques
     say(site, verdicts, is_right=False)
     config = SearchConfig(replace(WORDS, thing_intercept=-12.0), CALIBRATION)
     model = SearchModel(site.store, site.encoder, config, site.encoder.unknown_words)
-    model.learn(site.store.verdicts(DIGEST, 100))
+    model.listen(site.store)
     passers = WatchBook(site.store.database).page(DIGEST, 0, 1000).passers
 
     def meant(margin: float) -> dict[int, float]:
@@ -308,84 +275,6 @@ def test_a_model_that_cannot_be_loaded_is_waited_for_and_nothing_is_missed(site:
     is_there = True
     look(at_work)
     assert raised(site) == [(1, 1, "lobby")]
-
-
-class Dying:
-    """A book whose owner dies after its n-th call, or only gets no answer to it."""
-
-    def __init__(self, book: WatchBook, calls: int, death: type[BaseException]) -> None:
-        self._book, self._left, self._death = book, calls, death
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._book, name)
-
-        def called(*arguments: Any) -> Any:
-            answer = method(*arguments)
-            self._left -= 1
-            if self._left == 0:
-                raise self._death
-            return answer
-
-        return called
-
-
-def two_queries(site: SmallSite) -> None:
-    stand(site, window_s=60.0)
-    stand(site, "blue coat", window_s=60.0)
-
-
-def many_pass(site: SmallSite) -> None:
-    """Four people, each again within the window and after it, in two colours."""
-    for number in range(24):
-        camera, colour = ("lobby", "yard")[number // 8 % 2], ("red", "blue")[number % 2]
-        comes(site, 1 + number % 4, camera, 900.0 - 11.0 * number, colour)
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> list[tuple[int, int, str]]:
-    site = small_site()
-    site.store.switch_model(DIGEST, 0, NOW, "first")
-    two_queries(site)
-    many_pass(site)
-    look(watcher(site))
-    return raised(site)
-
-
-@pytest.mark.parametrize("calls", range(1, 11))
-def test_dying_anywhere_loses_and_repeats_nothing(
-    site: SmallSite, undisturbed: list[tuple[int, int, str]], calls: int
-) -> None:
-    two_queries(site)
-    many_pass(site)
-    dying = Dying(WatchBook(site.store.database), calls, KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
-        look(watcher(site, cast(WatchedSite, dying)))
-    look(watcher(site))
-    assert raised(site) == undisturbed and len(undisturbed) == 11
-
-
-@pytest.mark.parametrize("calls", range(1, 11))
-def test_a_database_that_does_not_answer_is_asked_again(
-    site: SmallSite, undisturbed: list[tuple[int, int, str]], calls: int
-) -> None:
-    two_queries(site)
-    many_pass(site)
-    away = Dying(WatchBook(site.store.database), calls, Unavailable)
-    at_work = watcher(site, cast(WatchedSite, away))
-    with pytest.raises(Unavailable):
-        look(at_work)
-    look(at_work)
-    assert raised(site) == undisturbed
-
-
-def test_two_watchers_together_raise_what_one_would(site: SmallSite, undisturbed: list[tuple[int, int, str]]) -> None:
-    two_queries(site)
-    many_pass(site)
-    both = watcher(site), watcher(site)
-    for _ in range(40):
-        for each in both:
-            each.run_once()
-    assert raised(site) == undisturbed
 
 
 def test_a_back_test_tells_what_a_watcher_would_have_raised(site: SmallSite) -> None:

@@ -208,7 +208,7 @@ def test_places_in_a_question_that_stands_are_its_cameras_and_times_are_refused(
     kept = client.post(STANDING, json=asked).json()
     assert (kept["question"], kept["cameras"]) == ("red coat", ["yard", "lobby"])
     for question, found in (
-        ("red coat in the lobby since yesterday", "the time 'yesterday' in a question that stands"),
+        ("red coat in the lobby since yesterday", "the time 'since yesterday' in a question that stands"),
         ("anybody in the lobby", "a question that describes nobody"),
     ):
         refused = client.post(STANDING, json=asked | {"question": question})

@@ -12,10 +12,12 @@ from fastapi.testclient import TestClient
 from pipeline.accounts import Role
 from pipeline.adapters.audit_store import AuditStore
 from pipeline.audit import AuditAction, AuditEntry, verified
+from pipeline.contracts import GlobalId
 from pipeline.errors import Unavailable
 from services.api.app import create_app
+from services.api.crop_views import SHOWN_S
 from services.api.dependencies import ApiDependencies
-from tests.fakes import jpeg, painted
+from tests.fakes import HandClock, jpeg, painted
 from tests.services.api.people import HTML, program
 from tests.small_site import COLOURS
 
@@ -178,6 +180,49 @@ def test_what_cannot_be_recorded_is_neither_erased_nor_exported(deps: ApiDepende
     assert deps.forgetting.receipts(1) == []
     reply = client.post("/api/v1/identities/1/export", json={})
     assert reply.status_code == 503 and b"PK" not in reply.content
+
+
+# --- single crops -----------------------------------------------------------------------------------------------------
+
+
+def crop_entries(deps: ApiDependencies) -> list[tuple[str, str]]:
+    assert isinstance(deps.audit, AuditStore)
+    return [(entry.actor, entry.subject) for entry in deps.audit.entries() if entry.detail == '{"as":"crop"}']
+
+
+def crops_of(deps: ApiDependencies, global_id: int) -> list[str]:
+    return [f"/api/v1/crops/{key}" for key in deps.search.person(GlobalId(global_id)).crop_keys]
+
+
+@pytest.mark.parametrize("way", ["/people/1", "/api/v1/identities/1", "/?q=red+coat", "/people", "/people/1/report"])
+def test_crops_of_a_recorded_answer_need_no_entry_of_their_own(
+    deps: ApiDependencies, ines: TestClient, way: str
+) -> None:
+    assert ines.get(way).status_code == 200
+    assert [ines.get(crop).status_code for crop in crops_of(deps, 1)] == [200] * len(crops_of(deps, 1))
+    assert crop_entries(deps) == []
+
+
+def test_a_crop_that_no_answer_led_to_is_a_view_of_its_person_once_within_minutes(
+    deps: ApiDependencies, ines: TestClient
+) -> None:
+    ines.get("/people/1")
+    for _ in range(3):
+        for person in (1, 2):
+            assert all(ines.get(crop).status_code == 200 for crop in crops_of(deps, person))
+    assert crop_entries(deps) == [("ines", "person 2")]
+    bo = program(deps, "bo", Role.INVESTIGATOR)  # was shown nobody
+    bo.get(crops_of(deps, 1)[0])
+    assert crop_entries(deps)[1:] == [("bo", "person 1")]
+    assert isinstance(deps.clock, HandClock)
+    deps.clock.sleep(SHOWN_S + 1.0)
+    ines.get(crops_of(deps, 2)[0])
+    assert crop_entries(deps)[2:] == [("ines", "person 2")]
+
+
+def test_a_crop_that_cannot_be_recorded_is_not_shown(deps: ApiDependencies) -> None:
+    client = TestClient(create_app(dataclasses.replace(deps, audit=FullLog())), base_url="http://localhost")
+    assert client.get(crops_of(deps, 1)[0]).status_code == 503
 
 
 # --- reasons ----------------------------------------------------------------------------------------------------------

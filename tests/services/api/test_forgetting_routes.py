@@ -48,6 +48,23 @@ def test_an_erased_person_is_found_by_nothing(client: TestClient, site: SmallSit
     )
 
 
+def test_what_was_said_about_an_erased_person_leaves_the_confidences_with_the_person(
+    client: TestClient, site: SmallSite
+) -> None:
+    def confidence() -> float:
+        reply = client.get("/api/v1/search", params={"q": "blue shirt", "weak": True}).json()
+        return next(float(each["confidence"]) for each in reply["people"] if each["global_id"] == 2)
+
+    before = confidence()
+    for question in ("red coat", "red jacket", "a red coat", "the red coat"):
+        said = {"q": question, "global_id": 1, "is_right": False, "made_by": "ann"}
+        assert client.post("/api/v1/search/verdicts", json=said).status_code == 200
+    assert confidence() < before
+    client.post("/api/v1/erasures", json=ASK)
+    let_others_work(site)
+    assert confidence() == before
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

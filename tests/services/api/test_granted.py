@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import Role
-from pipeline.contracts import CameraId, GlobalId
+from pipeline.contracts import CameraId, GlobalId, TrackletId
+from pipeline.decisions import Applied, CandidateEvidence, CorrectionKind, CorrectionRequest, Decision, Evidence
+from pipeline.kept import Sighting
 from services.api.dependencies import ApiDependencies
 from services.api.rights import RIGHTS
-from tests.fakes import jpeg, painted
+from tests.fakes import embedding, jpeg, painted
 from tests.services.api.people import HTML, program
 from tests.small_site import COLOURS, NOW, SmallSite
 
@@ -26,15 +30,20 @@ def viewer(deps: ApiDependencies) -> TestClient:
     return program(deps, "vera", Role.VIEWER, ["lobby"])
 
 
-def keys_at(site: SmallSite, camera: str) -> set[str]:
+def stays_of(site: SmallSite) -> list[Sighting]:
     routes = site.store.routes([GlobalId(number) for number in (1, 2, 3)]).values()
-    return {key for route in routes for stay in route if stay.camera_id == camera for key in stay.crop_keys}
+    return [stay for route in routes for stay in route]
+
+
+def keys_at(site: SmallSite, camera: str) -> set[str]:
+    return {key for stay in stays_of(site) if stay.camera_id == camera for key in stay.crop_keys}
 
 
 def every_answer(client: TestClient, site: SmallSite) -> dict[str, str]:
     """What every route that a viewer may call says when it is asked for everything there is."""
     picture = {"picture": ("a.jpg", jpeg(painted(COLOURS["blue"])), "image/jpeg")}
     keys = [key for camera in ("lobby", "yard", "gate") for key in keys_at(site, camera)]
+    names = [name for stay in stays_of(site) for name in stay.tracklet_ids]
     asked = {
         ("GET", "/"): [
             {},
@@ -56,6 +65,8 @@ def every_answer(client: TestClient, site: SmallSite) -> dict[str, str]:
         ("GET", "/api/v1/identities/{global_id}"): [{}],
         ("GET", "/api/v1/identities/{global_id}/similar"): [{"params": {"weak": "true"}}],
         ("GET", "/api/v1/crops/{key}"): [{}],
+        ("GET", "/tracklets/{tracklet_id:path}/why"): [{}],
+        ("GET", "/api/v1/tracklets/{tracklet_id:path}/explanation"): [{}],
         ("GET", "/api/v1/cameras"): [{}],
         ("GET", "/api/v1/cameras/{camera_id}/snapshot.jpg"): [{}],
         ("GET", "/api/v1/me"): [{}],
@@ -67,6 +78,7 @@ def every_answer(client: TestClient, site: SmallSite) -> dict[str, str]:
     for (method, route), ways in asked.items():
         places = [route.replace("{global_id}", str(number)) for number in (1, 2, 3)]
         places = [place.replace("{key}", key) for place in places for key in keys]
+        places = [place.replace("{tracklet_id:path}", name) for place in places for name in names]
         places = [place.replace("{camera_id}", camera) for place in places for camera in ("lobby", "yard", "gate")]
         for place in dict.fromkeys(places):
             for number, way in enumerate(ways):
@@ -147,3 +159,78 @@ def test_a_grant_counts_with_the_next_request(deps: ApiDependencies, viewer: Tes
     assert account is not None
     deps.accounts.change_account(replace(account, camera_ids=frozenset({CameraId("gate")})))
     assert [person["global_id"] for person in viewer.get("/api/v1/identities").json()["people"]] == [3]
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+BEFORE = "lobby/b1/72000/0"
+
+
+def candidate(global_id: int, camera: str) -> CandidateEvidence:
+    return CandidateEvidence(
+        global_id=global_id, camera_id=camera, similarity=0.4, appearance_log_odds=-1.0, gap_s=9.0, probability=0.2
+    )
+
+
+def decide(site: SmallSite, camera: str, track_id: int, reason: str, candidates: tuple[CandidateEvidence, ...]) -> str:
+    """One more tracklet of person 1, and why it is hers."""
+    seen = embedding(camera, track_id=track_id)
+    evidence = Evidence(calibration=0, candidates=candidates, new_probability=0.1, threshold=0.5)
+    site.store.commit_decisions([Decision(seen, GlobalId(1), False, 0.9, reason, evidence=evidence)], NOW)
+    return seen.tracklet_id
+
+
+def explanation(client: TestClient, tracklet_id: str) -> dict[str, Any]:
+    told: dict[str, Any] = client.get(f"/api/v1/tracklets/{tracklet_id}/explanation").json()
+    return told
+
+
+def test_reasons_that_tell_of_granted_cameras_alone_are_told_whole(
+    deps: ApiDependencies, viewer: TestClient, site: SmallSite
+) -> None:
+    reason = "person 1 seen in lobby, 0.90 alike (log-odds +3.0), 9 s later (+1.0): 90% sure"
+    name = decide(site, "lobby", 901, reason, (candidate(1, "lobby"),))
+    told = explanation(viewer, name)
+    assert told["decision"]["reason"] == reason and not told["is_cut"]
+    assert told == explanation(program(deps, "ines", Role.INVESTIGATOR), name)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "person 1 seen in yard, 0.90 alike (log-odds +3.0), 9 s later (+1.0): 90% sure",
+        "new: closest is person 2 seen in yard, 0.10 alike, who is elsewhere in this camera at the same time",
+        "correction 7 by anna: the brother of person 2 at the yard",
+    ],
+)
+def test_of_other_cameras_reasons_say_only_that_something_was_left_out(
+    viewer: TestClient, site: SmallSite, reason: str
+) -> None:
+    name = decide(site, "lobby", 902, reason, (candidate(1, "lobby"), candidate(2, "yard"), candidate(3, "gate")))
+    told = explanation(viewer, name)
+    assert told["is_cut"] and [each["global_id"] for each in told["decision"]["evidence"]["candidates"]] == [1]
+    page = viewer.get(f"/tracklets/{name}/why", headers=HTML).text
+    for text in (json.dumps(told), page):
+        assert "may not see" in text
+        assert not re.search(r"\b(yard|gate|anna|person [23]|Candidate [23])\b", text)
+
+
+def test_a_law_is_left_out(deps: ApiDependencies, viewer: TestClient, site: SmallSite) -> None:
+    other = next(name for stay in stays_of(site) if stay.camera_id == "gate" for name in stay.tracklet_ids)
+    names = TrackletId(BEFORE), TrackletId(other)
+    request = CorrectionRequest(CorrectionKind.NOT_SAME, "anna", "her sister", tracklet_ids=names)
+    site.store.add_correction(request, NOW)
+    site.store.commit_decisions((), NOW, (), Applied(1, "stay two", names[:1], names[1:]))
+    assert explanation(program(deps, "ines", Role.INVESTIGATOR), BEFORE)["corrections"] == [1]
+    told = explanation(viewer, BEFORE)
+    assert told["corrections"] == [] and told["is_cut"] and "anna" not in json.dumps(told)
+
+
+def test_a_tracklet_of_another_camera_is_as_unknown_as_one_that_is_not_there(
+    viewer: TestClient, site: SmallSite
+) -> None:
+    hidden = next(name for stay in stays_of(site) if stay.camera_id == "yard" for name in stay.tracklet_ids)
+    for path in ("/api/v1/tracklets/{}/explanation", "/tracklets/{}/why"):
+        seen, unknown = (viewer.get(path.format(name)) for name in (hidden, "yard/b1/99/9"))
+        assert seen.status_code == unknown.status_code == 404
+        assert seen.text.replace(hidden, "") == unknown.text.replace("yard/b1/99/9", "")

@@ -30,7 +30,7 @@ from tests.fakes import HandClock, event
 from tests.services.api.nights import night_report, write_nights
 from tests.services.api.people import HTML, add_account, form_mark, logged_in, program
 from tests.services.nightly.small_nights import make_bundle
-from tests.small_site import NOW, SmallSite
+from tests.small_site import DISK, NOW, SmallSite
 
 SHIPPED = read_manifest(DEFAULT_BUNDLE).digest
 OTHER = "0123456789abcdef"
@@ -47,7 +47,9 @@ def run_by(deps: ApiDependencies, bus: MemoryBus, tmp_path: Path) -> ApiDependen
     registry, clock = Registry(tmp_path / "models"), HandClock(NOW)
     make_bundle(tmp_path / "models" / OTHER, "taught here", OTHER)
     use = ModelsInUse(OTHER, SHIPPED, Coverage(1234, 2870, 0))
-    return dataclasses.replace(deps, operations=Operations(bus, registry, lambda: use, tmp_path / "nights", clock))
+    return dataclasses.replace(
+        deps, operations=Operations(bus, registry, lambda: use, tmp_path / "nights", lambda: DISK, clock)
+    )
 
 
 @pytest.fixture
@@ -71,6 +73,12 @@ def test_streams_tell_how_far_each_reader_is_behind(page: TestClient) -> None:
     text = page.get("/operations").text
     assert all(group in text for group in ("embedder", "archiver", "matcher"))
     assert "Nothing was set aside" in text
+
+
+def test_the_disk_is_told_and_when_it_fills(page: TestClient) -> None:
+    text = flat(page.get("/operations").text)
+    assert "150 GB of 2 TB are free" in text and "shorten the retention" in text
+    assert "31.4 MB" in text and "1.5 TB" in text
 
 
 def test_a_dead_letter_is_sent_again_by_its_button_and_all_by_another(
@@ -101,10 +109,13 @@ def test_without_the_bus_the_page_says_so(run_by: ApiDependencies) -> None:
             raise Unavailable("redis does not answer; is it running?")
 
     nowhere = Path("/nonexistent")
-    away = Operations(AwayBus(), Registry(nowhere), lambda: ModelsInUse(None, None), nowhere, run_by.clock)
+    away = Operations(
+        AwayBus(), Registry(nowhere), lambda: ModelsInUse(None, None), nowhere, lambda: DISK, run_by.clock
+    )
     client = TestClient(create_app(dataclasses.replace(run_by, operations=away)), base_url="http://localhost")
     reply = client.get("/operations", headers=HTML)
     assert reply.status_code == 200 and "redis does not answer" in reply.text
+    assert "150 GB of 2 TB are free" in reply.text
 
 
 def test_models_show_their_figures_and_how_far_a_change_is(page: TestClient) -> None:

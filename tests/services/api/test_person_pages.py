@@ -117,10 +117,10 @@ def test_why_is_told_in_sentences(page: TestClient) -> None:
     assert page.get("/tracklets/lobby/b1/1/0/why").status_code == 404
 
 
-def test_a_viewer_sees_the_route_and_none_of_what_tells_of_others(deps: ApiDependencies) -> None:
+def test_a_viewer_sees_the_route_with_its_reasons_and_none_of_what_tells_of_others(deps: ApiDependencies) -> None:
     text = program(deps, "vera", Role.VIEWER, ["lobby"]).get("/people/1", headers=HTML).text
-    assert "lobby" in text
-    assert not re.search("Put right|Report|Somebody else|Why person|corrections", text)
+    assert "lobby" in text and "Why person 1?" in text
+    assert not re.search("Put right|Report|Somebody else|corrections", text)
 
 
 def test_erasing_is_offered_to_whom_it_is_allowed(deps: ApiDependencies) -> None:

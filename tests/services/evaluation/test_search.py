@@ -123,6 +123,10 @@ def test_the_least_probability_holds_the_share_of_false_answers_where_it_was_fit
     strict, lax = (fit_text_calibration(part, CODED, encoder.embed_texts, share) for share in (0.02, 0.4))
     assert lax.least < strict.least
     assert (strict.slope, strict.intercept) == (lax.slope, lax.intercept)
+    assert strict.leasts == lax.leasts and [least for _, least in lax.leasts] == sorted(
+        (least for _, least in lax.leasts), reverse=True
+    )
+    assert dict(strict.leasts)[0.02] == strict.least
     assert strict.thing_slope != START.thing_slope
 
 

@@ -120,6 +120,7 @@ def tools_of(folder: Path, archive: Archive) -> NightTools:
         open_encoder=lambda bundle: Eye(BLUR[read_manifest(bundle).name]),
         clock=HandClock(NOW),
         folder=folder / "nightly",
+        record=lambda digest, why: None,
     )
 
 

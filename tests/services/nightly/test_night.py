@@ -43,6 +43,18 @@ def test_a_better_model_is_promoted_with_every_gate_in_the_report(full: NightToo
     assert not (full.folder / "work").exists()  # no crop stays in a second place
 
 
+def test_a_promotion_is_recorded_before_it_is_made(full: NightTools, config: NightConfig) -> None:
+    served, recorded = serving(full), []
+
+    def record(digest: str, why: str) -> None:
+        recorded.append((digest, why, serving(full)))
+
+    report = run_night(replace(full, record=record), config)
+    assert report.outcome is Outcome.PROMOTED
+    assert [(digest, before) for digest, _, before in recorded] == [(report.candidate_digest, served)]
+    assert recorded[0][1].startswith(f"night {report.night}: ")
+
+
 def test_a_promoted_model_is_calibrated_on_the_probe_set(full: NightTools, config: NightConfig) -> None:
     run_night(full, config)
     manifest = read_manifest(full.registry.wanted())
