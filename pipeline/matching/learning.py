@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,15 +11,16 @@ from pipeline.matching.assignment import least_for
 from pipeline.matching.calibration import SAMPLE, Calibration, learnt
 from pipeline.matching.clocks import clock_changes
 from pipeline.matching.people import People
-from pipeline.matching.transit import count_transits, with_map
+from pipeline.matching.returns import expected_transits
+from pipeline.matching.transit import with_map
 
-FIRST_AFTER = 32  # tracklets; then after half as many again, and so on
+FIRST_AFTER = 32  # tracklets; then after a quarter as many again, and so on
 AT_LEAST_EVERY = 16_384
 
 
 def is_due(tracklets: int, learnt_at: int) -> bool:
     """Whether there is enough more than at the last calibration."""
-    return tracklets >= FIRST_AFTER and tracklets - learnt_at >= min(learnt_at // 2, AT_LEAST_EVERY)
+    return tracklets >= FIRST_AFTER and tracklets - learnt_at >= min(learnt_at // 4, AT_LEAST_EVERY)
 
 
 def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibration:
@@ -31,9 +33,8 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
     before_s = np.array([people.calibration.clock_s(name) for name in cameras])
     change_s = clock_changes(at, spans.started_at, spans.delays_s, len(cameras))
     faster_s = change_s[at]
-    transit = count_transits(
-        at, spans.global_ids, spans.started_at - faster_s, spans.ended_at - faster_s, spans.newness, len(cameras)
-    )
+    by_one_clock = replace(spans, started_at=spans.started_at - faster_s, ended_at=spans.ended_at - faster_s)
+    transit = expected_transits(people, by_one_clock, at, len(cameras))
     place_of = np.array([places.get(name, len(cameras)) for name in people.exemplars.camera_ids], np.int64)
     sums, held = np.zeros((len(cameras) + 1, people.exemplars.dimension)), np.zeros(len(cameras) + 1, np.int64)
     own_sums, own_held = people.exemplars.sums()

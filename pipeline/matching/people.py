@@ -16,7 +16,7 @@ from pipeline.gallery import Gallery
 from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
-from pipeline.matching.evidence import Arrival, Candidates, TrackKey, rounded
+from pipeline.matching.evidence import LOOK_LIMIT, Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import ExemplarBook, of_one_size
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
@@ -190,6 +190,18 @@ class People:
             found = np.concatenate([found, rows.ravel()])
         numbers = np.unique(found)
         return numbers[numbers > 0]
+
+    def look_odds(self, numbers: I64, similarities: F64, own: I64) -> F64:
+        """(P,) log-odds from looks alone that identities `own` are those of the `numbers`."""
+        whose, places_of = np.unique(own, return_inverse=True)
+        cameras = [self.identities.last_seen(GlobalId(number))[1] for number in whose.tolist()]
+        odds = self.calibration.look_odds(
+            similarities,
+            self.identities.exemplars(numbers),
+            np.array([self.calibration.place(camera_id) for camera_id in cameras], np.int64)[places_of],
+            self.identities.exemplars(whose).sum(axis=1).astype(np.float64)[places_of],
+        )
+        return odds.clip(-LOOK_LIMIT, LOOK_LIMIT)
 
     def _record(self, tracks: Sequence[TrackKey], numbers: F64) -> None:
         for track, (global_id, began, ended, *noted) in zip(tracks, numbers.tolist(), strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import CandidateEvidence, Evidence, Revision
-from pipeline.matching.evidence import LOOK_LIMIT, Bools, probabilities, rounded
+from pipeline.matching.evidence import Bools, probabilities, rounded
 from pipeline.matching.exemplars import ranks
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
@@ -85,7 +85,7 @@ def _alike(people: People, own: I64, numbers: I64, similarities: F64) -> _Pairs:
         is_near[many] = _are_most_alike(similarities[many])
     rows, columns = np.nonzero(is_near & (numbers != own[:, None]))
     near = similarities[rows, columns]
-    looks = _look_odds(people, numbers[columns], near, own[rows])
+    looks = people.look_odds(numbers[columns], near, own[rows])
     return _Pairs(own[rows], numbers[columns], near, looks).some(looks >= 0.0)
 
 
@@ -174,19 +174,6 @@ def _merge(to_id: GlobalId, from_id: GlobalId, seen: CandidateEvidence, told: Ev
     return Revision(IdentityEventKind.MERGED, from_id, to_id, seen.probability, reason, evidence=told)
 
 
-def _look_odds(people: People, numbers: I64, similarities: F64, own: I64) -> F64:
-    """(P,) log-odds from looks alone that identities `own` are those of the `numbers`."""
-    whose, places_of = np.unique(own, return_inverse=True)
-    cameras = [people.identities.last_seen(GlobalId(number))[1] for number in whose.tolist()]
-    odds = people.calibration.look_odds(
-        similarities,
-        people.identities.exemplars(numbers),
-        np.array([people.calibration.place(camera_id) for camera_id in cameras], np.int64)[places_of],
-        people.identities.exemplars(whose).sum(axis=1).astype(np.float64)[places_of],
-    )
-    return odds.clip(-LOOK_LIMIT, LOOK_LIMIT)
-
-
 def _unlike_the_best(people: People, seen: Sequence[_Candidates]) -> list[Bools]:
     """Of each the candidates (K,) who rather are not one person with the best, by their looks alone."""
     similarities, bests = [np.zeros(0)], [np.zeros(0, np.int64)]
@@ -195,7 +182,7 @@ def _unlike_the_best(people: People, seen: Sequence[_Candidates]) -> list[Bools]
         similarities.append(rounded(looks @ looks[each.best]))
         bests.append(np.full(len(looks), each.numbers[each.best]))
     numbers = np.concatenate([np.zeros(0, np.int64), *(each.numbers for each in seen)])
-    odds = _look_odds(people, numbers, np.concatenate(similarities), np.concatenate(bests))
+    odds = people.look_odds(numbers, np.concatenate(similarities), np.concatenate(bests))
     return np.split(odds < 0.0, np.cumsum([len(each.numbers) for each in seen]))[: len(seen)]
 
 

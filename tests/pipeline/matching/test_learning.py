@@ -24,8 +24,8 @@ def test_once_due_it_stays_due_until_it_was_learnt(learnt_at: int, tracklets: in
 
 
 @given(st.integers(FIRST_AFTER, 200_000))
-def test_half_as_many_again_are_enough_and_fewer_where_there_are_many(learnt_at: int) -> None:
-    enough = min(learnt_at // 2, AT_LEAST_EVERY)
+def test_a_quarter_more_are_enough_and_fewer_where_there_are_many(learnt_at: int) -> None:
+    enough = min(learnt_at // 4, AT_LEAST_EVERY)
     assert is_due(learnt_at + enough, learnt_at) and not is_due(learnt_at + enough - 1, learnt_at)
 
 
