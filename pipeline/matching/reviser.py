@@ -14,6 +14,8 @@ from pipeline.matching.parting import Clash, clashes, divided, division, doubtfu
 from pipeline.matching.people import People
 from pipeline.matching.revision import merges
 
+_SEEN_ANEW = 512  # identities
+
 
 class Books(Protocol):
     """What second thoughts ask of the `Store`."""
@@ -44,11 +46,21 @@ def reconsider(people: People, books: Books, seen: Sequence[TrackletEmbedding], 
         if (found := division(people, global_id)) is not None:
             rows = books.rows_of_identity(digest, [global_id])
             _part(people, books, divided(people, found, rows, books.next_global_id()), digest, decided_at)
-    touched = _identities(people, tracks)
+    touched = [*_identities(people, tracks), *_seen_anew(people, len(seen))]
     while joined := merges(people, touched):
         people.laws.follow(books.commit_decisions((), decided_at, joined))
         people.merge(joined)
         touched = [*touched, *(revision.to_id for revision in joined)]
+
+
+def _seen_anew(people: People, batch: int) -> list[GlobalId]:
+    """Who was seen lately, if something was learnt just before this batch.
+
+    Who went before the site was known was weighed badly, and may never come again.
+    """
+    if people.tracklets - people.calibration.tracklets > batch:
+        return []
+    return [GlobalId(number) for number in people.identities.newest(_SEEN_ANEW).tolist()]
 
 
 def _identities(people: People, tracks: Sequence[TrackKey]) -> list[GlobalId]:

@@ -139,7 +139,11 @@ def test_a_matcher_killed_twenty_times_gives_the_identities_of_an_undisturbed_ru
     given = [event for event in events if event.kind is IdentityEventKind.ASSIGNED]
     assert sorted(name for event in given for name in event.tracklet_ids) == sorted(t.tracklet_id for t in tracklets)
     assert PEOPLE <= len({event.global_id for event in given}) < TRACKLETS // 2
-    assert {event.kind for event in events} == {IdentityEventKind.ASSIGNED, IdentityEventKind.MERGED}
+    assert {event.kind for event in events} == {
+        IdentityEventKind.ASSIGNED,
+        IdentityEventKind.MERGED,
+        IdentityEventKind.SPLIT,
+    }
 
     bus = disturbed.bus()
     sent = [message for message in read_all(bus, StreamName.IDENTITIES) if isinstance(message, IdentityEvent)]
