@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -214,7 +216,7 @@ def shown_address(url: URL) -> str:
 
 
 def _engine(url: URL, busy_s: float) -> Engine:
-    options: dict[str, Any] = {"hide_parameters": True}
+    options: dict[str, Any] = {"hide_parameters": True, "json_serializer": _as_json}
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": busy_s, "check_same_thread": False}
         if url.database in (None, "", ":memory:"):
@@ -234,6 +236,11 @@ def _engine(url: URL, busy_s: float) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _as_json(value: object) -> str:
+    """What a JSON column keeps; of a model only what differs from its defaults."""
+    return value.model_dump_json(exclude_defaults=True) if isinstance(value, BaseModel) else json.dumps(value)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -62,8 +62,7 @@ def write_revisions(
 
 def event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]:
     """An event as the database keeps it."""
-    kept = None if evidence is None else evidence.model_dump(mode="json", exclude_defaults=True)
-    return event.model_dump(mode="json") | {"evidence": kept}
+    return event.model_dump(mode="json") | {"evidence": evidence}
 
 
 def _independent(revisions: Sequence[Revision]) -> Iterator[list[Revision]]:

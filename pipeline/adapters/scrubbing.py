@@ -96,9 +96,9 @@ def numbers_of(connection: Connection, global_ids: Iterable[int]) -> set[int]:
 def scrub_mentions(connection: Connection, global_ids: Sequence[int], after_event: int, up_to_event: int) -> int:
     """Take persons out of the evidence and the reasons of a range of events about others; returns of how many."""
     columns = identity_events.c
-    # As text, so that the database finds them without giving out every event.
+    # As text, so that the database finds them without giving out every event. Earlier releases wrote a space.
     told = or_(
-        *(cast(columns.evidence, Text).like(f'%"global_id": {number},%') for number in global_ids),
+        *(cast(columns.evidence, Text).like(f'%"global_id":{gap}{one},%') for one in global_ids for gap in ("", " ")),
         *(columns.reason.like(f"%person_ %{number}%") for number in global_ids),
         *(columns.reason.like(f"%person {number}%") for number in global_ids),
     )
@@ -123,7 +123,7 @@ def _without_mentions(reason: str, evidence: Any, global_ids: Collection[int]) -
         candidates = tuple(each for each in known.candidates if each.global_id not in global_ids)
         if len(candidates) < len(known.candidates):
             kept = known.model_copy(update={"candidates": candidates})
-            values |= {"reason": _SCRUBBED, "evidence": kept.model_dump(mode="json", exclude_defaults=True)}
+            values |= {"reason": _SCRUBBED, "evidence": kept}
     return values
 
 

@@ -182,11 +182,11 @@ class People:
         cameras = {*calibration.cameras, *self.tracks.camera_ids}
         return all(calibration.clock_s(name) == self.calibration.clock_s(name) for name in cameras)
 
-    def nearest(self, looks: F32) -> I64:
-        """Identities that some of `looks` (N, D) resemble most, and those seen last; ascending."""
+    def nearest(self, looks: F32, top_k: int | None = None) -> I64:
+        """Identities that some of `looks` (N, D) resemble most, `top_k` for each, and those seen last; ascending."""
         found = self.identities.newest(self.config.recent)
         if len(looks) and len(self):
-            rows, _ = self._gallery.nearest(looks, self.config.top_k)
+            rows, _ = self._gallery.nearest(looks, top_k or self.config.top_k)
             found = np.concatenate([found, rows.ravel()])
         numbers = np.unique(found)
         return numbers[numbers > 0]

@@ -20,6 +20,7 @@ from pipeline.matching.walks import gap_s, walk_odds
 _MORE_WRONG = 2.0
 _NO_RIVAL = 6.0  # log-odds behind the best
 _MOST_LOOKED_AT, _MOST = 64, 8  # identities whose looks, and whose ways, are weighed against one
+_NEAREST = 2 * _MOST  # identities asked for: what cameras tell changes the order of the most alike a little
 
 
 def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
@@ -33,7 +34,7 @@ def merges(people: People, touched: Sequence[GlobalId]) -> list[Revision]:
         return []
     looks = people.identities.looks(own)
     unit: F32 = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), np.float32(1e-6))
-    numbers = people.nearest(unit)
+    numbers = people.nearest(unit, _NEAREST)
     similarities = rounded(looks @ people.identities.looks(numbers).T)
     found = _probable(people, _alike(people, own, numbers, similarities))
     done: set[GlobalId] = set()

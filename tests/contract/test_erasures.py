@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,18 @@ def test_nobody_elses_evidence_tells_of_the_person_any_more(three: SqlStore) -> 
     found = three.explanation(YARD.tracklet_id)
     assert found is not None and found.decision is not None and found.decision.evidence is not None
     assert found.decision.evidence.candidates == () and "gate" not in found.decision.event.reason
+
+
+@pytest.mark.parametrize("gap", ["", " "])
+def test_who_is_told_of_in_evidence_alone_is_found_however_it_was_written(three: SqlStore, gap: str) -> None:
+    found = three.explanation(YARD.tracklet_id)
+    assert found is not None and found.decision is not None and found.decision.evidence is not None
+    kept = json.dumps(found.decision.evidence.model_dump(mode="json"), separators=(f",{gap}", f":{gap}"))
+    with three.database.writing() as connection:
+        event_id = found.decision.event.event_id
+        changed = f"UPDATE identity_events SET reason = 'new', evidence = '{kept}' WHERE event_id = {event_id}"
+        connection.exec_driver_sql(changed)
+    assert three.scrub_mentions(erase(three), 1_000) == 1
 
 
 def test_pieces_that_come_late_begin_nobody_anew(three: SqlStore) -> None:
