@@ -46,12 +46,15 @@ def import_detector(
     from services.audited import record_at_terminal
 
     settings = settings_of(config, data_dir)
-    record_at_terminal(settings, AuditAction.OPERATION, "detector imported", {"source": str(file)})
     size = None if image_size is None else parsed_size(image_size)
     shown = next(scenes()).image if picture is None else _picture(picture)
     wanted = DetectorImport(file, name, size, person_class, min_score, licence)
+
+    def record() -> None:
+        record_at_terminal(settings, AuditAction.OPERATION, "detector imported", {"source": str(file)})
+
     with console.status(f"Importing {file.name}…"):
-        made = import_detector(wanted, settings.data_dir.resolve() / "detectors", shown)
+        made = import_detector(wanted, settings.data_dir.resolve() / "detectors", shown, record)
     found = made.manifest
     size_px = f"{found.input_height_px}x{found.input_width_px}"
     for line in (

@@ -13,6 +13,8 @@ from services.api.words import share_in_words
 
 Told = Callable[[float], str]  # a moment in words
 
+CUT = "More than this was weighed: it tells of cameras or people that you may not see."
+
 
 class CorrectionDesk(Protocol):
     """The part of the database that corrections need: `SqlStore`, in memory for tests."""
@@ -98,7 +100,7 @@ def explanation_in_words(found: Explanation, moment: Told) -> list[str]:
     for change in found.changes:
         told += [_change(change.event, moment), *_evidence(change)]
     if found.is_cut:
-        told.append("More than this was weighed: it tells of cameras or people that you may not see.")
+        told.append(CUT)
     told += [
         f"Law: correction {law.number} by {law.request.made_by} says that {correction_in_words(law)}."
         for law in found.laws

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,10 +42,12 @@ class ImportedDetector:
     persons: Detections
 
 
-def import_detector(wanted: DetectorImport, detectors: Path, picture: Image) -> ImportedDetector:
+def import_detector(
+    wanted: DetectorImport, detectors: Path, picture: Image, record: Callable[[], None] = lambda: None
+) -> ImportedDetector:
     """Write the detector's folder below `detectors`; one of the same name is replaced.
 
-    Raises `ConfigurationError` before anything is written for a file that is no detector of a known kind.
+    `record` is called once the detector has been tried, before anything is written. Raises `ConfigurationError` before anything is written for a file that is no detector of a known kind.
     """
     if not wanted.file.is_file():
         raise ConfigurationError(f"there is no file {wanted.file}; expected a detector as .onnx or .pt: check the path")
@@ -69,6 +72,7 @@ def import_detector(wanted: DetectorImport, detectors: Path, picture: Image) -> 
         detector = OnnxDetector(made, OnnxDetectorConfig("onnxruntime"))
         (persons,) = detector.detect([Frame(CameraId("picture"), picture, 0.0, 0)])
         folder = detectors / manifest.name
+        record()
         _replace(folder, made)
     return ImportedDetector(folder, manifest, persons)
 

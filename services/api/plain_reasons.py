@@ -8,7 +8,7 @@ from __future__ import annotations
 from pipeline.adapters.explanations import Explanation, Reasoned
 from pipeline.decisions import CandidateEvidence, Evidence
 from services.api.words import duration_in_words, share_in_words
-from services.corrections import Told, correction_in_words
+from services.corrections import CUT, Told, correction_in_words
 
 _LOOKS = ((3.0, "very alike"), (0.0, "rather alike"), (-3.0, "rather different"))  # from these log-odds on
 _TELLING = 0.5  # log-odds of a walk; nearer to 0 it says next to nothing
@@ -21,16 +21,16 @@ def plain_reasons(found: Explanation, moment: Told) -> list[str]:
     told = [f"Seen at {seen.camera_id} from {moment(seen.started_at)} to {moment(seen.ended_at)}."]
     if found.decision is None:
         return [*told, "Who it is has not been decided yet."]
-    told += _decision(found.decision, moment)
+    told += _decision(found.decision, moment, found.is_cut)
     told += [_change(change, moment) for change in found.changes]
     told += [
         f"{law.request.made_by} said that {correction_in_words(law)} (correction {law.number}); that is law."
         for law in found.laws
     ]
-    return told
+    return [*told, CUT] if found.is_cut else told
 
 
-def _decision(decision: Reasoned, moment: Told) -> list[str]:
+def _decision(decision: Reasoned, moment: Told, is_cut: bool) -> list[str]:
     event, evidence = decision.event, decision.evidence
     told = f"At {moment(event.decided_at)} it was taken for {'somebody new, ' * event.is_new}person {event.global_id}"
     sure = f"{share_in_words(event.confidence)} sure."
@@ -38,7 +38,8 @@ def _decision(decision: Reasoned, moment: Told) -> list[str]:
         return [f"{told}{', as the rest of its way past this camera was' * (not event.is_new)}: {sure}"]
     own = next((each for each in evidence.candidates if each.global_id == event.global_id), None)
     others = [each for each in evidence.candidates if each is not own]
-    because = f", who {_grounds(own)}" if own else ", as nobody had been seen before" * (event.is_new and not others)
+    is_first = event.is_new and not others and not is_cut
+    because = f", who {_grounds(own)}" if own else ", as nobody had been seen before" * is_first
     later = ["Later sightings may well change that."] if event.is_tentative else []
     return [f"{told}{because}: {sure}", *(_other(each, evidence) for each in others[:_OTHERS]), *later]
 
