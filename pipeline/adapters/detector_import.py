@@ -47,7 +47,8 @@ def import_detector(
 ) -> ImportedDetector:
     """Write the detector's folder below `detectors`; one of the same name is replaced.
 
-    `record` is called once the detector has been tried, before anything is written. Raises `ConfigurationError` before anything is written for a file that is no detector of a known kind.
+    `record` is called once the detector has been tried, before anything is written. Raises `ConfigurationError` before
+    that for a file that is no detector of a known kind.
     """
     if not wanted.file.is_file():
         raise ConfigurationError(f"there is no file {wanted.file}; expected a detector as .onnx or .pt: check the path")
