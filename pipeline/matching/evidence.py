@@ -23,6 +23,7 @@ TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person foll
 SIMILARITY_DECIMALS = 4
 # No single kind of evidence is believed beyond these log-odds: looks because models err, times because people do.
 LOOK_LIMIT, TIME_LIMIT = 14.0, 5.0
+WALK_LIMIT = 8.0  # log-odds that no walk of several steps exceeds: clocks and trackers err
 _WEIGHED = 128  # candidates for each arrival
 _ANYBODY = 3.0  # log-odds against somebody who comes at a time that speaks against him, beside that he is one of many
 
@@ -86,9 +87,10 @@ def rounded(similarities: F32 | F64) -> F64:
 def believed(transits: F64, known: int) -> F64:
     """Log-odds of times, among so many known people.
 
-    However long somebody has been away, he is still one of those who may come.
+    However long somebody has been away, he is still one of those who may come. On a large site no less than a walk may
+    count against two identities: whoever would be merged after the next look is not opened before it.
     """
-    return transits.clip(-_ANYBODY - math.log(max(known, 1)), TIME_LIMIT)
+    return transits.clip(max(-_ANYBODY - math.log(max(known, 1)), -WALK_LIMIT), TIME_LIMIT)
 
 
 def probabilities(odds: F64) -> tuple[F64, F64]:

@@ -14,11 +14,11 @@ from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import Revision
 from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import TRACK_CONFIDENCE
-from pipeline.matching.evidence import LOOK_LIMIT, Bools, TrackKey
+from pipeline.matching.evidence import LOOK_LIMIT, WALK_LIMIT, Bools, TrackKey
 from pipeline.matching.exemplars import of_one_size
 from pipeline.matching.looks import look_odds
 from pipeline.matching.people import People, tracks_of
-from pipeline.matching.walks import WALK_LIMIT, walk
+from pipeline.matching.walks import walk
 
 _ROUNDING = 1e-3  # more than the same scores differ when they are computed for one identity or for many
 

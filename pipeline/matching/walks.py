@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.contracts import F64
-from pipeline.matching.evidence import believed
+from pipeline.matching.evidence import WALK_LIMIT, believed
 from pipeline.matching.people import People
 from pipeline.matching.tracks import Spans
 from pipeline.matching.transit import bin_of
-
-WALK_LIMIT = 8.0  # beyond these log-odds no walk is believed, because clocks and trackers err
 
 
 @dataclass(frozen=True, slots=True)

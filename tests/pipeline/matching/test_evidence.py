@@ -13,6 +13,7 @@ from pipeline.matching.assignment import arrivals_of
 from pipeline.matching.evidence import (
     LOOK_LIMIT,
     TIME_LIMIT,
+    WALK_LIMIT,
     Arrival,
     Board,
     Candidates,
@@ -124,6 +125,7 @@ def test_a_bad_time_speaks_less_against_one_of_few(transits: list[float], one: i
     few, many = (believed(np.array(transits), known) for known in sorted((one, other)))
     assert (many <= few).all() and (few <= TIME_LIMIT).all()
     assert (few >= np.minimum(transits, TIME_LIMIT)).all()
+    assert (many >= -WALK_LIMIT).all()  # or whoever is opened would be merged after the next look
 
 
 def crowd(similarities: F64) -> Candidates:

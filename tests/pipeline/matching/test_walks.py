@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts import GlobalId
-from pipeline.matching.evidence import believed
+from pipeline.matching.evidence import WALK_LIMIT, believed
 from pipeline.matching.people import People
 from pipeline.matching.transit import TransitTimes, bin_of
-from pipeline.matching.walks import WALK_LIMIT, Walk, walk
+from pipeline.matching.walks import Walk, walk
 from tests.fakes import embedding
 from tests.pipeline.matching.made_site import CAMERAS, Seen, calibration, people_with
 
