@@ -26,7 +26,7 @@ class ExactGallery:
     nearest is compared exactly. That is five times as fast, and loads torch.
     """
 
-    def __init__(self, dimension: int, short_list_from: int = 8192) -> None:
+    def __init__(self, dimension: int, short_list_from: int = 4096) -> None:
         """`short_list_from`: so many vectors make a gallery large."""
         self._vectors = np.zeros((1024, dimension), np.float32)
         self._rows = np.zeros(1024, np.int64)
