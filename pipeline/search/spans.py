@@ -10,6 +10,7 @@ Ends = tuple[float | None, float | None]  # UTC seconds; None is open
 
 _HOURS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS = {word: number for number, word in enumerate(_HOURS, 1)}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NUMBER = rf"(?:\d{{1,2}}|{'|'.join(_HOURS)})"
 _OCLOCK, _HALF = r"\s*o['’]?\s?clock", r"\s*[ap]\.?m\b\.?"
 _CLOCK = (
@@ -23,9 +24,13 @@ _END = (
 )
 _MOMENT = rf"(?:{_CLOCK}|{_NUMBER}{_END})"
 _PART = r"(?:morning|afternoon|evening|night)\b"
+_DAYS_AGO = rf"(?:{_NUMBER}|a)\s+(?:day|week)s?\s+ago\b"
 _DAY = (
-    r"(?:(?:early|earlier|late|later)\s+)?"
-    rf"(?:(?:today|yesterday|this)\s+{_PART}|last\s+night\b|(?:tonight|today|yesterday)\b)(?!['’]s)"
+    r"(?:(?:early|earlier|late|later)\s+)?(?:"
+    rf"(?:today|this|(?:(?:the\s+)?day\s+before\s+)?yesterday|(?:(?:last|this)\s+)?(?:{'|'.join(_WEEKDAYS)}))\s+{_PART}"
+    r"|last\s+night\b|(?:(?:the\s+)?day\s+before\s+)?yesterday\b|(?:tonight|today)\b"
+    rf"|(?:(?:last|this)\s+)?(?:{'|'.join(_WEEKDAYS)})\b|{_DAYS_AGO}"
+    r")(?!['’]s)"
 )
 # Not where it describes something: "in the evening dress".
 _THE_PART = (
@@ -39,6 +44,8 @@ _SPANS = re.compile(
     rf"|(?P<way>{_OPEN}|from|around|about|at)\s+(?P<clock>{_MOMENT})"
     rf"|(?:(?:in|during|within|over|for|from|since)\s+)?(?:the\s+(?:last|past)|last(?=\s+(?:{_NUMBER}\s|minute|hour)))\s+"
     rf"(?P<count>(?:{_NUMBER}|half(?:\s+an)?(?=\s+hour\b))\s+)?(?P<unit>minute|hour|day|week)s?\b"
+    rf"|(?:(?P<ago_way>{_OPEN}|from|around|about|at)\s+)?"
+    rf"(?P<ago>{_NUMBER}|half\s+an(?=\s+hour)|an?)\s+(?P<ago_unit>minute|hour)s?\s+ago\b"
     rf"|(?:between|from)\s+(?P<first_day>{_DAY}){_AND}(?P<last_day>{_DAY}|now\b)"
     rf"|(?:(?:(?P<day_way>{_OPEN}|from|in|during|on|of|for)\s+)?(?P<day>{_DAY})"
     rf"|(?P<part_way>{_OPEN}|from|in|during)\s+(?P<the_part>{_THE_PART}))"
@@ -65,14 +72,14 @@ def find_spans(text: str, now: datetime) -> list[Span]:
     """Every time said in `text`, in its order. `now` carries the time zone in which it is meant.
 
     A day that is said anywhere ("after two yesterday") is meant by every clock time, and a part of the day ("after nine
-    in the evening") tells its half. Without either a clock time that lies ahead is that of yesterday.
+    in the evening") tells its half. Without either a clock time that lies ahead is that of yesterday. Monday is the one
+    that was last, or is today.
     """
     found = list(_SPANS.finditer(text))
     days = " ".join((each["day"] or each["the_part"] or "").lower() for each in found)
-    is_yesterday = re.search("yesterday|last", days) is not None
-    has_day = is_yesterday or re.search("today|this|tonight", days) is not None
+    days_ago = _days_ago(days, now)
     part = re.search("morning|afternoon|evening|night", days)
-    reader = _Reader(now, now - timedelta(days=is_yesterday), has_day, part[0] if part else None)
+    reader = _Reader(now, now - timedelta(days=days_ago or 0), days_ago is not None, part[0] if part else None)
     read = [(each, ends) for each in found if (ends := reader.ends(each)) is not None]
     clocks = [each.span() for each, _ in read if each["clock"] or each["first"] or each["day_clock"]]
     # The day, and the part of it, are in the clock times already, and belong to the first.
@@ -98,9 +105,9 @@ class _Reader:
     def ends(self, said: re.Match[str]) -> Ends | None:
         """The span's ends; None for what is no time after all."""
         if said["unit"]:
-            number = (said["count"] or "one").strip().lower()
-            count = 0.5 if number.startswith("half") else _NUMBERS.get(number) or int(number)
-            return self.now.timestamp() - count * _UNITS_S[said["unit"].lower()], None
+            return self.now.timestamp() - _count(said["count"] or "one") * _UNITS_S[said["unit"].lower()], None
+        if said["ago"]:
+            return self._ago((said["ago_way"] or "").lower(), _count(said["ago"]) * _UNITS_S[said["ago_unit"].lower()])
         if said["first"]:
             return self._between(said["first"], said["last"])
         if said["way"]:
@@ -137,17 +144,21 @@ class _Reader:
             return _midnight(moment - timedelta(microseconds=1)).timestamp(), at
         return at - _ABOUT_S, at + _ABOUT_S
 
+    def _ago(self, way: str, ago_s: float) -> Ends:
+        at = self.now.timestamp() - ago_s
+        if way in ("since", "after", "from"):
+            return at, None
+        about_s = min(max(ago_s / 4, 60.0), _ABOUT_S)
+        return _toward(way, (at, at)) if way in ("before", "until", "till") else (at - about_s, at + about_s)
+
     def _hours(self, words: str) -> tuple[float, float]:
         """From when to when what is said to be a day, or a part of it, lasts."""
         if words == "now":
             return self.now.timestamp(), self.now.timestamp()
         part = re.search("morning|afternoon|evening|night", words)
         first, last = _PARTS_H[part[0]] if part else (0, 24)
-        if words.startswith("the"):
-            day = self.day
-        else:
-            day = self.now - timedelta(days=re.search("yesterday|last", words) is not None)
-        midnight = _midnight(day)
+        days_ago = _days_ago(words, self.now)
+        midnight = _midnight(self.day if days_ago is None else self.now - timedelta(days=days_ago))
         return (midnight + timedelta(hours=first)).timestamp(), (midnight + timedelta(hours=last)).timestamp()
 
     def _moment(self, clock: str) -> datetime | None:
@@ -164,6 +175,25 @@ class _Reader:
         earlier = moment - timedelta(hours=12)
         is_either_half = read[1] and earlier.date() == moment.date()
         return earlier if is_either_half and earlier <= self.now else moment - timedelta(days=1)
+
+
+def _days_ago(words: str, now: datetime) -> int | None:
+    """How many days before `now` the day is that is said first; None where none is."""
+    if ago := re.search(rf"({_NUMBER}|a)\s+(day|week)s?\s+ago", words):
+        return round(_count(ago[1]) * (7 if ago[2] == "week" else 1))
+    if weekday := re.search("|".join(_WEEKDAYS), words):
+        days = (now.weekday() - _WEEKDAYS.index(weekday[0])) % 7
+        return 7 if not days and "last" in words else days
+    if re.search("yesterday|last", words):
+        return 2 if "before yesterday" in words else 1
+    return 0 if re.search("today|this|tonight", words) else None
+
+
+def _count(words: str) -> float:
+    number = words.strip().lower()
+    if number.startswith("half"):
+        return 0.5
+    return 1 if number in ("a", "an") else _NUMBERS.get(number) or int(number)
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -68,6 +68,19 @@ def told(at: float | None) -> str:
         ("a man last night at two", "a man", "28. 01:30", "28. 02:30"),
         ("since 14:00 a man in red", "a man in red", "28. 14:00", ""),
         ("after two without a hat", "without a hat", "28. 14:00", ""),
+        ("a man on Monday", "a man", "25. 00:00", "26. 00:00"),
+        ("a man on Thursday", "a man", "28. 00:00", "29. 00:00"),  # today is one
+        ("a man last Thursday", "a man", "21. 00:00", "22. 00:00"),
+        ("woman, red coat, Tuesday morning", "woman, red coat", "26. 05:00", "26. 12:00"),
+        ("a man after two on Monday", "a man", "25. 14:00", "26. 00:00"),
+        ("a man since Monday", "a man", "25. 00:00", ""),
+        ("a man between Monday and Wednesday", "a man", "25. 00:00", "28. 00:00"),
+        ("a man the day before yesterday", "a man", "26. 00:00", "27. 00:00"),
+        ("a man two days ago at noon", "a man", "26. 11:30", "26. 12:30"),
+        ("a man since a week ago", "a man", "21. 00:00", ""),
+        ("a man about 2 hours ago", "a man", "28. 14:00", "28. 15:00"),
+        ("a man since half an hour ago", "a man", "28. 16:00", ""),
+        ("a man ten minutes ago", "a man", "28. 16:17", "28. 16:22"),
     ],
 )
 def test_a_time_that_is_said_is_a_filter(question: str, description: str, since: str, until: str) -> None:
@@ -110,6 +123,9 @@ def test_a_camera_that_is_named_is_a_filter(question: str, description: str, cam
         "the night guard",
         "dressed for the night",
         "man with yesterday's paper",
+        "a cap with Friday's logo",
+        "shirt with the words black Fridays",
+        "a coat of an hour",
     ],
 )
 def test_words_that_are_no_times_stay(question: str) -> None:
@@ -142,6 +158,7 @@ def test_any_text_is_understood_and_cut_at_its_chips(text: str, now: datetime) -
 
 WAYS = ["since", "after", "before", "until", "till", "from"]
 TIMES = ["yesterday", "last night", "this morning", "the morning", "two", "two o'clock", "noon", "9 pm", "11:30", "now"]
+TIMES += ["Monday", "last friday evening", "the day before yesterday", "two days ago", "an hour ago"]
 
 
 @given(
