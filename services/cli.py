@@ -292,9 +292,17 @@ def _settings(
     if metrics_port is not None:
         overrides["metrics_port"] = metrics_port
     if detector is not None:
-        is_file = Path(detector).exists()
-        overrides["tracking"] = {"detector_model": detector} if is_file else {"detector": detector}
+        overrides["tracking"] = _detector(detector)
     return load(config, overrides)
+
+
+def _detector(text: str) -> dict[str, str | None]:
+    """A model's file or a detector's name, instead of whatever the file of settings says."""
+    from services.detection import WITHOUT_MODEL
+
+    if Path(text).exists():
+        return {"detector": "auto", "detector_model": text}
+    return {"detector": text} | ({"detector_model": None} if text in WITHOUT_MODEL else {})
 
 
 def _camera(text: str) -> dict[str, str]:

@@ -82,6 +82,7 @@ DETECTORS: dict[str, Callable[[Path | None, DetectorOptions], Detector]] = {
     "ultralytics": _ultralytics,
 }
 _ONNX_KINDS = frozenset({"onnx", "person-nano"})
+WITHOUT_MODEL = frozenset({"motion", "person-nano"})  # of the user's
 TRACKERS: dict[str, Callable[[], Tracker]] = {"bytetrack": _bytetrack, "botsort": _botsort}
 
 
@@ -91,11 +92,16 @@ def choose_detector(
     """What `kind` means here. `auto` is the user's model; else Ultralytics' own weights, where the extra is installed
     and a file lies in `weights_folders` or in its own; else the shipped detector; else `motion`.
 
-    Raises `ConfigurationError` for an unknown name.
+    Raises `ConfigurationError` for an unknown name, and for a model that would not be used.
     """
     if kind != "auto":
         if kind not in DETECTORS:
             raise ConfigurationError(f"detector {kind!r} is unknown; known are auto, {', '.join(DETECTORS)}")
+        if model is not None and kind in WITHOUT_MODEL:
+            raise ConfigurationError(
+                f"tracking.detector is {kind}, which has no use for the model {model} of tracking.detector_model; take "
+                "one of the two away"
+            )
         return DetectorChoice(kind, shipped if kind == "person-nano" else model, "as set")
     if model is not None:
         is_ours = model.suffix == ".onnx" or (model / MANIFEST).is_file()

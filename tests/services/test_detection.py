@@ -13,6 +13,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.runtimes.machine import CACHE_VARIABLE
 from pipeline.runtimes.trial import Candidate, Outcome, Trial
 from services import detection
+from services.cli import _settings
 from services.detection import configured_detector, detector_in_words, try_detector_runtimes
 from services.settings import Settings, changed
 from tests.tiny_detectors import write_detector
@@ -82,3 +83,23 @@ def test_the_shipped_detector_can_be_asked_for_by_name(tmp_path: Path, tried: li
         pytest.skip("this checkout ships no detector")
     settings = with_model(tmp_path, detector="person-nano", detector_runtime="onnxruntime", detector_score=0.3)
     assert configured_detector(settings).name == "onnx:person-nano"
+
+
+@pytest.mark.parametrize("kind", ["person-nano", "motion"])
+def test_a_model_that_would_be_passed_over_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{kind}.*own.onnx.*take one of the two away"):
+        configured_detector(with_model(tmp_path, detector=kind, detector_model=tmp_path / "own.onnx"))
+
+
+def test_a_detector_of_the_command_line_takes_the_place_of_the_one_that_is_set(tmp_path: Path) -> None:
+    model = tmp_path / "own.onnx"
+    model.touch()
+    file = tmp_path / "settings.yaml"
+    file.write_text("tracking: {detector: motion}\n")
+    tracking = _settings(file, None, tmp_path, detector=str(model)).tracking
+    assert (tracking.detector, tracking.detector_model) == ("auto", model)
+    file.write_text(f"tracking: {{detector_model: {model}}}\n")
+    tracking = _settings(file, None, tmp_path, detector="motion").tracking
+    assert (tracking.detector, tracking.detector_model) == ("motion", None)
+    tracking = _settings(file, None, tmp_path, detector="onnx").tracking
+    assert (tracking.detector, tracking.detector_model) == ("onnx", model)
