@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import BaseModel
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, InterfaceError, OperationalError, TimeoutError
@@ -184,6 +184,12 @@ def _empty_database() -> bytes:
         content: bytes = connection.driver_connection.serialize()  # type: ignore[union-attr]  # SQLite's own
     database.close()
     return content
+
+
+def plain_rows(connection: Connection, statement: Executable, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What a question answers, as the driver gives it: of a million rows, SQLAlchemy's own would take a second more."""
+    cursor = connection.execute(statement, parameters).cursor
+    return [] if cursor is None else list(cursor.fetchall())
 
 
 def in_parts(values: Sequence[Value]) -> list[Sequence[Value]]:
