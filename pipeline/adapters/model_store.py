@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import BindParameter, Connection, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.database import in_parts
+from pipeline.adapters.database import execute_many, in_parts
 from pipeline.adapters.gallery_pages import SEEN, decided_page, gallery_rows, vector_matrix
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
@@ -23,6 +23,7 @@ _NAMED: BindParameter[str] = bindparam("names", expanding=True)
 _ASSIGNED = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(
     IS_DECIDED, tracklets.c.tracklet_id.in_(_NAMED)
 )
+_INSERT = embeddings.insert()
 _STORED = select(embeddings.c.tracklet_id, embeddings.c.model_digest).where(embeddings.c.tracklet_id.in_(_NAMED))
 _EARLIER = select(embeddings.c.row).where(
     embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
@@ -144,7 +145,7 @@ def insert_embeddings(connection: Connection, seen: Sequence[TrackletEmbedding])
         }
         for number, embedding in enumerate(fresh, start=1)
     ]
-    connection.execute(embeddings.insert(), rows)
+    execute_many(connection, _INSERT, rows)
     advance(connection, "row", last + len(fresh))
     return fresh
 
