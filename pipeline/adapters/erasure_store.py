@@ -16,7 +16,7 @@ from pipeline.adapters.counters import advance, locked, shared
 from pipeline.adapters.database import in_parts
 from pipeline.adapters.erased_tracks import belongings, erased_of, gone_of, mark_tracks
 from pipeline.adapters.retention_store import RetentionStore
-from pipeline.adapters.revisions import TRACKLETS_PER_EVENT, event_row
+from pipeline.adapters.revisions import TRACKLETS_PER_EVENT, write_events
 from pipeline.adapters.schema import doomed_blobs, erased_tracks, erasures, identity_events, tracklets
 from pipeline.adapters.scrubbing import forget_tracklets, numbers_of, scrub_mentions
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletCrops, TrackletEmbedding, TrackletId
@@ -112,7 +112,7 @@ class ErasureStore(RetentionStore):
             found = forget_tracklets(connection, self._database, names, number)
             mark_tracks(connection, self._database, spans, marks_expire_at)
             events = _events(number, person, names, erased_at, last_event)
-            connection.execute(identity_events.insert(), [event_row(event, None) for event in events])
+            write_events(connection, [(event, None) for event in events])
             advance(connection, "event_id", events[-1].event_id)
             self._note_erased(connection, number, erased_at, numbers, found, events)
         return events

@@ -9,31 +9,21 @@ import numpy as np
 from sqlalchemy import BindParameter, Connection, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.database import in_parts
+from pipeline.adapters.database import execute_many, in_parts
+from pipeline.adapters.gallery_pages import SEEN, decided_page, gallery_rows, vector_matrix
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
-from pipeline.contracts import F16, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
-from pipeline.errors import ConfigurationError, ModelVersionMismatch
+from pipeline.contracts import GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
+from pipeline.errors import ConfigurationError
 from pipeline.kept import GalleryRows
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
-_SEEN = (
-    tracklets.c.tracklet_id,
-    tracklets.c.global_id,
-    tracklets.c.camera_id,
-    tracklets.c.boot_id,
-    tracklets.c.track_id,
-    tracklets.c.started_at,
-    tracklets.c.ended_at,
-    tracklets.c.newness,
-    tracklets.c.likeliest,
-    tracklets.c.decided_at,
-)
 # Built once: to put a statement together takes longer than to run it.
 _NAMED: BindParameter[str] = bindparam("names", expanding=True)
 _ASSIGNED = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(
     IS_DECIDED, tracklets.c.tracklet_id.in_(_NAMED)
 )
+_INSERT = embeddings.insert()
 _STORED = select(embeddings.c.tracklet_id, embeddings.c.model_digest).where(embeddings.c.tracklet_id.in_(_NAMED))
 _EARLIER = select(embeddings.c.row).where(
     embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
@@ -51,7 +41,7 @@ class ModelStore(ModelChanges):
         if vector not in _VECTORS:
             raise ConfigurationError(f"vector {vector!r} is unknown; expected one of {', '.join(_VECTORS)}")
         query = (
-            select(embeddings.c.row, *_SEEN, _VECTORS[vector])
+            select(embeddings.c.row, *SEEN, _VECTORS[vector])
             .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
             .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, IS_DECIDED, IS_IN_TIME)
             .order_by(embeddings.c.row)
@@ -59,37 +49,26 @@ class ModelStore(ModelChanges):
         )
         with self._database.reading() as connection:
             found = connection.execute(query).all()
-        return _gallery_rows(found, model_digest), found[-1].row if found else after_row
+        return _wide_rows(found, model_digest), found[-1].row if found else after_row
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors, float16, in the order of decisions, whenever the vectors were made.
 
         `after_event` is the number of the event that gave a tracklet its identity.
         """
-        is_its_vector = (embeddings.c.tracklet_id == tracklets.c.tracklet_id) & (
-            embeddings.c.model_digest == model_digest
-        )
-        query = (
-            select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
-            .select_from(tracklets)
-            # An outer join walks along the decisions; an inner one would sort all vectors of the model for each page.
-            .outerjoin(embeddings, is_its_vector & IS_IN_TIME)
-            .where(IS_DECIDED)
-            .order_by(tracklets.c.assigned_event)
-            .limit(limit)
-        )
         while True:
             with self._database.reading() as connection:
-                page = connection.execute(query.where(tracklets.c.assigned_event > after_event)).all()
-            found = [row for row in page if row[-1] is not None]
-            after_event = page[-1].assigned_event if page else after_event
-            if found or not page:
-                return _gallery_rows(found, model_digest, is_wide=False), after_event
+                page = decided_page(connection, model_digest, after_event, limit)
+            if page is None:
+                return gallery_rows((), vector_matrix((), model_digest)), after_event
+            rows, after_event = page
+            if rows.tracklet_ids:
+                return page
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""
         query = (
-            select(tracklets.c.assigned_event, *_SEEN, embeddings.c.appearance)
+            select(tracklets.c.assigned_event, *SEEN, embeddings.c.appearance)
             .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
             .where(embeddings.c.model_digest == model_digest, IS_IN_TIME)
         )
@@ -97,7 +76,7 @@ class ModelStore(ModelChanges):
         with self._database.reading() as connection:
             for part in in_parts(sorted(set(global_ids))):
                 found += connection.execute(query.where(tracklets.c.global_id.in_(part)))
-        return _gallery_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
+        return _wide_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
 
     def _add_vectors(self, connection: Connection, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write those that are new, and return them. A tracklet that is not known yet is written too, without an
@@ -166,7 +145,7 @@ def insert_embeddings(connection: Connection, seen: Sequence[TrackletEmbedding])
         }
         for number, embedding in enumerate(fresh, start=1)
     ]
-    connection.execute(embeddings.insert(), rows)
+    execute_many(connection, _INSERT, rows)
     advance(connection, "row", last + len(fresh))
     return fresh
 
@@ -187,25 +166,9 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
         advance(connection, "row", last + len(earlier))
 
 
-def _gallery_rows(found: Sequence[Any], model_digest: str, is_wide: bool = True) -> GalleryRows:
-    """Rows of a number, `_SEEN` and a vector, as columns; `is_wide`: vectors in float32 and not as they are kept."""
-    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, decided, vectors = (
-        zip(*found, strict=True) if found else ((),) * 12
-    )
-    matrix = vector_matrix(vectors, model_digest)
-    return GalleryRows(
-        tracklet_ids=list(names),
-        global_ids=np.array(global_ids, np.int64),
-        camera_ids=list(camera_ids),
-        boot_ids=list(boot_ids),
-        track_ids=np.array(track_ids, np.int64),
-        started_at=np.array(started, np.float64),
-        ended_at=np.array(ended, np.float64),
-        newness=np.array(newness, np.float64),
-        likeliest=np.array(likeliest, np.float64),
-        decided_at=np.array(decided, np.float64),
-        vectors=matrix.astype(np.float32) if is_wide else matrix,
-    )
+def _wide_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
+    """Rows of a number, `SEEN` and a vector, which becomes float32."""
+    return gallery_rows(found, vector_matrix([row[-1] for row in found], model_digest).astype(np.float32))
 
 
 def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> TrackletEmbedding:
@@ -223,17 +186,6 @@ def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> Tr
         quality=row.quality,
         crop_keys=tuple(crop_keys),
     )
-
-
-def vector_matrix(vectors: Sequence[bytes], model_digest: str) -> F16:
-    """Little-endian float16 bytes of one length → (N, D)."""
-    lengths = sorted({len(vector) // 2 for vector in vectors})
-    if len(lengths) > 1:
-        raise ModelVersionMismatch(
-            f"model {model_digest} has vectors of {' and '.join(map(str, lengths))} values in the database; "
-            "expected one dimension per digest: import the model again, so that it gets a digest of its own"
-        )
-    return np.frombuffer(b"".join(vectors), "<f2").reshape(len(vectors), -1 if vectors else 0)
 
 
 def assigned(connection: Connection, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, GlobalId]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, case, func, null, select, update
 
 from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.database import in_parts
+from pipeline.adapters.database import as_json, execute_many, in_parts
 from pipeline.adapters.schema import identities, identity_events, tracklets
 from pipeline.contracts import GlobalId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.decisions import Evidence, Revision
@@ -37,6 +37,7 @@ _OWN = (
     .order_by(tracklets.c.assigned_event)
 )
 _KNOWN = select(identities.c.global_id).where(identities.c.global_id.in_(bindparam("persons", expanding=True)))
+_TELL = identity_events.insert()
 _MOVE = update(tracklets).where(tracklets.c.tracklet_id == bindparam("which")).values(global_id=bindparam("whose"))
 
 
@@ -48,21 +49,30 @@ def write_revisions(
     Raises `Unavailable`, for everything to be undone, when a revision does not fit what is there now.
     """
     events: list[IdentityEvent] = []
-    rows: list[dict[str, Any]] = []
+    reasoned: list[tuple[IdentityEvent, Evidence | None]] = []
     for independent in _independent(revisions):
         for revision, moved in zip(independent, _carry_out(connection, independent, decided_at), strict=True):
             said = _events(revision, moved, decided_at, after_event + len(events))
-            rows += [event_row(event, revision.evidence) for event in said]
+            reasoned += [(event, revision.evidence) for event in said]
             events += said
     if events:
-        connection.execute(identity_events.insert(), rows)
+        write_events(connection, reasoned)
         advance(connection, "event_id", events[-1].event_id)
     return events
 
 
-def event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]:
-    """An event as the database keeps it."""
-    return event.model_dump(mode="json") | {"evidence": evidence}
+def write_events(connection: Connection, events: Sequence[tuple[IdentityEvent, Evidence | None]]) -> None:
+    """Events with the evidence for them, as far as they needed any."""
+    execute_many(connection, _TELL, [_event_row(event, evidence) for event, evidence in events])
+
+
+def _event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]:
+    return {
+        **{name: getattr(event, name) for name in IdentityEvent.model_fields},
+        "kind": event.kind.value,
+        "tracklet_ids": as_json(event.tracklet_ids),
+        "evidence": None if evidence is None else as_json(evidence),
+    }
 
 
 def _independent(revisions: Sequence[Revision]) -> Iterator[list[Revision]]:
@@ -92,9 +102,10 @@ def _carry_out(connection: Connection, revisions: Sequence[Revision], decided_at
             raise _outdated(revision, f"person {revision.from_id} has no tracklets")
     _open_or_check(connection, revisions, decided_at)
     goers = zip(revisions, moved, strict=True)
-    connection.execute(_MOVE, [{"which": name, "whose": each.to_id} for each, names in goers for name in names])
+    moves = [{"which": name, "whose": each.to_id} for each, names in goers for name in names]
+    execute_many(connection, _MOVE, moves)
     recounted = [(who, revision.to_id) for revision in revisions for who in (revision.from_id, revision.to_id)]
-    connection.execute(_COUNT_AGAIN, [{"which": who, "lives_on_as": other} for who, other in recounted])
+    execute_many(connection, _COUNT_AGAIN, [{"which": who, "lives_on_as": other} for who, other in recounted])
     return moved
 
 

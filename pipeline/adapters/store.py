@@ -10,12 +10,12 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from pipeline.adapters.correction_store import is_applied, note_applied
 from pipeline.adapters.counters import advance, counted, locked, shared
-from pipeline.adapters.database import Database, Fence, in_parts
+from pipeline.adapters.database import Database, Fence, execute_many, in_parts
 from pipeline.adapters.erased_tracks import gone_of
 from pipeline.adapters.erasure_store import ErasureStore
 from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
-from pipeline.adapters.revisions import event_row, write_revisions
-from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
+from pipeline.adapters.revisions import write_events, write_revisions
+from pipeline.adapters.schema import cameras, crops, identities, tracklets
 from pipeline.adapters.verdict_store import VerdictStore
 from pipeline.contracts import (
     CameraId,
@@ -42,6 +42,7 @@ _ASSIGN = (
     )
 )
 _OF_NUMBERS = select(identities).where(identities.c.global_id.in_(bindparam("numbers", expanding=True)))
+_OPEN = identities.insert()
 _WIDEN = (
     update(identities)
     .where(identities.c.global_id == bindparam("which"))
@@ -173,12 +174,10 @@ class SqlStore(ErasureStore, VerdictStore):
         _refuse_taken_numbers(connection, decisions, chosen)
         self._update_identities(connection, chosen, decided_at)
         events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
-        connection.execute(
-            _ASSIGN, [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
-        )
+        assignments = [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
+        execute_many(connection, _ASSIGN, assignments)
         renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
-        rows = [event_row(event, decision.evidence) for event, decision in zip(events, chosen, strict=True)]
-        connection.execute(identity_events.insert(), rows)
+        write_events(connection, [(event, made.evidence) for event, made in zip(events, chosen, strict=True)])
         advance(connection, "event_id", events[-1].event_id)
         return events
 
@@ -202,20 +201,18 @@ class SqlStore(ErasureStore, VerdictStore):
                         "count": row.tracklets + count,
                     }
                 )
-        if widened:
-            connection.execute(_WIDEN, widened)
-        if missing:
-            opened = [
-                {
-                    "global_id": one,
-                    "opened_at": decided_at,
-                    "first_seen_at": first,
-                    "last_seen_at": last,
-                    "tracklets": count,
-                }
-                for one, (first, last, count) in missing.items()
-            ]
-            connection.execute(identities.insert(), opened)
+        execute_many(connection, _WIDEN, widened)
+        opened = [
+            {
+                "global_id": one,
+                "opened_at": decided_at,
+                "first_seen_at": first,
+                "last_seen_at": last,
+                "tracklets": count,
+            }
+            for one, (first, last, count) in missing.items()
+        ]
+        execute_many(connection, _OPEN, opened)
         advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
 
 

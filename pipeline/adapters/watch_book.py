@@ -10,8 +10,8 @@ from sqlalchemy import Connection, and_, func, select
 
 from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import Database, in_parts
+from pipeline.adapters.gallery_pages import vector_matrix
 from pipeline.adapters.model_changes import IS_DECIDED, IS_IN_TIME
-from pipeline.adapters.model_store import vector_matrix
 from pipeline.adapters.schema import alerts, embeddings, model_switches, standing_queries, tracklets, webhook_deliveries
 from pipeline.adapters.standing_book import read_queries
 from pipeline.adapters.verdict_store import read_verdicts

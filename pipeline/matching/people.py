@@ -16,6 +16,7 @@ from pipeline.gallery import Gallery
 from pipeline.kept import GalleryRows
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
+from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import LOOK_LIMIT, Arrival, Candidates, TrackKey, rounded
 from pipeline.matching.exemplars import ExemplarBook, of_one_size
 from pipeline.matching.identities import IdentityBook
@@ -24,7 +25,7 @@ from pipeline.matching.looks import LookPrior
 from pipeline.matching.tracks import Odds, TrackBook
 
 _SURER = 0.9  # measured where people look alike
-_BLOCK = 256  # identities described at once: their vectors stay in the cache
+_BLOCK = 32  # identities described at once: their vectors stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +116,18 @@ class People:
 
     def recall(self, pages: Iterable[GalleryRows]) -> None:
         """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten."""
-        tracks: list[TrackKey] = []
-        numbers: list[F64] = []
+        cameras, boots = CameraNumbers(), CameraNumbers()
+        tracks = [np.zeros((0, 3), np.int64)]  # camera, boot and number of each
+        numbers = [np.zeros((0, 6))]
         for rows in map(self._in_one_time, pages):
-            tracks += tracks_of(rows)
+            tracks.append(np.stack([cameras.of(rows.camera_ids), boots.of(rows.boot_ids), rows.track_ids], axis=1))
             numbers.append(_numbers_of(rows))
             self.tracklets += len(rows.tracklet_ids)
             self._keep(rows)
-        if tracks:
-            places = self.tracks.lasting(tracks)
-            self._record([tracks[place] for place in places], np.concatenate(numbers)[places])
+        pieces = np.concatenate(tracks)
+        places = self.tracks.lasting(*pieces.T)
+        named = [(cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()]
+        self._record(named, np.concatenate(numbers)[places])
 
     def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
         """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.
@@ -239,9 +242,11 @@ class People:
         # Threads help: nearly all of the work is done outside of Python's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             described = threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks)
-            for block, (means, held) in zip(blocks, described, strict=True):
-                self.identities.describe(block, means, held)
-                self._gallery.add(block, means)
+            parts = list(described)
+        if parts:
+            means, held = (np.concatenate(column) for column in zip(*parts, strict=True))
+            self.identities.describe(numbers, means, held)
+            self._gallery.add(numbers, means)
 
     def _described(self, global_ids: I64) -> tuple[F32, I64]:
         """(I, D) mean looks of identities, and (I, A + 1) over how many exemplars of each camera."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.contracts import F64, I64, CameraId, GlobalId
 from pipeline.matching.evidence import TrackKey
+from pipeline.matching.exemplars import ranks
 
 
 class Odds(NamedTuple):
@@ -90,23 +91,27 @@ class TrackBook:
         self._of.setdefault(global_id, {})[track] = None
         camera.begin(track, started_at, ended_at, global_id, odds)
 
-    def lasting(self, tracks: Sequence[TrackKey]) -> list[int]:
-        """Which of these pieces it takes to `record`, in their order, for an empty book to be as if all had been.
+    def lasting(self, cameras: I64, boots: I64, track_ids: I64) -> I64:
+        """Which pieces (N,) of tracks it takes to `record`, in their order, for an empty book to be as if all had been.
+        Cameras and boots are numbers from 0.
 
         Only the newest tracks of each camera stay, so nothing before the first piece of any of them counts, but for the
         very first of each camera, which gives the camera its number.
         """
-        newest: dict[str, set[TrackKey]] = {track[0]: set() for track in tracks}
-        debut: dict[str, int] = {}
-        for track in reversed(tracks):
-            if len(own := newest[track[0]]) < self._capacity:
-                own.add(track)
-        first: dict[str, int] = {}
-        for place, track in enumerate(tracks):
-            debut.setdefault(track[0], place)
-            if track[0] not in first and track in newest[track[0]]:
-                first[track[0]] = place
-        return [place for place, track in enumerate(tracks) if place >= first[track[0]] or place == debut[track[0]]]
+        order = np.lexsort((track_ids, boots, cameras))
+        is_same = np.ones(max(len(order) - 1, 0), np.bool_)
+        for column in (cameras[order], boots[order], track_ids[order]):
+            is_same &= column[1:] == column[:-1]
+        first = order[np.concatenate([[True], ~is_same])[: len(order)]]  # piece of each track
+        last = order[np.concatenate([~is_same, [True]])[: len(order)]]
+        newest = np.lexsort((-last, cameras[first]))
+        newest = newest[ranks(cameras[first[newest]]) < self._capacity]
+        begun = np.full(cameras.max(initial=-1) + 1, len(order))  # of each camera, by its newest tracks
+        debut = begun.copy()
+        np.minimum.at(begun, cameras[first[newest]], first[newest])
+        np.minimum.at(debut, cameras[first], first)
+        places = np.arange(len(order))
+        return np.flatnonzero((places >= begun[cameras]) | (places == debut[cameras]))
 
     def identity(self, track: TrackKey) -> GlobalId | None:
         """The identity of the track's pieces so far, if it is remembered."""

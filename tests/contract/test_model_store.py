@@ -8,6 +8,7 @@ import pytest
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
 from pipeline.decisions import Decision
+from pipeline.errors import ModelVersionMismatch
 from pipeline.kept import Coverage, FailedEmbedding, Position
 from tests.fakes import crop, embedding, tracklet, unit_vectors
 
@@ -110,6 +111,29 @@ def test_the_gallery_comes_in_the_order_of_decisions_whenever_its_vectors_were_m
     assert order == [([3, 1], 2), ([2], 3)]
     assert store.decided(NEW, 3, 9)[1] == 3
     assert store.gallery(NEW, "appearance", 3, 10)[0].track_ids.tolist() == [1, 2, 3]
+
+
+def test_a_page_of_decisions_holds_the_vectors_of_the_model_that_is_asked_for_and_no_gaps(store: SqlStore) -> None:
+    looks = unit_vectors(np.random.default_rng(0), 5)
+    decide(store, 5, 4, 3, 2, 1)
+    assert store.add_vectors([embedding(track_id=each, digest=NEW, vector=looks[each - 1]) for each in (1, 2, 4)])
+    rows, place = store.decided(NEW, 0, 9)
+    assert (rows.track_ids.tolist(), place) == ([4, 2, 1], 5)
+    assert rows.tracklet_ids == [named(each).tracklet_id for each in (4, 2, 1)]
+    np.testing.assert_array_equal(rows.vectors, looks[[3, 1, 0]].astype(np.float16))
+    pages = [store.decided(NEW, after, 1) for after in (0, 2, 4)]  # the first and the third decision have no vector
+    assert [(page.track_ids.tolist(), place) for page, place in pages] == [([4], 2), ([2], 4), ([1], 5)]
+    assert store.decided("another-model", 0, 2)[0].tracklet_ids == []
+
+
+def test_vectors_of_two_lengths_are_refused(store: SqlStore) -> None:
+    decide(store, 1)
+    store.add_vectors([named(1)])
+    decide(store, 2)
+    short = unit_vectors(np.random.default_rng(0), 1, 8)[0]
+    store.add_vectors([embedding(track_id=2, digest=NEW, vector=short)])
+    with pytest.raises(ModelVersionMismatch, match="expected one dimension per digest"):
+        store.decided(NEW, 0, 9)
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------

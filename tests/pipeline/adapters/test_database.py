@@ -13,12 +13,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import inspect
+from sqlalchemy import BigInteger, bindparam, func, inspect, select, update
 from sqlalchemy.engine import URL
 
 from pipeline.adapters import migrations
-from pipeline.adapters.database import Database, shown_address
-from pipeline.adapters.schema import metadata
+from pipeline.adapters.database import Database, execute_many, plain_rows, shown_address
+from pipeline.adapters.schema import counters, metadata
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import GlobalId
 from pipeline.decisions import Decision
@@ -314,3 +314,16 @@ def test_a_process_killed_in_the_middle_of_a_commit_leaves_nothing_of_it(any_url
         assert [event.event_id for event in store.unpublished_events(10)] == [1]
         (event,) = store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
         assert (event.event_id, event.global_id) == (2, 2)
+
+
+def test_many_rows_are_written_by_one_statement_with_the_constants_it_holds() -> None:
+    database = Database.in_memory()
+    wanted = bindparam("wanted", type_=BigInteger)
+    count = update(counters).where(counters.c.name == bindparam("which")).values(last=func.coalesce(wanted, 7))
+    with database.writing() as connection:
+        execute_many(connection, count, [{"which": "row", "wanted": None}, {"which": "event_id", "wanted": 3}])
+        execute_many(connection, count, [])
+    with database.reading() as connection:
+        rows = plain_rows(connection, select(counters.c.name, counters.c.last).where(counters.c.last > 0), {})
+    assert sorted(rows) == [("event_id", 3), ("row", 7)]
+    database.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.contracts import F16, CameraId, GlobalId, TrackletId
 from pipeline.matching import exemplars
-from pipeline.matching.exemplars import Exemplar, ExemplarBook, draws
+from pipeline.matching.exemplars import Exemplar, ExemplarBook, draws, grouped, widened
 
 DAY_S = 86_400.0
 A, B = GlobalId(1), GlobalId(2)
@@ -167,3 +167,16 @@ def test_a_draw_is_made_once_and_for_all() -> None:
     )
     assert one == again != other
     assert later - one == pytest.approx(1.0)
+
+
+def test_every_finite_number_of_half_precision_becomes_the_same_one_of_single_precision() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(widened(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
+
+
+@pytest.mark.parametrize("most", [3, 2**16 - 1, 2**40])
+def test_groups_come_together_in_the_order_that_each_had(most: int) -> None:
+    groups = np.array([most, 1, most, 0, 1, 2, 0], np.int64)
+    assert grouped(groups).tolist() == [3, 6, 1, 4, 5, 0, 2]
+    assert grouped(groups[:0]).tolist() == []
