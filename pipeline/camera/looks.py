@@ -151,7 +151,7 @@ def _colours(pixels: Image, is_visible: np.ndarray[tuple[int, ...], np.dtype[np.
     if not boxes:
         return np.zeros((0, BANDS, _SIZE))
     lab = cv2.cvtColor(pixels.reshape(boxes * _ROWS, _COLUMNS, 3), cv2.COLOR_RGB2LAB)
-    lab = np.asarray(lab).reshape(boxes * BANDS, -1, 3)  # (N * BANDS, pixels, channels)
+    lab = np.asarray(lab, np.uint8).reshape(boxes * BANDS, -1, 3)  # (N * BANDS, pixels, channels)
     # Counted level by level and then shared out, because a table of levels is much smaller than one of pixels.
     start = (np.arange(boxes * BANDS)[:, None, None] * 3 + np.arange(3)) * _LEVELS
     weights = None if is_visible.all() else np.repeat(is_visible.ravel(), 3)
