@@ -89,8 +89,11 @@ class Detector(Protocol):
 class Tracker(Protocol):
     """Follows persons in one camera: `ByteTracker` (our own, pure), `UltralyticsTracker`."""
 
-    def update(self, detections: Detections, captured_at: float) -> Tracks:
-        """Advance to the frame taken at `captured_at` and return the tracks seen in it."""
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
+        """Advance to the frame taken at `captured_at` and return the tracks seen in it.
+
+        `image` is that frame, for those who also look at people; without it the boxes alone count.
+        """
 
 
 # --- embedding ------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.contracts import Detections, Tracks
+from pipeline.contracts import Detections, Image, Tracks
 from pipeline.interfaces import Tracker
 
 
@@ -23,8 +23,8 @@ class LoggedTracker:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{camera_id}.{boot_id}.tracks"
 
-    def update(self, detections: Detections, captured_at: float) -> Tracks:
-        tracks = self._tracker.update(detections, captured_at)
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
+        tracks = self._tracker.update(detections, captured_at, image)
         words = [f"{captured_at:.6f}"]
         for track_id, box in zip(tracks.track_ids, tracks.boxes, strict=True):
             words.append(f"{track_id} {box[0]:.1f} {box[1]:.1f} {box[2]:.1f} {box[3]:.1f}")

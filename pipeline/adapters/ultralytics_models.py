@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipeline import torchvision_cpu
 from pipeline.contracts import Detections, Frame, Tracks
+from pipeline.contracts import Image as Pixels
 from pipeline.errors import ConfigurationError
 
 _PERSON = 0  # class of COCO
@@ -102,7 +103,12 @@ class UltralyticsTracker:
         self._numbers: dict[int, int] = {}
         self._boxes = Boxes
 
-    def update(self, detections: Detections, captured_at: float) -> Tracks:  # noqa: ARG002 — the seam's
+    def update(
+        self,
+        detections: Detections,
+        captured_at: float,  # noqa: ARG002 — the seam's
+        image: Pixels | None = None,  # noqa: ARG002 — the seam's
+    ) -> Tracks:
         """Advance by one frame; this tracker counts frames and knows no time."""
         columns = np.column_stack([detections.boxes, detections.scores, np.zeros(len(detections))]).astype(np.float32)
         # The picture is only looked at for motion compensation; its size here only has to hold all boxes.

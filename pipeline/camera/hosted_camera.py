@@ -91,7 +91,7 @@ class HostedCamera:
         pieces = self._if_time_went_back(frame)
         began_s = self._clock.monotonic()
         follower = self._follower = self._follower or self._begin_anew()
-        self._tracks = follower.tracker.update(found, frame.captured_at)
+        self._tracks = follower.tracker.update(found, frame.captured_at, frame.image)
         # Those of the tracks too: a tracker shows people whom the detector has just missed.
         people = np.concatenate([found.boxes, self._tracks.boxes])
         frame = replace(frame, image=self._parts.conceal(frame.image, people))

@@ -9,7 +9,9 @@ behind something. Deviations, for fixed cameras that deliver any number of frame
 - a track found again starts at what was seen then, with the speed between the two sightings (observation-centric
   re-update: Cao et al., "Observation-Centric SORT", CVPR 2023, section 4.1);
 - a lost person slows down, for nobody walks straight on for long behind an obstacle;
-- a doubtful box that has never moved is furniture and not told. One who has moved may be as doubtful as a shadow.
+- a doubtful box that has never moved is furniture and not told. One who has moved may be as doubtful as a shadow;
+- with pictures, to look like somebody else costs as much as to stand elsewhere (`looks`). A track is lost rather than
+  given to another person who crosses, or who comes in where it went out: pieces are joined later, a mixture never.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ import numpy as np
 from pipeline.boxes import Boxes, Numbers, overlaps
 from pipeline.camera.association import assign, distance_cost, overlap_cost
 from pipeline.camera.kalman import BoxFilters, KalmanConfig
-from pipeline.contracts import F64, I64, Detections, Tracks
+from pipeline.camera.looks import LookConfig, Looks, TrackLooks, describe
+from pipeline.contracts import F64, I64, Detections, Image, Tracks
 
 Cost = Callable[[I64, I64], Numbers]  # of pairing these tracks with these detections
 
@@ -57,6 +60,8 @@ class TrackerConfig:
     max_reach: float = 1.0
     max_height_change: float = 0.28  # share by which the height may differ then
     max_distance_cost: float = 1.2  # of distance and change of height, each from 0 to 1
+    look_cost: float = 0.5  # of looking like somebody else, beside an overlap
+    look_cost_apart: float = 1.2  # the same, beside a distance
     just_seen_s: float = 0.35
     lost_s: float = 2.0  # a track not seen for longer has ended
     unconfirmed_s: float = 0.15  # the same, before it is confirmed
@@ -69,6 +74,7 @@ class TrackerConfig:
     moved_heights: float = 0.5  # from the first detection, so that a track counts as moved
     smoothing: float = 0.5  # share of the filter in the boxes told, the rest is the detection
     kalman: KalmanConfig = field(default_factory=KalmanConfig)
+    looks: LookConfig = field(default_factory=LookConfig)
 
 
 class ByteTracker:
@@ -77,26 +83,33 @@ class ByteTracker:
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self._config = config or TrackerConfig()
         self._filters = BoxFilters(self._config.kalman)
-        self._tracks = np.zeros(0, _RECORD)  # row by row beside the filters
+        self._looks = TrackLooks(self._config.looks)
+        self._tracks = np.zeros(0, _RECORD)  # row by row beside the filters and the looks
         self._next_id = 1
         self._now = -math.inf
 
-    def update(self, detections: Detections, captured_at: float) -> Tracks:
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
         """Advance to `captured_at` (UTC seconds) and return the tracks seen there, in the order of their birth.
 
-        The order of the detections does not matter. A frame older than the last one counts as taken at the same time.
+        Without an `image`, looks do not count. The order of the detections does not matter. A frame older than the last
+        one counts as taken at the same time.
         """
         config, is_first = self._config, math.isinf(self._now)
         self._predict(captured_at)
         scores = detections.scores.astype(np.float64)
         # One order for one set of boxes, so that equal costs are settled alike however the detector lists them.
         order = np.lexsort((*detections.boxes.T, -scores))
+        order = order[scores[order] >= config.unsure_score]
         boxes, scores = detections.boxes[order].astype(np.float64), scores[order]
         sure = np.flatnonzero(scores >= config.sure_score)
-        unsure = np.flatnonzero((scores < config.sure_score) & (scores >= config.unsure_score))
-        rows, found, free = self._associate(boxes, sure, unsure)
+        unsure = np.flatnonzero(scores < config.sure_score)
+        looks = None if image is None else describe(image, boxes, scores)
+        rows, found, free = self._associate(boxes, looks, sure, unsure)
+        if looks is not None:
+            self._looks.learn(rows, looks[found], self._now - self._tracks["seen_at"][rows])
         self._correct(rows, boxes[found], scores[found])
-        self._open(boxes, scores, self._unexplained(boxes, scores, free, found), is_first)
+        new = self._unexplained(boxes, scores, free, found)
+        self._open(boxes[new], scores[new], None if looks is None else looks[new], is_first)
         self._forget()
         return self._told()
 
@@ -107,7 +120,7 @@ class ByteTracker:
         self._filters.predict(elapsed_s)
         self._now = max(captured_at, self._now)
 
-    def _associate(self, boxes: Boxes, sure: I64, unsure: I64) -> tuple[I64, I64, I64]:
+    def _associate(self, boxes: Boxes, looks: Looks | None, sure: I64, unsure: I64) -> tuple[I64, I64, I64]:
         """Rows of tracks, the detections that they got, and the sure detections that nobody got."""
         config = self._config
         predicted = _corners(self._filters.value)
@@ -117,17 +130,21 @@ class ByteTracker:
         confirmed = np.flatnonzero(is_confirmed & (unseen_s <= config.lost_s))
         recent = np.flatnonzero(is_confirmed & (unseen_s <= config.just_seen_s))
         unconfirmed = np.flatnonzero(~is_confirmed)
+        unlikeness = self._looks.unlikeness(looks, len(boxes))
 
         def by_overlap(rows: I64, choices: I64) -> Numbers:
-            return overlap_cost(predicted[rows], boxes[choices], config.margin)
+            near = overlap_cost(predicted[rows], boxes[choices], config.margin)
+            return near + config.look_cost * unlikeness[np.ix_(rows, choices)]
 
         def by_strict_overlap(rows: I64, choices: I64) -> Numbers:
-            return overlap_cost(predicted[rows], boxes[choices], 0.0)
+            near = overlap_cost(predicted[rows], boxes[choices], 0.0)
+            return near + config.look_cost * unlikeness[np.ix_(rows, choices)]
 
         def by_distance(rows: I64, choices: I64) -> Numbers:
             reach = np.minimum(config.reach + config.reach_growth * unseen_s[rows], config.max_reach)
             seen = _centre_and_size(boxes[choices])
-            return distance_cost(self._filters.value[rows], seen, reach, config.max_height_change)
+            away = distance_cost(self._filters.value[rows], seen, reach, config.max_height_change)
+            return away + config.look_cost_apart * unlikeness[np.ix_(rows, choices)]
 
         stages: list[tuple[I64, I64, Cost, float]] = [
             (confirmed, sure, by_overlap, config.max_cost),
@@ -173,20 +190,21 @@ class ByteTracker:
         apart: I64 = free[is_apart]
         return apart
 
-    def _open(self, boxes: Boxes, scores: F64, new: I64, is_first: bool) -> None:
-        if not len(new):
+    def _open(self, boxes: Boxes, scores: F64, looks: Looks | None, is_first: bool) -> None:
+        if not len(boxes):
             return
-        seen = _centre_and_size(boxes[new])
-        born = np.zeros(len(new), _RECORD)
-        born["track_id"] = np.arange(self._next_id, self._next_id + len(new))
+        seen = _centre_and_size(boxes)
+        born = np.zeros(len(boxes), _RECORD)
+        born["track_id"] = np.arange(self._next_id, self._next_id + len(boxes))
         born["hits"], born["seen_at"] = 1, self._now
-        born["score"] = born["trust"] = scores[new]
+        born["score"] = born["trust"] = scores
         born["origin"], born["last"] = seen[:, :2], seen
         # Whoever is there when the camera opens has not come out of nothing.
         born["is_confirmed"] = is_first or self._config.confirming_hits <= 1
-        self._next_id += len(new)
+        self._next_id += len(boxes)
         self._tracks = np.concatenate([self._tracks, born])
         self._filters.append(seen)
+        self._looks.append(looks, len(boxes))
 
     def _forget(self) -> None:
         config, tracks = self._config, self._tracks
@@ -195,6 +213,7 @@ class ByteTracker:
         if len(alive) < len(tracks):
             self._tracks = tracks[alive]
             self._filters.keep(alive)
+            self._looks.keep(alive)
 
     def _told(self) -> Tracks:
         tracks = self._tracks

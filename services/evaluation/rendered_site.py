@@ -109,7 +109,7 @@ class DetectingFollower:
 
     def __call__(self, camera: int, frame: Frame) -> Tracks:
         found: Detections = self._detector.detect([frame])[0]
-        return self._trackers[camera].update(found, frame.captured_at)
+        return self._trackers[camera].update(found, frame.captured_at, frame.image)
 
 
 def _shown(piece: TrackletCrops, votes: dict[tuple[str, int], dict[float, int | None]]) -> int | None:

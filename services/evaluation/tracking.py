@@ -55,7 +55,8 @@ def evaluate_tracking(
 def follow(frames: Iterable[Frame], detector: Detector, tracker: Tracker) -> dict[int, Tracks]:
     """The tracks of every frame, by frame number from 1."""
     return {
-        number: tracker.update(detector.detect([frame])[0], frame.captured_at) for number, frame in enumerate(frames, 1)
+        number: tracker.update(detector.detect([frame])[0], frame.captured_at, frame.image)
+        for number, frame in enumerate(frames, 1)
     }
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.contracts import Detections, Tracks
+from pipeline.contracts import Detections, Image, Tracks
 from services.track_log import LoggedTracker, read_track_logs
 
 
 class EveryBoxATrack:
-    def update(self, detections: Detections, captured_at: float) -> Tracks:
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
         return Tracks(np.arange(len(detections)), detections.boxes, detections.scores)
 
 

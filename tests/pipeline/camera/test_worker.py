@@ -27,6 +27,7 @@ from pipeline.contracts import (
     CameraStatus,
     Detections,
     Frame,
+    Image,
     TrackInView,
     TrackletCrops,
     Tracks,
@@ -119,7 +120,7 @@ class OneBoxDetector:
 class OneTrack:
     """`Tracker` for which everybody is number 1; fails on times that are no numbers."""
 
-    def update(self, detections: Detections, captured_at: float) -> Tracks:
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
         if not captured_at == captured_at:
             raise ValueError("no time")
         return Tracks(np.ones(len(detections), np.int64), detections.boxes, detections.scores)
