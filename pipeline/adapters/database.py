@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_LIMIT = 500  # values in one IN (…); SQLite's oldest supported limit is 999
 _FOLD_WAIT_MS = 200
+_SQLITE_POOL = 16  # kept open: they cost little, and to open one anew for every other question does not
 _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL server takes
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -257,6 +258,8 @@ def _engine(url: URL, busy_s: float) -> Engine:
         options["connect_args"] = {"timeout": busy_s, "check_same_thread": False}
         if url.database in (None, "", ":memory:"):
             options["poolclass"] = StaticPool
+        else:
+            options["pool_size"] = _SQLITE_POOL
     else:
         options["connect_args"] = {"connect_timeout": max(2, round(busy_s))}
         options["pool_pre_ping"] = True

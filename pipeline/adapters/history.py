@@ -6,11 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, exists, func, literal_column, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
 from pipeline.adapters.database import Database, in_parts
 from pipeline.adapters.schema import cameras, crops, identities, identity_events, tracklets
-from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
+from pipeline.adapters.stays import ShownCrop, ShownTracklet, StoredCrop, StoredTracklet, stays
 from pipeline.contracts import BlobKey, CameraId, GlobalId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.kept import Sighting
 
@@ -57,6 +71,32 @@ EVERYTHING = Seen()
 
 _IS_SOMEBODY = identities.c.merged_into.is_(None)  # and not a number that lives on as another one
 EVENT = tuple(identity_events.c[name] for name in IdentityEvent.model_fields)
+# These are asked with every question, and built once: to put a statement together takes longer than to run it.
+_NUMBERED: BindParameter[int] = bindparam("numbers", expanding=True)
+_ROUTES = (
+    select(
+        tracklets.c.global_id,
+        tracklets.c.tracklet_id,
+        tracklets.c.camera_id,
+        tracklets.c.started_at,
+        tracklets.c.ended_at,
+        crops.c.blob_key,
+        (crops.c.x2_px - crops.c.x1_px) * (crops.c.y2_px - crops.c.y1_px) * crops.c.visibility,
+    )
+    .outerjoin(crops, crops.c.tracklet_id == tracklets.c.tracklet_id)
+    .where(tracklets.c.global_id.in_(_NUMBERED))
+    .order_by(tracklets.c.global_id, tracklets.c.started_at, tracklets.c.tracklet_id, crops.c.rank)
+)
+_CHANGES = (
+    select(*EVENT)
+    .where(
+        identity_events.c.event_id > bindparam("after"),
+        # Spelt out in the statement, so that the index of the changes serves it.
+        identity_events.c.kind != literal_column(f"'{IdentityEventKind.ASSIGNED.value}'"),
+    )
+    .order_by(identity_events.c.event_id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 class History:
@@ -75,14 +115,19 @@ class History:
         return self.routes([global_id])[global_id]
 
     def routes(self, global_ids: Sequence[GlobalId]) -> dict[GlobalId, list[Sighting]]:
-        """The routes of many, in two queries."""
-        found: dict[GlobalId, list[StoredTracklet]] = {global_id: [] for global_id in global_ids}
+        """The routes of many, in one query."""
+        found: dict[GlobalId, dict[TrackletId, ShownTracklet]] = {global_id: {} for global_id in global_ids}
         with self._database.reading() as connection:
-            for part in in_parts(global_ids):
-                for tracklet in _stored_tracklets(connection, tracklets.c.global_id.in_(part)):
-                    if tracklet.global_id is not None:
-                        found[tracklet.global_id].append(tracklet)
-        return {global_id: stays(pieces) for global_id, pieces in found.items()}
+            rows = [
+                row for part in in_parts(global_ids) for row in connection.execute(_ROUTES, {"numbers": part}).all()
+            ]
+        for global_id, name, camera_id, started_at, ended_at, blob_key, visible_px in rows:
+            own = found[global_id]
+            if name not in own:
+                own[name] = ShownTracklet(name, camera_id, started_at, ended_at, [])
+            if blob_key is not None:
+                own[name].crops.append(ShownCrop(blob_key, visible_px))
+        return {global_id: stays(own.values()) for global_id, own in found.items()}
 
     def tracklets(self, tracklet_ids: Sequence[TrackletId]) -> dict[TrackletId, StoredTracklet]:
         """Details of those that are known."""
@@ -122,9 +167,9 @@ class History:
 
     def identity_changes(self, after_event_id: int, limit: int) -> list[IdentityEvent]:
         """Merged, split and erased events after `after_event_id`, oldest first: how readers keep a cache right."""
-        # Spelt out in the statement, so that the index of the changes serves it.
-        is_change = identity_events.c.kind != literal_column(f"'{IdentityEventKind.ASSIGNED.value}'")
-        return self._events(and_(identity_events.c.event_id > after_event_id, is_change), limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(_CHANGES, {"after": after_event_id, "most": limit}).mappings().all()
+        return [event_of(row) for row in rows]
 
     def events(self, event_ids: Sequence[int]) -> list[IdentityEvent]:
         """Some events, in order."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BindParameter, Connection, Row, bindparam, func, select, update
+from sqlalchemy import BindParameter, Connection, Integer, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import execute_many, in_parts
@@ -25,6 +25,15 @@ _ASSIGNED = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(
 )
 _INSERT = embeddings.insert()
 _STORED = select(embeddings.c.tracklet_id, embeddings.c.model_digest).where(embeddings.c.tracklet_id.in_(_NAMED))
+_GALLERIES = {
+    name: select(embeddings.c.row, *SEEN, vector)
+    .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
+    .where(embeddings.c.model_digest == bindparam("digest"), embeddings.c.row > bindparam("after"))
+    .where(IS_DECIDED, IS_IN_TIME)
+    .order_by(embeddings.c.row)
+    .limit(bindparam("most", type_=Integer))
+    for name, vector in _VECTORS.items()
+}
 _EARLIER = select(embeddings.c.row).where(
     embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
 )
@@ -40,15 +49,9 @@ class ModelStore(ModelChanges):
         """
         if vector not in _VECTORS:
             raise ConfigurationError(f"vector {vector!r} is unknown; expected one of {', '.join(_VECTORS)}")
-        query = (
-            select(embeddings.c.row, *SEEN, _VECTORS[vector])
-            .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, embeddings.c.row > after_row, IS_DECIDED, IS_IN_TIME)
-            .order_by(embeddings.c.row)
-            .limit(limit)
-        )
+        asked = {"digest": model_digest, "after": after_row, "most": limit}
         with self._database.reading() as connection:
-            found = connection.execute(query).all()
+            found = connection.execute(_GALLERIES[vector], asked).all()
         return _wide_rows(found, model_digest), found[-1].row if found else after_row
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:

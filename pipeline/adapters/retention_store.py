@@ -22,6 +22,10 @@ _IS_THERE = {
     Kind.CROPS: exists().where(crops.c.tracklet_id == tracklets.c.tracklet_id),
     Kind.EVENTS: tracklets.c.tracklet_id.is_not(None),
 }
+# Asked with every question, hence built once.
+_VECTOR_MARKS = select(retention_marks.c.camera_id, retention_marks.c.kept_from).where(
+    retention_marks.c.kind == Kind.VECTORS.value
+)
 
 
 class RetentionStore(CalibrationStore):
@@ -42,9 +46,8 @@ class RetentionStore(CalibrationStore):
 
     def vectors_kept_from(self) -> dict[CameraId, float]:
         """From when on the vectors of each camera are given out; a camera without a mark is not named."""
-        query = select(retention_marks).where(retention_marks.c.kind == Kind.VECTORS.value)
         with self._database.reading() as connection:
-            return {CameraId(row.camera_id): row.kept_from for row in connection.execute(query)}
+            return {CameraId(name): kept_from for name, kept_from in connection.execute(_VECTOR_MARKS)}
 
     def advance_marks(self, camera_id: CameraId, wanted: Cutoffs) -> bool:
         """Keep nothing of a camera that began before. A mark never goes back, and that of vectors is never behind that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.contracts import BlobKey, CameraId, GlobalId, TrackletId
 from pipeline.kept import Sighting
@@ -23,12 +24,6 @@ class StoredCrop:
     sharpness: float
     visibility: float
 
-    @property
-    def visible_px(self) -> float:
-        """How much of the person the crop shows, in pixels of the frame."""
-        x1, y1, x2, y2 = self.box_px
-        return (x2 - x1) * (y2 - y1) * self.visibility
-
 
 @dataclass(frozen=True, slots=True)
 class StoredTracklet:
@@ -44,12 +39,29 @@ class StoredTracklet:
     crops: tuple[StoredCrop, ...]  # best first
 
 
-def stays(tracklets: Iterable[StoredTracklet], gap_s: float = STAY_GAP_S) -> list[Sighting]:
+class ShownCrop(NamedTuple):
+    """Of a `StoredCrop` what a route shows."""
+
+    blob_key: BlobKey
+    visible_px: float  # how much of the person it shows, in pixels of the frame
+
+
+class ShownTracklet(NamedTuple):
+    """Of a `StoredTracklet` what a route shows; a search reads hundreds, and tuples are made fast."""
+
+    tracklet_id: TrackletId
+    camera_id: CameraId
+    started_at: float
+    ended_at: float
+    crops: list[ShownCrop]  # best first
+
+
+def stays(tracklets: Iterable[ShownTracklet], gap_s: float = STAY_GAP_S) -> list[Sighting]:
     """The route of one person. Tracklets of one camera less than `gap_s` apart are one stay, even where another
     camera saw the person in between. Stays come in the order of their beginning, their crops best first.
     """
-    newest: dict[CameraId, tuple[list[StoredTracklet], float]] = {}  # the stay and its end, at each camera
-    found: list[list[StoredTracklet]] = []
+    newest: dict[CameraId, tuple[list[ShownTracklet], float]] = {}  # the stay and its end, at each camera
+    found: list[list[ShownTracklet]] = []
     for tracklet in sorted(tracklets, key=lambda tracklet: (tracklet.started_at, tracklet.tracklet_id)):
         stay, ended_at = newest.get(tracklet.camera_id, ([], -float("inf")))
         if tracklet.started_at - ended_at >= gap_s:
@@ -60,7 +72,7 @@ def stays(tracklets: Iterable[StoredTracklet], gap_s: float = STAY_GAP_S) -> lis
     return [_sighting(stay) for stay in found]
 
 
-def _sighting(stay: list[StoredTracklet]) -> Sighting:
+def _sighting(stay: list[ShownTracklet]) -> Sighting:
     # The best of each tracklet before the second of any, so that the first few show different moments.
     ranked = [(rank, crop) for tracklet in stay for rank, crop in enumerate(tracklet.crops)]
     ranked.sort(key=lambda pair: (pair[0], -pair[1].visible_px))

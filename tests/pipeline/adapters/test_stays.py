@@ -5,19 +5,19 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.stays import StoredCrop, StoredTracklet, stays
+from pipeline.adapters.stays import ShownCrop, ShownTracklet, stays
 from pipeline.contracts import BlobKey, CameraId, TrackletId
 
 GAP_S = 10.0
 
 
-def piece(number: int, camera_id: str, started_at: float, length_s: float, *crops: StoredCrop) -> StoredTracklet:
+def piece(number: int, camera_id: str, started_at: float, length_s: float, *crops: ShownCrop) -> ShownTracklet:
     name = TrackletId(f"{camera_id}/b/{number}/0")
-    return StoredTracklet(name, CameraId(camera_id), started_at, started_at + length_s, 3, None, None, crops)
+    return ShownTracklet(name, CameraId(camera_id), started_at, started_at + length_s, list(crops))
 
 
-def crop(key: str, height_px: float, visibility: float = 1.0) -> StoredCrop:
-    return StoredCrop(BlobKey(key), 0.0, (0.0, 0.0, 10.0, height_px), (640, 360), 0.9, 100.0, visibility)
+def crop(key: str, height_px: float, visibility: float = 1.0) -> ShownCrop:
+    return ShownCrop(BlobKey(key), 10.0 * height_px * visibility)
 
 
 pieces = st.lists(
@@ -29,14 +29,14 @@ pieces = st.lists(
 
 @settings(deadline=None)
 @given(pieces)
-def test_every_tracklet_is_in_exactly_one_stay_at_its_own_camera(tracklets: list[StoredTracklet]) -> None:
+def test_every_tracklet_is_in_exactly_one_stay_at_its_own_camera(tracklets: list[ShownTracklet]) -> None:
     found = [(name, stay.camera_id) for stay in stays(tracklets, GAP_S) for name in stay.tracklet_ids]
     assert sorted(found) == sorted((tracklet.tracklet_id, tracklet.camera_id) for tracklet in tracklets)
 
 
 @settings(deadline=None)
 @given(pieces)
-def test_stays_of_one_camera_lie_at_least_the_gap_apart(tracklets: list[StoredTracklet]) -> None:
+def test_stays_of_one_camera_lie_at_least_the_gap_apart(tracklets: list[ShownTracklet]) -> None:
     route = stays(tracklets, GAP_S)
     assert [stay.started_at for stay in route] == sorted(stay.started_at for stay in route)
     for camera_id in ("gate", "hall"):
@@ -46,7 +46,7 @@ def test_stays_of_one_camera_lie_at_least_the_gap_apart(tracklets: list[StoredTr
 
 @settings(deadline=None)
 @given(st.data(), pieces)
-def test_the_order_of_arrival_does_not_matter(data: st.DataObject, tracklets: list[StoredTracklet]) -> None:
+def test_the_order_of_arrival_does_not_matter(data: st.DataObject, tracklets: list[ShownTracklet]) -> None:
     assert stays(data.draw(st.permutations(tracklets)), GAP_S) == stays(tracklets, GAP_S)
 
 
