@@ -1,23 +1,28 @@
 """Questions to a large archive while tracklets arrive: how long one takes, how many are answered when sixteen ask, what
 the short list misses against all rows, memory, and whether ingestion loses anything.
 
-Everything but HTTP is real: the sentences go through the shipped model, routes come from SQLite, and a thread commits
-tracklets as the matcher does. Looks are drawn around real sentences, so that many people fit a question almost as well.
+Everything is real: the sentences go through the shipped model, routes come from SQLite, and a thread commits tracklets
+as the matcher does. Over HTTP the API itself answers, with rights and audit log; who asks is another process. Looks are
+drawn around real sentences, so that many people fit a question almost as well.
 `BENCH_TRACKLETS` sets another size than a million; processor time is that of the process, both of the search and of the
 ingestion, and does not depend on neighbours much. OMP_NUM_THREADS=1 keeps threads from waiting for one another.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,10 +38,13 @@ from pipeline.search.hearing import hear
 from pipeline.search.models import SearchModel
 from pipeline.search.people import PeopleSearch
 from pipeline.search.query import Filters, inside, rank
+from pipeline.search.text_calibration import FALSE_ANSWERS
 from reid_models.inference import load_encoder
 from reid_models.serving.encoder import ServedEncoder
-from services.query import search_config
+from services.api.main import listening, serve
+from services.query import search_model
 from tests.fakes import embedding
+from tests.small_site import api_dependencies, small_site
 
 TRACKLETS = int(os.environ.get("BENCH_TRACKLETS", "1_000_000"))
 EACH = 10  # tracklets of one person
@@ -64,36 +72,69 @@ def main(out: Path) -> None:
 
 
 def _measure(store: SqlStore, encoder: ServedEncoder) -> dict[str, float]:
-    model = SearchModel(store, encoder, search_config(encoder.calibration), encoder.unknown_words)
+    model = search_model(store, encoder, FALSE_ANSWERS)
     search = PeopleSearch(store, lambda: model)
     before_mb, started_s = _memory_mb(), time.process_time()
     model.language.refresh()
     results = {"index read, CPU s": time.process_time() - started_s, "index, MB": _memory_mb() - before_mb}
-    questions = _sentences(np.random.default_rng(7), QUESTIONS, of_people=False)
+    rng = np.random.default_rng(7)
 
     def ask(question: str) -> float:
         asked_s = time.perf_counter()
         search.by_words(question, Filters(), (), NOW, SHOWN, with_weak=True)
         return time.perf_counter() - asked_s
 
-    with _ingesting(store, encoder) as ingested:
+    gc.collect()
+    gc.freeze()  # as the API does
+    with _ingesting(store, encoder) as ingested, _served(store, search) as port:
         for name, users in (("one user", 1), (f"{USERS} users", USERS)):
+            # Others each time: sentences that were asked before need no pass of the model.
+            questions = _sentences(rng, QUESTIONS + USERS, of_people=False)
             with ThreadPoolExecutor(users) as pool:
                 list(pool.map(ask, questions[:USERS]))
-                cpu_s, wall_s = time.process_time(), time.perf_counter()
-                taken_s = sorted(pool.map(ask, questions))
-                cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
-            results |= {
-                f"{name}, median ms": 1e3 * taken_s[len(taken_s) // 2],
-                f"{name}, p95 ms": 1e3 * taken_s[int(0.95 * len(taken_s))],
-                f"{name}, questions/s": len(questions) / wall_s,
-                f"{name}, CPU ms a question": 1e3 * cpu_s / len(questions),
-                f"{name}, questions/s of two whole processors": 2.0 * len(questions) / cpu_s,
-            }
+                results |= _timed(name, lambda asked, pool=pool: list(pool.map(ask, asked)), questions[USERS:])
+            questions = _sentences(rng, QUESTIONS, of_people=False)
+            results |= _timed(f"{name} over HTTP", lambda asked, users=users: _over_http(port, users, asked), questions)
     results["ingested meanwhile"] = float(len(ingested))
     known = set(model.language.refresh().tracklet_ids)
     results["of these not in the index"] = float(sum(name not in known for name in ingested))
     return results | _recall(model, questions[:COMPARED])
+
+
+def _timed(name: str, ask_all: Callable[[Sequence[str]], list[float]], questions: Sequence[str]) -> dict[str, float]:
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    taken_s = sorted(ask_all(questions))
+    cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+    return {
+        f"{name}, median ms": 1e3 * taken_s[len(taken_s) // 2],
+        f"{name}, p95 ms": 1e3 * taken_s[int(0.95 * len(taken_s))],
+        f"{name}, questions/s": len(questions) / wall_s,
+        f"{name}, CPU ms a question": 1e3 * cpu_s / len(questions),
+        f"{name}, questions/s of two whole processors": 2.0 * len(questions) / cpu_s,
+    }
+
+
+@contextmanager
+def _served(store: SqlStore, search: PeopleSearch) -> Iterator[int]:
+    """The API over `search` in this process, with its audit log in the same database; yields its port."""
+    deps = api_dependencies(replace(small_site(), store=store, search=search))
+    is_ready, stop = threading.Event(), threading.Event()
+    with listening("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=serve, args=(deps, listener, stop, is_ready.set))
+        thread.start()
+        is_ready.wait()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _over_http(port: int, users: int, questions: Sequence[str]) -> list[float]:
+    command = [sys.executable, "-m", "tests.bench.http_askers", str(port), str(users)]
+    done = subprocess.run(command, input="\n".join(questions), capture_output=True, text=True, check=True)
+    taken_s: list[float] = json.loads(done.stdout)
+    return taken_s
 
 
 def _recall(model: SearchModel, questions: Sequence[str]) -> dict[str, float]:
