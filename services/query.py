@@ -13,6 +13,8 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.audit import AuditAction
 from pipeline.contracts import BlobKey, CameraId
 from pipeline.errors import ConfigurationError, InvalidQuery
+from pipeline.runtimes.machine import processor_precisions
+from pipeline.search.crowd import Means
 from pipeline.search.models import SearchConfig, SearchModel
 from pipeline.search.moments import parse_span
 from pipeline.search.people import Answer, PeopleSearch, SearchStore
@@ -161,9 +163,19 @@ def serving_search_model(settings: Settings, store: SqlStore) -> SearchModel:
 
 def search_model(store: SearchStore, encoder: ServedEncoder, false_answers: float) -> SearchModel:
     """A loaded model at work in the search. `false_answers` is the share that the settings allow."""
-    model = SearchModel(store, encoder, search_config(encoder.calibration, false_answers), encoder.unknown_words)
+    config = search_config(encoder.calibration, false_answers)
+    model = SearchModel(store, encoder, config, encoder.unknown_words, fast_means)
     model.listen(store)
     return model
+
+
+def fast_means() -> Means | None:
+    """Means in bfloat16 where the processor multiplies in it; elsewhere they would be slower."""
+    if "bf16" not in processor_precisions():
+        return None
+    from pipeline.adapters.half_means import HalfMeans
+
+    return HalfMeans()
 
 
 def search_config(measured: ModelCalibration | None, false_answers: float = FALSE_ANSWERS) -> SearchConfig:

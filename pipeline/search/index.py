@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.contracts import F64, I64, CameraId, IdentityEvent, IdentityEventKind, TrackletId
 from pipeline.kept import GalleryRows
-from pipeline.search.crowd import Crowd
+from pipeline.search.crowd import Crowd, Means
 from pipeline.search.query import Ask, Rows
 from pipeline.search.together import Together
 
@@ -47,7 +47,13 @@ class VectorIndex:
     are written behind the end of what they hold, and a merge, split or erasure replaces the columns.
     """
 
-    def __init__(self, source: RowSource, model_digest: str, vector: Literal["appearance", "language"]) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        model_digest: str,
+        vector: Literal["appearance", "language"],
+        means: Means | None = None,
+    ) -> None:
         self._source = source
         self._model_digest = model_digest
         self._vector = vector
@@ -63,7 +69,7 @@ class VectorIndex:
         self._ended_at: F64 = np.zeros(0, np.float64)
         self._tracklet_ids: list[TrackletId] = []
         self._places: dict[TrackletId, int] = {}
-        self._crowd = Crowd()
+        self._crowd = Crowd(means)
         self._owners: I64 = np.zeros(0, np.int64)
         self.near = Together(self._near)
         self._camera_codes: dict[CameraId, int] = {}

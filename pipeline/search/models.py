@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.contracts import F32, Image
 from pipeline.interfaces import Encoder
+from pipeline.search.crowd import Means
 from pipeline.search.feedback import MAX_VERDICTS, VerdictSource, taught
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
@@ -26,6 +27,9 @@ class SearchConfig:
     appearance: Calibration
 
 
+_MOST_SENTENCES = 4096  # whose vectors are kept: 4 MB of the shipped model
+
+
 class SearchModel:
     """An encoder with what its similarities mean and the vectors of its digest. Safe to use from many threads."""
 
@@ -35,17 +39,20 @@ class SearchModel:
         encoder: Encoder,
         config: SearchConfig,
         unknown_words: Callable[[str], Sequence[str]] = lambda _: (),
+        means: Callable[[], Means | None] = lambda: None,
     ) -> None:
+        """`means` makes what an index compares whole identities by; None: products in float32."""
         self.config = config
         self._words = config.text
         self._verdict_change = -1  # up to which verdicts are known
         self.unknown_words = unknown_words
-        self.language = VectorIndex(source, encoder.digest, "language")
-        self.appearance = VectorIndex(source, encoder.digest, "appearance")
+        self.language = VectorIndex(source, encoder.digest, "language", means())
+        self.appearance = VectorIndex(source, encoder.digest, "appearance", means())
         self._encoder = encoder
         self._encoding = threading.Lock()
         self._texts = Together(self._embed_all)
         self._neutral: F32 | None = None
+        self._embedded: dict[str, F32] = {}  # vectors of sentences, the one asked for longest ago first
 
     @property
     def digest(self) -> str:
@@ -86,11 +93,21 @@ class SearchModel:
 
     def check(self) -> None:
         """Whether the model answers; raises what it raises."""
-        self.embed_texts((NEUTRAL,))
+        self._embed((NEUTRAL,))
 
     def _embed_all(self, questions: Sequence[Sequence[str]]) -> list[F32]:
-        sentences = [sentence for question in questions for sentence in question]
+        # The parts of descriptions recur, "a man" and "a person with a backpack": three of four need no pass.
+        asked = dict.fromkeys(sentence for question in questions for sentence in question)
+        fresh = [sentence for sentence in asked if sentence not in self._embedded]
+        if fresh:
+            self._embedded.update(zip(fresh, self._embed(fresh), strict=True))
+        for sentence in asked:
+            self._embedded[sentence] = self._embedded.pop(sentence)
+        answers = [np.stack([self._embedded[sentence] for sentence in question]) for question in questions]
+        for sentence in list(self._embedded)[:-_MOST_SENTENCES]:
+            del self._embedded[sentence]
+        return answers
+
+    def _embed(self, sentences: Sequence[str]) -> F32:
         with self._encoding:
-            vectors = self._encoder.embed_texts(sentences)
-        ends = np.cumsum([len(question) for question in questions])
-        return np.split(vectors, ends[:-1])
+            return self._encoder.embed_texts(sentences)

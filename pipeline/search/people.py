@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.search.hearing import hear
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
+from pipeline.search.together import Together
 from pipeline.search.understanding import Chip, understand
 from pipeline.search.wording import describes
 
@@ -85,6 +87,7 @@ class PeopleSearch:
         self._store = store
         self._model = model
         self._crops = crops
+        self._routes = Together(self._read_routes)
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
@@ -234,10 +237,14 @@ class PeopleSearch:
 
     def _answer(self, found: Ranking, compared: int, with_weak: bool) -> Answer:
         shown = [candidate for candidate in found.candidates if candidate.is_confident or with_weak]
-        routes = self._store.routes([candidate.global_id for candidate in shown])
+        routes = self._routes([candidate.global_id for candidate in shown]) if shown else {}
         # A person who was erased or merged since the index was read has no route any more, and is left out.
         people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
         return Answer(people=tuple(people), candidates=compared, confident=found.confident)
+
+    def _read_routes(self, asked: Sequence[Sequence[GlobalId]]) -> list[dict[GlobalId, list[Sighting]]]:
+        routes = self._store.routes(list(dict.fromkeys(chain.from_iterable(asked))))
+        return [{global_id: routes[global_id] for global_id in each} for each in asked]
 
     def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
         return Person(

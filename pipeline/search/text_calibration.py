@@ -60,7 +60,9 @@ class TextCalibration:
     def fits(self, similarities: F64, things: F64, /) -> F64:
         """The penalty for a thing saturates: whoever surely lacks it gains nothing over who probably does. (As a linear
         term, it drew up those who are least like anybody with the thing, and cost a quarter of the mean precision.)"""
-        has_thing = np.logaddexp(0.0, self.thing_slope * things + self.thing_intercept).sum(axis=1)
+        shown = self.thing_slope * things + self.thing_intercept
+        # ln(1 + exp(shown)); `np.logaddexp` says the same in three times the time, which counts for a whole crowd.
+        has_thing = (np.maximum(shown, 0.0) + np.log1p(np.exp(-np.abs(shown)))).sum(axis=1)
         return np.asarray(similarities - _ABSENT_WEIGHT / self.thing_slope * has_thing, np.float64)
 
     def log_odds(self, fits: F64) -> F64:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
 from collections.abc import Callable
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from pipeline.adapters.addresses import parse_address
 from pipeline.adapters.clock import SystemClock
@@ -40,6 +42,7 @@ _GRACE_S = 3
 def run(settings: Settings) -> None:
     """Serve until a signal. Raises `ConfigurationError` before anything starts where the settings cannot work."""
     check_exposure(settings)
+    threadpool_limits(limits=1, user_api="blas")  # the products of a search are small, as the matcher's
     with service("api", settings) as stop, listening(settings.api.host, settings.api.port) as listener:
         accounts, audit = open_accounts(settings)
         store, bus = open_store(settings), open_bus(settings)
@@ -87,6 +90,10 @@ def run(settings: Settings) -> None:
             ),
             checks={"database": store.next_global_id, "redis": bus.ping, "model": search.check_model},
         )
+        # What start-up made stays: to look at all of it would stop every question for a third of a second, again and
+        # again.
+        gc.collect()
+        gc.freeze()
         follower = threading.Thread(target=models.keep_ready, args=(stop,), name="models", daemon=True)
         follower.start()
         serve(deps, listener, stop, announce_ready, Transport.of(settings.api))

@@ -21,6 +21,7 @@ from reid_models.bundle import Bundle, load_bundle, save_bundle
 from reid_models.inference import BundleEncoder, load_encoder
 from reid_models.manifest import DEFAULT_BUNDLE
 from reid_models.serving.encoder import LARGEST_BATCH
+from reid_models.serving.torch_runtime import TextTower
 
 CPU = torch.device("cpu")
 
@@ -89,6 +90,19 @@ def test_the_length_of_its_neighbours_changes_no_sentence(shipped: BundleEncoder
     with torch.inference_mode():
         whole = bundle.encoder.eval().embed_tokens(bundle.tokenize([short, long]))
     np.testing.assert_allclose(together, torch.nn.functional.normalize(whole, dim=1), atol=1e-5)
+
+
+def test_sentences_of_a_small_tower_take_one_thread_and_leave_the_others_to_pictures() -> None:
+    texts = TextTower(load_bundle(DEFAULT_BUNDLE), torch.device("cpu"))
+    seen: list[int] = []
+    texts._tower.ln_final.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        texts(["a red coat"])
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(usual)
 
 
 def test_folding_the_norms_changes_no_vector(tiny_bundle: Bundle, encoder: BundleEncoder) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.adapters.half_means import HalfMeans
 from pipeline.contracts import CameraId, GlobalId, TrackletId
 from pipeline.search import crowd as crowd_module
-from pipeline.search.crowd import Crowd
+from pipeline.search.crowd import Crowd, Means
 from pipeline.search.query import Ask, Calibration, Filters, Rows, rank
 from pipeline.search.text_calibration import TextCalibration
 from tests.fakes import unit_vectors
@@ -36,8 +38,11 @@ def archive(people: int, each: int, seed: int = 1) -> Rows:
     )
 
 
-def crowd_of(rows: Rows) -> tuple[Crowd, np.ndarray]:
-    crowd = Crowd()
+MEANS = [lambda: None, HalfMeans]
+
+
+def crowd_of(rows: Rows, means: Callable[[], Means | None] = MEANS[0]) -> tuple[Crowd, np.ndarray]:
+    crowd = Crowd(means())
     middle = len(rows) // 3
     owners = [
         crowd.add(part.start, rows.global_ids[part], rows.vectors[part], rows.ended_at[part] - rows.started_at[part])
@@ -55,8 +60,12 @@ ASKS = [
 ]
 
 
+@pytest.mark.parametrize("longest", [3, 1000])
 @pytest.mark.parametrize("filters", ASKS)
-def test_where_everybody_fits_into_the_short_list_the_answer_is_that_of_all_rows(filters: Filters) -> None:
+def test_where_everybody_fits_into_the_short_list_the_answer_is_that_of_all_rows(
+    filters: Filters, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd_module, "_LONG", longest)
     rows = archive(60, 5)
     crowd, owners = crowd_of(rows)
     query, thing = unit_vectors(np.random.default_rng(9), 2, DIMENSION)
@@ -67,10 +76,13 @@ def test_where_everybody_fits_into_the_short_list_the_answer_is_that_of_all_rows
         assert candidates == len(exact.candidates)
 
 
-def test_of_many_the_short_list_holds_whom_all_rows_would_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_of_many_the_short_list_holds_whom_all_rows_would_name_first(
+    means: Callable[[], Means | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(crowd_module, "SHORT_LIST", 40)
     rows = archive(600, 4)
-    crowd, owners = crowd_of(rows)
+    crowd, owners = crowd_of(rows, means)
     rng = np.random.default_rng(5)
     asks = [Ask(query, unit_vectors(rng, 1, DIMENSION), Filters(), CURVE) for query in rows.vectors[:30]]
     for ask, (chosen, candidates) in zip(asks, crowd.near(asks, rows, owners), strict=True):
@@ -90,6 +102,21 @@ def test_a_row_that_moves_is_found_with_its_new_owner() -> None:
     assert candidates == 3
     assert rank(ask, moved, chosen) == rank(ask, moved)
     assert rank(ask, moved, chosen).candidates[0].global_id == GlobalId(7)
+
+
+@pytest.mark.parametrize("means", MEANS)
+def test_rough_products_are_those_with_the_means_after_every_change(means: Callable[[], Means | None]) -> None:
+    rows = archive(40, 6)
+    crowd, owners = crowd_of(rows, means)
+    for row in range(5, 60, 3):
+        owners[row] = crowd.move(row, int(owners[row]), 100 + row % 4, rows.vectors[row], 1.0)
+    kept = np.flatnonzero(np.arange(len(rows)) % 5 > 0)
+    owners = crowd.keep(kept, owners, rows.vectors[kept].astype(np.float16), np.ones(len(kept)))
+    late = crowd.add(len(kept), np.array([500, 500]), rows.vectors[:2], np.ones(2))
+    owners, vectors = np.concatenate([owners, late]), np.concatenate([rows.vectors[kept], rows.vectors[:2]])
+    means_of = np.stack([vectors[owners == place].mean(axis=0) for place in range(owners.max() + 1)])
+    terms = unit_vectors(np.random.default_rng(3), 4, DIMENSION)
+    np.testing.assert_allclose(crowd._products(terms), terms @ means_of.T, atol=0.02)
 
 
 def test_nobody_is_near_in_an_empty_crowd() -> None:

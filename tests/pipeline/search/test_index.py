@@ -273,13 +273,14 @@ def crowd_of(index: VectorIndex) -> dict[str, object]:
     """What a crowd holds of everybody, by the names of tracklets; it must agree with the rows."""
     rows, crowd = index.refresh(), index._crowd
     living = {number: place for number, place in crowd._places.items() if crowd._counts[place]}
-    assert all(crowd._rows[place] == [] for place in crowd._places.values() if not crowd._counts[place])
-    assert [rows.global_ids[row] for place in living.values() for row in crowd._rows[place]] == [
-        number for number, place in living.items() for _ in range(crowd._counts[place])
-    ]
+    own = {number: crowd._rows_of(np.array([place])) for number, place in crowd._places.items()}
+    assert {number: len(held) for number, held in own.items()} == {
+        number: crowd._counts[place] for number, place in crowd._places.items()
+    }
+    assert all((rows.global_ids[held] == number).all() for number, held in own.items())
     assert index._owners[: len(rows)].tolist() == [crowd._places[number] for number in rows.global_ids.tolist()]
     return {
-        "tracklets": {n: {rows.tracklet_ids[row] for row in crowd._rows[place]} for n, place in living.items()},
+        "tracklets": {n: {rows.tracklet_ids[row] for row in own[n]} for n in living},
         "sums": {n: np.round(crowd._sums[place], 4).tolist() for n, place in living.items()},
         "in_view_s": {n: round(float(crowd._in_view_s[place]), 6) for n, place in living.items()},
     }

@@ -22,6 +22,7 @@ from pipeline.search.query import (
     centre,
     last_seen_first,
     rank,
+    widened,
 )
 
 CALIBRATION = Calibration(slope=10.0, intercept=-5.0, threshold=0.5)
@@ -175,3 +176,10 @@ def test_the_crops_shown_are_spread_over_the_sightings_those_that_fit_best_first
     assert best_crops(route, [TrackletId("t4"), TrackletId("t3")], 4) == ("d1", "c1", "a1", "c2")
     assert best_crops(route, [], 99) == ("a1", "c1", "d1", "a2", "c2", "a3")
     assert best_crops([], [], 4) == ()
+
+
+def test_every_finite_half_keeps_its_value() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(widened(halves), halves.astype(np.float32))
+    np.testing.assert_array_equal(np.signbit(widened(halves)), np.signbit(halves))
