@@ -20,8 +20,8 @@ from services.track_log import read_track_logs
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    # A virtual clock: ten seconds of the site in as little time as they take to render.
-    address = "simulated://site?seed=5&cameras=2&camera={}&people=8&fps=10&clock=virtual&duration=12&size=480x270"
+    # A virtual clock: as fast as frames are rendered, so that of many only some are analysed.
+    address = "simulated://site?seed=5&cameras=2&camera={}&people=8&fps=10&clock=virtual&duration=40&size=480x270"
     return Settings(
         data_dir=tmp_path,
         metrics_port=0,
