@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -12,8 +12,13 @@ from pipeline.adapters.database import Database
 from pipeline.adapters.schema import audit
 from pipeline.audit import START, AuditAction, AuditEntry, Head, next_entry
 from pipeline.interfaces import Clock
+from pipeline.together import Together
 
 _PAGE = 1000
+_NEWEST = select(audit).order_by(audit.c.number.desc()).limit(1)
+_INSERT = audit.insert()
+
+Wanted = tuple[str, AuditAction, str, Mapping[str, Any] | None]  # actor, action, subject, detail
 
 
 class AuditStore:
@@ -22,13 +27,15 @@ class AuditStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # Entries of one moment become durable together. Of many who write, each for herself, all but one would wait
+        # for SQLite's lock, and it is asked for again only after ever longer pauses.
+        self._appending = Together(self._append_all)
 
     def record(
         self, actor: str, action: AuditAction, subject: str, detail: Mapping[str, Any] | None = None
     ) -> AuditEntry:
         """Add an entry, durable when it returns. Raises `Unavailable`."""
-        with self._database.writing() as connection:
-            return append(connection, self._clock.now(), actor, action, subject, detail)
+        return self._appending((actor, action, subject, detail))
 
     def entries(self, after: int = 0) -> Iterator[AuditEntry]:
         """All after a number, in order, read page by page."""
@@ -48,6 +55,10 @@ class AuditStore:
         with self._database.reading() as connection:
             return _head(connection)
 
+    def _append_all(self, wanted: Sequence[Wanted]) -> list[AuditEntry]:
+        with self._database.writing() as connection:
+            return [append(connection, self._clock.now(), *each) for each in wanted]
+
     def _page(self, after: int) -> list[AuditEntry]:
         query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_PAGE)
         with self._database.reading() as connection:
@@ -65,13 +76,13 @@ def append(
     """Add an entry inside somebody else's transaction: it is kept if and only if what it tells of is."""
     locked(connection, "audit")  # nobody else appends before this transaction ends
     entry = next_entry(_head(connection), at, actor, action, subject, detail)
-    connection.execute(audit.insert(), {name: getattr(entry, name) for name in audit.c.keys()})  # noqa: SIM118
+    connection.execute(_INSERT, {name: getattr(entry, name) for name in audit.c.keys()})  # noqa: SIM118
     advance(connection, "audit", entry.number)
     return entry
 
 
 def _head(connection: Connection) -> Head:
-    last = connection.execute(select(audit).order_by(audit.c.number.desc()).limit(1)).one_or_none()
+    last = connection.execute(_NEWEST).one_or_none()
     return START if last is None else _entry(last).head
 
 

@@ -14,7 +14,7 @@ from pipeline.contracts import F64, I64, CameraId, IdentityEvent, IdentityEventK
 from pipeline.kept import GalleryRows
 from pipeline.search.crowd import Crowd, Means
 from pipeline.search.query import Ask, Rows
-from pipeline.search.together import Together
+from pipeline.together import Together
 
 _SLAB_ROWS = 4096
 
@@ -72,13 +72,17 @@ class VectorIndex:
         self._crowd = Crowd(means)
         self._owners: I64 = np.zeros(0, np.int64)
         self.near = Together(self._near)
+        self._follow: Together[None, Rows] = Together(self._follow_once)
         self._camera_codes: dict[CameraId, int] = {}
         self._kept_from: dict[CameraId, float] = {}
 
     def refresh(self) -> Rows:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
+        return self._follow(None)
+
+    def _follow_once(self, waiting: Sequence[None]) -> list[Rows]:
         with self._lock:
-            return self._refreshed()
+            return [self._refreshed()] * len(waiting)
 
     def _near(self, asks: Sequence[Ask]) -> list[Near]:
         with self._lock:

@@ -15,8 +15,8 @@ from pipeline.search.feedback import MAX_VERDICTS, VerdictSource, taught
 from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
-from pipeline.search.together import Together
 from pipeline.search.wording import NEUTRAL
+from pipeline.together import Together
 
 
 @dataclass(frozen=True, slots=True)

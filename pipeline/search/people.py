@@ -18,9 +18,9 @@ from pipeline.search.hearing import hear
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
-from pipeline.search.together import Together
 from pipeline.search.understanding import Chip, understand
 from pipeline.search.wording import describes
+from pipeline.together import Together
 
 
 class UnknownPerson(InvalidQuery):

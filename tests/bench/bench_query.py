@@ -5,7 +5,7 @@ Everything is real: the sentences go through the shipped model, routes come from
 as the matcher does. Over HTTP the API itself answers, with rights and audit log; who asks is another process. Looks are
 drawn around real sentences, so that many people fit a question almost as well.
 `BENCH_TRACKLETS` sets another size than a million; processor time is that of the process, both of the search and of the
-ingestion, and does not depend on neighbours much. OMP_NUM_THREADS=1 keeps threads from waiting for one another.
+ingestion, and grows by half beside busy neighbours. OMP_NUM_THREADS=1 keeps threads from waiting for one another.
 """
 
 from __future__ import annotations

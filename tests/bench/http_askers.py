@@ -1,5 +1,7 @@
-"""`python -m tests.bench.http_askers PORT USERS`: asks the API what stands on the standard input, one question a line,
-as so many users at once; prints how many seconds each answer took. A process of its own: its time is not the API's."""
+"""`python -m tests.bench.http_askers PORT USERS`: asks the API each line of the standard input, as so many users.
+
+It prints how many seconds each answer took, and is a process of its own: its time is not the API's.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -131,3 +132,12 @@ def test_the_address_of_the_page_tells_whether_it_speaks_tls(tmp_path: Path) -> 
     assert page_address(settings(tmp_path)) == "http://127.0.0.1:8000"
     certified = settings(tmp_path, tls_certificate="c.pem", tls_key="k.pem")
     assert page_address(certified) == "https://127.0.0.1:8000"
+
+
+def test_no_answer_waits_for_an_acknowledgement_of_its_first_piece() -> None:
+    with (
+        listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

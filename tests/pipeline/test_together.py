@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.search.together import Together
+from pipeline.together import Together
 
 
 def test_what_waits_is_answered_in_one_go() -> None:

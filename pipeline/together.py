@@ -1,4 +1,4 @@
-"""Questions that arrive at the same moment are answered in one go: one pass of a model or a matrix serves them all."""
+"""What is asked at the same moment is answered in one go: one pass of a model, a matrix or a transaction serves all."""
 
 from __future__ import annotations
 
