@@ -138,9 +138,10 @@ class Crowd:
         living = np.flatnonzero(is_living & (in_view_s >= filters.shortest_s))
         listed = living
         if len(living) > SHORT_LIST:
-            told = (means if len(living) == people else means[:, living]).astype(np.float64)
-            fits = ask.judge.fits(told[0], told[1:].T)
-            listed = living[np.argpartition(-fits, SHORT_LIST)[:SHORT_LIST]]
+            told = means if len(living) == people else means[:, living]
+            # Where nothing is denied, who is more similar fits better.
+            fits = ask.judge.fits(*_wide(told)) if len(ask.absent) else told[0]
+            listed = living[np.argpartition(fits, len(fits) - SHORT_LIST)[-SHORT_LIST:]]
         if inside_rows is None and self._counts[listed].max(initial=0) <= _LONG:
             return self._rows_of(listed), len(living)
         is_listed = np.zeros(people, np.bool_)
@@ -198,6 +199,12 @@ class Crowd:
             sums[:capacity], counts[:capacity], in_view_s[:capacity] = self._sums, self._counts, self._in_view_s
         self._sums, self._counts, self._in_view_s = sums, counts, in_view_s
         self._last = _grown(self._last, grown)
+
+
+def _wide(told: F32) -> tuple[F64, F64]:
+    """(1 + A, P) → what a judge takes: (P,) similarities, and (P, A) of the things."""
+    wide = told.astype(np.float64)
+    return wide[0], wide[1:].T
 
 
 def _grown(column: I64, length: int) -> I64:
