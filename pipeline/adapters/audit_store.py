@@ -76,7 +76,7 @@ def append(
     """Add an entry inside somebody else's transaction: it is kept if and only if what it tells of is."""
     locked(connection, "audit")  # nobody else appends before this transaction ends
     entry = next_entry(_head(connection), at, actor, action, subject, detail)
-    connection.execute(_INSERT, {name: getattr(entry, name) for name in audit.c.keys()})  # noqa: SIM118
+    connection.execute(_INSERT, {column.name: getattr(entry, column.name) for column in audit.c})
     advance(connection, "audit", entry.number)
     return entry
 

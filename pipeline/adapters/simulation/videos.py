@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -33,17 +34,17 @@ def write_videos(
     """Write `camera0.mp4`, `gt_camera0.txt`, … and `people.json` for [since, since + duration) of the site's clock.
 
     Ground truth is MOT 2016: frame from 1, id, left, top, width, height, counted, class 1 (pedestrian), visibility.
-    Boxes seen by less than a quarter are not counted (0 in column 7). `progress` hears shares from 0 to 1. Returns the
-    videos.
+    Boxes seen by less than a quarter are not counted (0 in column 7). `progress` hears shares from 0 to 1, from
+    several threads. Returns the videos.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     times = frame_times(since_s, since_s + duration_s, fps)
-    done: list[int] = []  # a frame each; appending is safe among threads
+    frames = count(1)  # its next number is safe among threads
 
-    def written(number: int) -> None:
-        done.append(number)
+    def written() -> None:
+        done = next(frames)
         if progress:
-            progress(len(done) / (len(times) * len(site.views)))
+            progress(done / (len(times) * len(site.views)))
 
     # Most of the work is the encoder's, outside of Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -54,7 +55,7 @@ def write_videos(
 
 
 def _write_video(
-    site: SimulatedSite, camera: int, out_dir: Path, times: Sequence[float], fps: int, written: Callable[[int], None]
+    site: SimulatedSite, camera: int, out_dir: Path, times: Sequence[float], fps: int, written: Callable[[], None]
 ) -> Path:
     """What one camera sees, and who that is."""
     view, rows = site.views[camera], []
@@ -70,7 +71,7 @@ def _write_video(
             picture.pts = number
             container.mux(stream.encode(picture))
             rows += _mot_rows(site, camera, time_s, number + 1)
-            written(number)
+            written()
         container.mux(stream.encode())
     (out_dir / f"gt_camera{camera}.txt").write_text("".join(rows))
     return path
