@@ -13,35 +13,54 @@ Answered = TypeVar("Answered")
 _MOST = 32  # questions in one go
 
 
+class _Waiting(Generic[Asked, Answered]):
+    """One question, and the thread that waits for its answer."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.answer: Future[Answered] = Future()
+        self.is_called = threading.Event()  # it is answered, or its own thread is to answer
+
+
 class Together(Generic[Asked, Answered]):
     """Calls `answer_all` in one thread at a time, with whatever waits by then; nobody waits for company.
 
-    What `answer_all` raises, everybody in that go gets.
+    Who asks answers, for herself and for all who wait, and then calls the first of those who have come meanwhile. What
+    `answer_all` raises, everybody in that go gets.
     """
 
     def __init__(self, answer_all: Callable[[Sequence[Asked]], Sequence[Answered]]) -> None:
         self._answer_all = answer_all
-        self._at_work = threading.Lock()
+        self._is_at_work = False
         self._door = threading.Lock()
-        self._waiting: list[tuple[Asked, Future[Answered]]] = []
+        self._waiting: list[_Waiting[Asked, Answered]] = []
 
     def __call__(self, asked: Asked) -> Answered:
-        future: Future[Answered] = Future()
+        own: _Waiting[Asked, Answered] = _Waiting(asked)
         with self._door:
-            self._waiting.append((asked, future))
-        with self._at_work:
-            while not future.done():
-                self._go()
-        return future.result()
+            is_next, self._is_at_work = not self._is_at_work, True
+            if not is_next:
+                self._waiting.append(own)
+        if not is_next:
+            own.is_called.wait()
+        if not own.answer.done():
+            self._go(own)
+        return own.answer.result()
 
-    def _go(self) -> None:
+    def _go(self, own: _Waiting[Asked, Answered]) -> None:
         with self._door:
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            batch = [own, *self._waiting[: _MOST - 1]]
+            del self._waiting[: _MOST - 1]
         try:
-            answers = self._answer_all([asked for asked, _ in batch])
+            answers = self._answer_all([each.asked for each in batch])
+            for each, answer in zip(batch, answers, strict=True):
+                each.answer.set_result(answer)
         except BaseException as error:
-            for _, future in batch:
-                future.set_exception(error)
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            future.set_result(answer)
+            for each in batch:
+                if not each.answer.done():
+                    each.answer.set_exception(error)
+        with self._door:
+            called = [self._waiting.pop(0)] if self._waiting else []
+            self._is_at_work = bool(called)
+        for each in (*called, *batch):
+            each.is_called.set()

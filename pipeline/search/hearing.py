@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from pipeline.contracts import F32
 from pipeline.search.models import SearchModel
@@ -28,7 +31,21 @@ class Heard:
 
 def hear(model: SearchModel, description: str) -> Heard:
     """Raises `InvalidQuery` for nothing or far too much."""
-    asked = wording(description)
-    present, absent = ask_vectors(asked, model.embed_texts(asked.sentences), model.neutral())
+    (heard,) = hear_all(model, [description], [wording(description)])
+    return heard
+
+
+def hear_all(model: SearchModel, descriptions: Sequence[str], asked: Sequence[Wording]) -> list[Heard]:
+    """Descriptions beside the `wording` of each; one pass of the model serves them all."""
+    vectors = model.embed_texts([sentence for each in asked for sentence in each.sentences])
+    ends = np.cumsum([len(each.sentences) for each in asked])
+    return [
+        _heard(model, description, each, own)
+        for description, each, own in zip(descriptions, asked, np.split(vectors, ends[:-1]), strict=True)
+    ]
+
+
+def _heard(model: SearchModel, description: str, asked: Wording, vectors: F32) -> Heard:
+    present, absent = ask_vectors(asked, vectors, model.neutral())
     unknown_words = tuple(model.unknown_words(description))
     return Heard(asked, present, absent, unknown_words, is_heard(description, unknown_words))

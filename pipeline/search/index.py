@@ -71,7 +71,6 @@ class VectorIndex:
         self._places: dict[TrackletId, int] = {}
         self._crowd = Crowd(means)
         self._owners: I64 = np.zeros(0, np.int64)
-        self.near = Together(self._near)
         self._follow: Together[None, Rows] = Together(self._follow_once)
         self._camera_codes: dict[CameraId, int] = {}
         self._kept_from: dict[CameraId, float] = {}
@@ -80,15 +79,21 @@ class VectorIndex:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
         return self._follow(None)
 
-    def _follow_once(self, waiting: Sequence[None]) -> list[Rows]:
-        with self._lock:
-            return [self._refreshed()] * len(waiting)
+    def near(self, ask: Ask) -> Near:
+        """What is worth judging for one question."""
+        (found,) = self.near_all([ask])
+        return found
 
-    def _near(self, asks: Sequence[Ask]) -> list[Near]:
+    def near_all(self, asks: Sequence[Ask]) -> list[Near]:
+        """What is worth judging for each question, with the database followed once for all."""
         with self._lock:
             rows = self._refreshed()
             found = self._crowd.near(asks, rows, self._owners[: len(rows)])
         return [Near(rows, chosen, candidates) for chosen, candidates in found]
+
+    def _follow_once(self, waiting: Sequence[None]) -> list[Rows]:
+        with self._lock:
+            return [self._refreshed()] * len(waiting)
 
     def _refreshed(self) -> Rows:
         if self._row == 0:

@@ -16,7 +16,6 @@ from pipeline.search.index import RowSource, VectorIndex
 from pipeline.search.query import Calibration
 from pipeline.search.text_calibration import TextCalibration
 from pipeline.search.wording import NEUTRAL
-from pipeline.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,6 @@ class SearchModel:
         self.appearance = VectorIndex(source, encoder.digest, "appearance", means())
         self._encoder = encoder
         self._encoding = threading.Lock()
-        self._texts = Together(self._embed_all)
         self._neutral: F32 | None = None
         self._embedded: dict[str, F32] = {}  # vectors of sentences, the one asked for longest ago first
 
@@ -60,7 +58,18 @@ class SearchModel:
 
     def embed_texts(self, sentences: Sequence[str]) -> F32:
         """(N, L) unit vectors, to be compared with `language`."""
-        return self._texts(sentences)
+        with self._encoding:
+            # The parts of descriptions recur, "a man" and "a person with a backpack": three of four need no pass.
+            asked = dict.fromkeys(sentences)
+            fresh = [sentence for sentence in asked if sentence not in self._embedded]
+            if fresh:
+                self._embedded.update(zip(fresh, self._encoder.embed_texts(fresh), strict=True))
+            for sentence in asked:
+                self._embedded[sentence] = self._embedded.pop(sentence)
+            vectors = np.stack([self._embedded[sentence] for sentence in sentences])
+            for sentence in list(self._embedded)[:-_MOST_SENTENCES]:
+                del self._embedded[sentence]
+        return vectors
 
     def neutral(self) -> F32:
         """(L,) the vector of nobody in particular."""
@@ -93,21 +102,5 @@ class SearchModel:
 
     def check(self) -> None:
         """Whether the model answers; raises what it raises."""
-        self._embed((NEUTRAL,))
-
-    def _embed_all(self, questions: Sequence[Sequence[str]]) -> list[F32]:
-        # The parts of descriptions recur, "a man" and "a person with a backpack": three of four need no pass.
-        asked = dict.fromkeys(sentence for question in questions for sentence in question)
-        fresh = [sentence for sentence in asked if sentence not in self._embedded]
-        if fresh:
-            self._embedded.update(zip(fresh, self._embed(fresh), strict=True))
-        for sentence in asked:
-            self._embedded[sentence] = self._embedded.pop(sentence)
-        answers = [np.stack([self._embedded[sentence] for sentence in question]) for question in questions]
-        for sentence in list(self._embedded)[:-_MOST_SENTENCES]:
-            del self._embedded[sentence]
-        return answers
-
-    def _embed(self, sentences: Sequence[str]) -> F32:
         with self._encoding:
-            return self._encoder.embed_texts(sentences)
+            self._encoder.embed_texts((NEUTRAL,))

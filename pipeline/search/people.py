@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -14,12 +13,12 @@ from pipeline.contracts import F32, BlobKey, CameraId, GlobalId, Image
 from pipeline.errors import InvalidQuery
 from pipeline.kept import Sighting
 from pipeline.search.feedback import MAX_VERDICTS, Verdict, VerdictSource
-from pipeline.search.hearing import hear
+from pipeline.search.hearing import hear, hear_all
 from pipeline.search.index import RowSource
 from pipeline.search.models import SearchModel
 from pipeline.search.query import Ask, Candidate, Filters, Ranking, Rows, best_crops, centre, last_seen_first, rank
 from pipeline.search.understanding import Chip, understand
-from pipeline.search.wording import describes
+from pipeline.search.wording import Wording, describes, wording
 from pipeline.together import Together
 
 
@@ -76,6 +75,17 @@ class Answer:
     chips: tuple[Chip, ...] = ()  # places and times in the question that were taken for filters
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A description, worded already: what is wrong with it is told to who asked, before others wait beside it."""
+
+    text: str
+    wording: Wording
+    filters: Filters
+    limit: int
+    with_weak: bool
+
+
 class PeopleSearch:
     """Searches one database. Safe to call from many threads."""
 
@@ -87,22 +97,12 @@ class PeopleSearch:
         self._store = store
         self._model = model
         self._crops = crops
-        self._routes = Together(self._read_routes)
+        self._by_text = Together(self._answer_all)
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""
-        model = self._model()
-        model.listen(self._store)
-        heard = hear(model, question)
-        ask = heard.ask(model.words, filters)
-        near = model.language.near(ask)
-        found = rank(ask, near.rows, near.chosen, limit)
-        if not heard.is_understood:
-            # Whoever fits the rest of the question may be somebody else.
-            found = Ranking([replace(candidate, is_confident=False) for candidate in found.candidates], 0)
-        answer = self._answer(found, near.candidates, with_weak)
-        said, denied = heard.wording.said, heard.wording.denied
-        return replace(answer, unknown_words=heard.unknown_words, said=said, denied=denied)
+        asked = _Question(question, wording(question), filters, limit, with_weak)
+        return self._by_text(asked)
 
     def by_words(
         self,
@@ -233,18 +233,40 @@ class PeopleSearch:
         found = rank(ask, near.rows, near.chosen, limit + (but is not None))
         is_among = but is not None and any(candidate.global_id == but for candidate in found.candidates)
         others = [candidate for candidate in found.candidates if candidate.global_id != but][:limit]
-        return self._answer(Ranking(others, found.confident - is_among), near.candidates - is_among, with_weak)
+        ranking = Ranking(others, found.confident - is_among)
+        (answer,) = self._answers([ranking], [near.candidates - is_among], [with_weak])
+        return answer
 
-    def _answer(self, found: Ranking, compared: int, with_weak: bool) -> Answer:
-        shown = [candidate for candidate in found.candidates if candidate.is_confident or with_weak]
-        routes = self._routes([candidate.global_id for candidate in shown]) if shown else {}
-        # A person who was erased or merged since the index was read has no route any more, and is left out.
-        people = (self._person(c.global_id, routes[c.global_id], c) for c in shown if routes[c.global_id])
-        return Answer(people=tuple(people), candidates=compared, confident=found.confident)
+    def _answer_all(self, asked: Sequence[_Question]) -> list[Answer]:
+        model = self._model()
+        model.listen(self._store)
+        heard = hear_all(model, [each.text for each in asked], [each.wording for each in asked])
+        asks = [one.ask(model.words, each.filters) for one, each in zip(heard, asked, strict=True)]
+        near = model.language.near_all(asks)
+        found = [rank(ask, n.rows, n.chosen, each.limit) for ask, n, each in zip(asks, near, asked, strict=True)]
+        for place, one in enumerate(heard):
+            if not one.is_understood:
+                # Whoever fits the rest of the question may be somebody else.
+                found[place] = Ranking([replace(c, is_confident=False) for c in found[place].candidates], 0)
+        answers = self._answers(found, [n.candidates for n in near], [each.with_weak for each in asked])
+        return [
+            replace(answer, unknown_words=one.unknown_words, said=one.wording.said, denied=one.wording.denied)
+            for answer, one in zip(answers, heard, strict=True)
+        ]
 
-    def _read_routes(self, asked: Sequence[Sequence[GlobalId]]) -> list[dict[GlobalId, list[Sighting]]]:
-        routes = self._store.routes(list(dict.fromkeys(chain.from_iterable(asked))))
-        return [{global_id: routes[global_id] for global_id in each} for each in asked]
+    def _answers(self, found: Sequence[Ranking], compared: Sequence[int], with_weak: Sequence[bool]) -> list[Answer]:
+        shown = [
+            [candidate for candidate in each.candidates if candidate.is_confident or weak]
+            for each, weak in zip(found, with_weak, strict=True)
+        ]
+        named = dict.fromkeys(candidate.global_id for each in shown for candidate in each)
+        routes = self._store.routes(list(named)) if named else {}
+        answers = []
+        for each, candidates, count in zip(found, shown, compared, strict=True):
+            # A person who was erased or merged since the index was read has no route any more, and is left out.
+            people = (self._person(c.global_id, routes[c.global_id], c) for c in candidates if routes[c.global_id])
+            answers.append(Answer(tuple(people), count, each.confident))
+        return answers
 
     def _person(self, global_id: GlobalId, route: Sequence[Sighting], found: Candidate | None = None) -> Person:
         return Person(

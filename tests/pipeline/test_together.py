@@ -49,3 +49,35 @@ def test_more_than_fit_into_one_go_are_all_answered() -> None:
     together = Together(lambda numbers: [-number for number in numbers])
     with ThreadPoolExecutor(100) as pool:
         assert list(pool.map(together, range(300))) == [-number for number in range(300)]
+
+
+def test_whoever_is_answered_goes_on_while_the_next_go_is_at_work() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def same(numbers: Sequence[int]) -> Sequence[int]:
+        begun.release()
+        go_on.acquire(timeout=10)
+        return numbers
+
+    together = Together(same)
+
+    def wait_for(count: int) -> None:
+        while len(together._waiting) < count:
+            time.sleep(0.001)
+
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(together, 0)
+        begun.acquire(timeout=10)
+        second = [pool.submit(together, number) for number in (1, 2, 3)]
+        wait_for(3)
+        go_on.release()
+        assert first.result(10) == 0
+        begun.acquire(timeout=10)  # the second go
+        last = pool.submit(together, 4)
+        wait_for(1)
+        go_on.release()
+        begun.acquire(timeout=10)  # the third, which does not end
+        assert [each.result(10) for each in second] == [1, 2, 3]
+        assert not last.done()
+        go_on.release()
+        assert last.result(10) == 4
