@@ -75,11 +75,12 @@ def stays(tracklets: Iterable[ShownTracklet], gap_s: float = STAY_GAP_S) -> list
 def _sighting(stay: list[ShownTracklet]) -> Sighting:
     # The best of each tracklet before the second of any, so that the first few show different moments.
     ranked = [(rank, crop) for tracklet in stay for rank, crop in enumerate(tracklet.crops)]
-    ranked.sort(key=lambda pair: (pair[0], -pair[1].visible_px))
+    if len(stay) > 1:
+        ranked.sort(key=lambda pair: (pair[0], -pair[1].visible_px))
     return Sighting(
         camera_id=stay[0].camera_id,
         started_at=stay[0].started_at,
-        ended_at=max(tracklet.ended_at for tracklet in stay),
-        tracklet_ids=tuple(tracklet.tracklet_id for tracklet in stay),
-        crop_keys=tuple(dict.fromkeys(crop.blob_key for _, crop in ranked)),
+        ended_at=max([tracklet.ended_at for tracklet in stay]),
+        tracklet_ids=tuple([tracklet.tracklet_id for tracklet in stay]),
+        crop_keys=tuple(dict.fromkeys([crop.blob_key for _, crop in ranked])),
     )

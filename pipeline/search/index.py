@@ -79,6 +79,13 @@ class VectorIndex:
         """Follow the database and return the rows. Raises `Unavailable` while it does not answer."""
         return self._follow(None)
 
+    def cameras(self) -> list[CameraId]:
+        """Cameras of the rows that were read up to now; the database is asked only before the first are."""
+        with self._lock:
+            if self._row == 0:
+                self._refreshed()
+            return list(self._camera_codes)
+
     def near(self, ask: Ask) -> Near:
         """What is worth judging for one question."""
         (found,) = self.near_all([ask])

@@ -206,8 +206,8 @@ class PeopleSearch:
         return [self._person(global_id, route) for global_id, route in routes.items() if route], len(newest)
 
     def cameras(self) -> list[CameraId]:
-        """Every camera that has shown somebody to the serving model, by name."""
-        return sorted(self._model().language.refresh().camera_ids)
+        """Every camera that has shown somebody to the serving model before the last question, by name."""
+        return sorted(self._model().language.cameras())
 
     def check_model(self) -> None:
         """Whether the model answers; raises what it raises."""

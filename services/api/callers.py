@@ -14,6 +14,7 @@ from starlette.types import Scope
 from pipeline.accounts import Account, AccountStore, Role, Session
 from pipeline.contracts import CameraId
 from pipeline.interfaces import Clock
+from pipeline.together import Together
 
 SESSION_COOKIE = "sightline_session"
 TOKEN_NAME = "the api token"  # the token of the settings in the audit log; no account can be called so  # noqa: S105
@@ -52,6 +53,7 @@ class Admission:
         self, accounts: AccountStore, clock: Clock, host: str, token: str | None, has_provider: bool = False
     ) -> None:
         self._accounts = accounts
+        self._has_accounts: Together[None, bool] = Together(lambda asked: [accounts.has_accounts()] * len(asked))
         self._clock = clock
         self._host = host
         self._token = token or None
@@ -60,7 +62,7 @@ class Admission:
     def is_open(self) -> bool:
         """Whether every program of this machine may do everything: it listens here only, and nobody can log in."""
         is_locked = self._token is not None or self._has_provider or self._host not in LOCAL_NAMES
-        return not is_locked and not self._accounts.has_accounts()
+        return not is_locked and not self._has_accounts(None)
 
     def caller(self, headers: Headers) -> Caller | None:
         """By the bearer token, else by the cookie of a login; None for nobody."""
