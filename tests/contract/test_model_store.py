@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.adapters import vector_runs
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
 from pipeline.decisions import Decision
@@ -124,6 +125,29 @@ def test_a_page_of_decisions_holds_the_vectors_of_the_model_that_is_asked_for_an
     pages = [store.decided(NEW, after, 1) for after in (0, 2, 4)]  # the first and the third decision have no vector
     assert [(page.track_ids.tolist(), place) for page, place in pages] == [([4], 2), ([2], 4), ([1], 5)]
     assert store.decided("another-model", 0, 2)[0].tracklet_ids == []
+
+
+@pytest.mark.parametrize("run", [1, 4, 2048])
+@pytest.mark.parametrize("samples", [1, 4, 32])
+def test_vectors_come_beside_their_tracklets_wherever_they_lie(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, run: int, samples: int
+) -> None:
+    monkeypatch.setattr(vector_runs, "_RUN", run)
+    monkeypatch.setattr(vector_runs, "_SAMPLES", samples)
+    rng = np.random.default_rng(run + samples)
+    looks = unit_vectors(rng, 24)
+    decide(store, *(rng.permutation(20) + 1).tolist())
+    in_order = store.decided(OLD, 0, 99)[0].track_ids.tolist()
+    # In order, then far off, then whoever is not decided, then as chance has it; two have no vector.
+    written = [*in_order[:6], *in_order[:13:-1], 21, 22, *rng.permutation(in_order[6:12]).tolist()]
+    for each in written:
+        store.add_vectors([embedding(track_id=each, digest=NEW, vector=looks[each - 1])])
+    found, position = [], 0
+    while (page := store.decided(NEW, position, 7))[0].tracklet_ids:
+        rows, position = page
+        np.testing.assert_array_equal(rows.vectors, looks[rows.track_ids - 1].astype(np.float16))
+        found += rows.track_ids.tolist()
+    assert found == [each for each in in_order if each in written]
 
 
 def test_vectors_of_two_lengths_are_refused(store: SqlStore) -> None:
