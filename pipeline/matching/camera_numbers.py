@@ -21,11 +21,14 @@ class CameraNumbers:
 
     def of(self, camera_ids: Sequence[str]) -> I64:
         """(N,) their numbers; a new camera gets the next one."""
-        for camera_id in dict.fromkeys(camera_ids):
-            if camera_id not in self._numbers:
-                self._numbers[camera_id] = len(self.names)
-                self.names.append(camera_id)
-        return np.fromiter(map(self._numbers.__getitem__, camera_ids), np.int64, len(camera_ids))
+        try:
+            return np.fromiter(map(self._numbers.__getitem__, camera_ids), np.int64, len(camera_ids))
+        except KeyError:  # rare
+            for camera_id in dict.fromkeys(camera_ids):
+                if camera_id not in self._numbers:
+                    self._numbers[camera_id] = len(self.names)
+                    self.names.append(camera_id)
+            return self.of(camera_ids)
 
     def ranks(self) -> I64:
         """(A,) the place of each in the order of their names."""

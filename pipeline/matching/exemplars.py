@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import F16, F32, F64, I64, CameraId, GlobalId, TrackletId, tracklet_parts
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import TrackKey
+from pipeline.matching.slot_table import SlotTable
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
 _BLOCK = 8192  # vectors that are made wider at once
@@ -51,17 +52,17 @@ class ExemplarBook:
         self._started_at: F64 = np.zeros(0)  # inf: the slot is free
         self._draws: F64 = np.zeros(0)
         self._cameras: I64 = np.zeros(0, np.int64)
-        self._names: list[str] = []
+        self._names: npt.NDArray[np.object_] = np.zeros(0, np.object_)
         self._free: list[int] = []
         self._camera_numbers = CameraNumbers()
-        self._of: dict[GlobalId, list[int]] = {}  # slots, the highest first
+        self._own = SlotTable(limit)  # of each identity, the highest first
         self._sums: F64 | None = None  # (cameras, D) of all vectors, since somebody has asked
 
     def __len__(self) -> int:
         return len(self._names) - len(self._free)
 
     def __contains__(self, global_id: GlobalId) -> bool:
-        return global_id in self._of
+        return global_id in self._own
 
     @property
     def camera_ids(self) -> list[str]:
@@ -69,17 +70,16 @@ class ExemplarBook:
         return self._camera_numbers.names
 
     def identities(self) -> list[GlobalId]:
-        return list(self._of)
+        return list(self._own)
 
     def of(self, global_id: GlobalId) -> list[Exemplar]:
         """The highest first."""
-        return [Exemplar(float(self._draws[slot]), TrackletId(self._names[slot])) for slot in self._of[global_id]]
+        slots, _ = self._own.of([global_id])
+        return [Exemplar(float(self._draws[slot]), TrackletId(self._names[slot])) for slot in slots.tolist()]
 
     def slots(self, global_ids: Iterable[GlobalId]) -> tuple[I64, I64]:
         """The slots of some identities, one after the other and of each the highest first; how many each has."""
-        own = [self._of[global_id] for global_id in global_ids]
-        counts = np.fromiter(map(len, own), np.int64, len(own))
-        return np.fromiter(chain.from_iterable(own), np.int64, int(counts.sum())), counts
+        return self._own.of(global_ids)
 
     def cameras(self, slots: I64) -> I64:
         """Their numbers in this book."""
@@ -95,7 +95,7 @@ class ExemplarBook:
 
         Every number of half precision is a multiple of 2^-24, so the sums are exact: they do not depend on the order.
         """
-        used = np.array([slot for own in self._of.values() for slot in own], np.int64)
+        used, _ = self._own.of(self.identities())
         if self._sums is None:
             self._sums = np.zeros((0, self._vectors.shape[1]))
             for begin in range(0, len(used), _BLOCK):
@@ -111,8 +111,9 @@ class ExemplarBook:
             is_begun = self._started_at <= latest[self._cameras]
         if not is_begun.any():
             return []
-        slots, counts = self.slots(self._of)
-        owners = np.repeat(np.fromiter(self._of, np.int64, len(self._of)), counts)
+        everybody = self.identities()
+        slots, counts = self._own.of(everybody)
+        owners = np.repeat(np.array(everybody, np.int64), counts)
         return [GlobalId(number) for number in np.unique(owners[is_begun[slots]]).tolist()]
 
     def add(
@@ -121,10 +122,9 @@ class ExemplarBook:
         """Keep what is high enough of these tracklets; returns the identities whose exemplars have changed."""
         drawn = draws(tracklet_ids, started_at)
         owners, whose = np.unique(global_ids, return_inverse=True)
-        numbers = [GlobalId(number) for number in owners.tolist()]
-        before = [self._of.get(number, []) for number in numbers]
-        counts = np.fromiter(map(len, before), np.int64, len(before))
-        old = np.fromiter(chain.from_iterable(before), np.int64, int(counts.sum()))
+        numbers: list[GlobalId] = owners.tolist()
+        homes = self._own.open(numbers)
+        old, counts = self._own.at(homes)
         seen_by = self._camera_numbers.of(camera_ids)
         # What the identities have, and what is new.
         everyone = np.concatenate([np.repeat(np.arange(len(owners)), counts), whose])
@@ -132,7 +132,7 @@ class ExemplarBook:
             everyone,
             np.concatenate([self._cameras[old], seen_by]),
             np.concatenate([self._draws[old], drawn]),
-            lambda: [*(self._names[slot] for slot in old.tolist()), *tracklet_ids],
+            lambda: [*self._names[old].tolist(), *tracklet_ids],
         )
         is_kept = np.zeros(len(everyone), np.bool_)
         is_kept[kept] = True
@@ -142,23 +142,26 @@ class ExemplarBook:
         stored = self._store(fresh, tracklet_ids, seen_by, drawn, vectors)
         self._started_at[stored] = started_at[fresh]
         slots[len(old) + fresh] = stored
-        self._give(numbers, slots[kept], everyone[kept])
-        return [numbers[place] for place in np.unique(whose[fresh]).tolist()]
+        self._own.give(homes, slots[kept], np.bincount(everyone[kept], minlength=len(owners)))
+        changed: list[GlobalId] = owners[np.bincount(whose[fresh], minlength=len(owners)) > 0].tolist()
+        return changed
 
     def join(self, into: Sequence[GlobalId], others: Sequence[GlobalId]) -> None:
         """All exemplars of each of the `others` become those of its `into`, as far as they are high enough."""
-        own = [[*self._of.get(one, []), *self._of.pop(other)] for one, other in zip(into, others, strict=True)]
-        slots = np.fromiter(chain.from_iterable(own), np.int64)
-        whose = np.repeat(np.arange(len(own)), [len(each) for each in own])
-        names = self._names
+        homes = self._own.open(into)
+        before, counts = self._own.at(homes)
+        moved = [self._own.pop(other) for other in others]
+        slots = np.concatenate([before, *moved])
+        people = np.arange(len(into))
+        whose = np.concatenate([np.repeat(people, counts), np.repeat(people, list(map(len, moved)))])
         kept = self._chosen(
-            whose, self._cameras[slots], self._draws[slots], lambda: [names[slot] for slot in slots.tolist()]
+            whose, self._cameras[slots], self._draws[slots], lambda: cast(list[str], self._names[slots].tolist())
         )
         self._drop(np.delete(slots, kept))
-        self._give(into, slots[kept], whose[kept])
+        self._own.give(homes, slots[kept], np.bincount(whose[kept], minlength=len(into)))
 
     def forget(self, global_id: GlobalId) -> None:
-        self._drop(np.array(self._of.pop(global_id), np.int64))
+        self._drop(self._own.pop(global_id))
 
     def _chosen(self, owners: I64, cameras: I64, drawn: F64, ask_names: Callable[[], list[str]]) -> I64:
         """The places of those who stay, by owner, of each the highest first."""
@@ -169,20 +172,12 @@ class ExemplarBook:
         if is_tie.any():  # of equals the greater name is higher
             by_name = np.argsort(np.array(ask_names()))[::-1]
             order = by_name[np.lexsort((-drawn[by_name], owners[by_name]))]
-        ranked, at = owners[order], cameras[order]
-        by_cell = grouped(at)
-        by_cell = by_cell[grouped(ranked[by_cell])]
-        cells = ranked * len(self._camera_numbers) + at
-        stays = np.zeros(len(order), np.bool_)
-        stays[by_cell[ranks(cells[by_cell]) < self._per_camera]] = True
-        order = order[stays]
+        cells = (owners * len(self._camera_numbers) + cameras)[order]
+        # Few have too many before one camera.
+        crowd = np.flatnonzero(np.bincount(cells)[cells] > self._per_camera)
+        crowd = crowd[np.argsort(cells[crowd], kind="stable")]
+        order = np.delete(order, crowd[ranks(cells[crowd]) >= self._per_camera])
         return order[ranks(owners[order]) < self._limit]
-
-    def _give(self, global_ids: Sequence[GlobalId], slots: I64, whose: I64) -> None:
-        """From now on identities have these slots (N,); `whose` (N,) they are is a place in `global_ids`, ascending."""
-        own, ends = slots.tolist(), np.cumsum(np.bincount(whose, minlength=len(global_ids))).tolist()
-        for global_id, begin, end in zip(global_ids, [0, *ends[:-1]], ends, strict=True):
-            self._of[global_id] = own[begin:end]
 
     def _store(self, fresh: I64, tracklet_ids: Sequence[str], cameras: I64, drawn: F64, vectors: F16) -> I64:
         """Put the tracklets at these places into free slots."""
@@ -192,8 +187,7 @@ class ExemplarBook:
         del self._free[first:]
         self._vectors[slots] = vectors if len(fresh) == len(vectors) else vectors[fresh]
         self._draws[slots], self._cameras[slots] = drawn[fresh], cameras[fresh]
-        for slot, place in zip(slots.tolist(), fresh.tolist(), strict=True):
-            self._names[slot] = tracklet_ids[place]
+        self._names[slots] = np.array(tracklet_ids, np.object_)[fresh]
         self._count(slots, 1.0)
         return slots
 
@@ -201,9 +195,8 @@ class ExemplarBook:
         self._count(slots, -1.0)
         self._vectors[slots] = 0.0  # a look that is forgotten does not stay behind in memory
         self._started_at[slots] = np.inf
-        for slot in slots.tolist():
-            self._names[slot] = ""
-            self._free.append(slot)
+        self._names[slots] = ""
+        self._free += slots.tolist()
 
     def _count(self, slots: I64, sign: float) -> None:
         if self._sums is not None and len(slots):
@@ -230,7 +223,7 @@ class ExemplarBook:
         self._draws = np.concatenate([self._draws, np.zeros(extra)])
         self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
         self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
-        self._names.extend([""] * extra)
+        self._names = np.concatenate([self._names, np.full(extra, "", np.object_)])
 
 
 def widened(halves: F16) -> F32:
