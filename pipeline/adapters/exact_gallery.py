@@ -105,14 +105,15 @@ class ExactGallery:
         elif len(self) >= self._short_list_from and "bf16" in processor_precisions():
             from pipeline.adapters.short_list import ShortList
 
-            self._short_list = ShortList(self._vectors)
+            self._short_list = ShortList(self._vectors[: len(self)], len(self._vectors))
 
     def _reserve(self, count: int) -> None:
         if count > len(self._rows):
             extra = max(count, 2 * len(self._rows)) - len(self._rows)
             self._vectors = np.concatenate([self._vectors, np.zeros((extra, self._vectors.shape[1]), np.float32)])
             self._rows = np.concatenate([self._rows, np.zeros(extra, np.int64)])
-            self._short_list = None  # the next one has the room
+            if self._short_list is not None:
+                self._short_list.widen(len(self._rows))
 
 
 def check_vectors(vectors: F32, dimension: int) -> None:

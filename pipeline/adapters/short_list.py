@@ -8,6 +8,7 @@ import torch
 from pipeline.contracts import F32, I64
 
 _BLOCK = 32  # rows whose best product is compared first
+_COPIED = 512  # rows that are copied at once: what is in between stays in the cache
 _ROUNDING = 2.0**-8  # of a number in bfloat16, relative
 _EXACT_ROUNDING = 1e-5  # of sums in float32, absolute, for vectors of about unit length
 
@@ -15,22 +16,28 @@ _EXACT_ROUNDING = 1e-5  # of sums in float32, absolute, for vectors of about uni
 class ShortList:
     """A copy of vectors in bfloat16: half as many bytes as the vectors themselves."""
 
-    def __init__(self, vectors: F32) -> None:
-        """`vectors` (N, D) of about unit length or shorter, those for which there is only room among them."""
-        self._rows = torch.zeros((-(-len(vectors) // _BLOCK) * _BLOCK, vectors.shape[1]), dtype=torch.bfloat16)
+    def __init__(self, vectors: F32, room: int = 0) -> None:
+        """`vectors` (N, D) of about unit length or shorter; there is room for so many."""
+        self._rows = torch.zeros((0, vectors.shape[1]), dtype=torch.bfloat16)
         self._error = 0.0  # the longest difference between a vector and its copy
         self._longest = 0.0
+        self.widen(max(room, len(vectors)))
         self.put(np.arange(len(vectors)), vectors)
+
+    def widen(self, room: int) -> None:
+        """There is room for so many, if there was less."""
+        more = -(-room // _BLOCK) * _BLOCK - len(self._rows)
+        if more > 0:
+            self._rows = torch.cat([self._rows, torch.zeros((more, self._rows.shape[1]), dtype=torch.bfloat16)])
 
     def put(self, slots: I64, vectors: F32) -> None:
         """Rows have changed."""
-        if not len(slots):
-            return
-        copied = torch.from_numpy(vectors).bfloat16()
-        self._rows[torch.from_numpy(slots)] = copied
-        errors = np.linalg.norm(vectors - copied.float().numpy(), axis=1)
-        self._error = max(self._error, float(errors.max()))
-        self._longest = max(self._longest, float(np.linalg.norm(vectors, axis=1).max()))
+        for begin in range(0, len(slots), _COPIED):
+            part = vectors[begin : begin + _COPIED]
+            copied = torch.from_numpy(part).bfloat16()
+            self._rows[torch.from_numpy(slots[begin : begin + _COPIED])] = copied
+            self._error = max(self._error, _longest(part - copied.float().numpy()))
+            self._longest = max(self._longest, _longest(part))
 
     def candidates(self, queries: F32, count: int, top_k: int) -> list[I64]:
         """For each of the queries (Q, D) the rows below `count` that hold the `top_k` with the greatest products.
@@ -62,3 +69,8 @@ class ShortList:
         reached = np.partition(best, -top_k, axis=1)[:, -top_k]
         low = reached - _ROUNDING * np.abs(reached) - 2.0 * off
         return np.asarray(low - _ROUNDING * np.abs(low), np.float32)
+
+
+def _longest(vectors: F32) -> float:
+    """The length of the longest of (N, D)."""
+    return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from pipeline.matching.assignment import Standing, arrivals_of, assign, least_fo
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import LOOK_LIMIT, Arrival, Candidates, TrackKey, rounded
-from pipeline.matching.exemplars import ExemplarBook, of_one_size
+from pipeline.matching.exemplars import ExemplarBook
 from pipeline.matching.identities import IdentityBook
 from pipeline.matching.laws import Laws
 from pipeline.matching.looks import LookPrior
@@ -26,6 +27,7 @@ from pipeline.matching.tracks import Odds, TrackBook
 
 _SURER = 0.9  # measured where people look alike
 _BLOCK = 32  # identities described at once: their vectors stay in the cache
+_TOLD = 128 * _BLOCK  # identities that the gallery is told of at once, while others are described
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class People:
             numbers.append(_numbers_of(rows))
             self.tracklets += len(rows.tracklet_ids)
             self._keep(rows)
+            if len(numbers) == 2:
+                self.describe()  # while the next page is read, the gallery loads what it needs for so many
         pieces = np.concatenate(tracks)
         places = self.tracks.lasting(*pieces.T)
         named = [(cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()]
@@ -241,16 +245,17 @@ class People:
         blocks = [numbers[begin : begin + _BLOCK] for begin in range(0, len(numbers), _BLOCK)]
         # Threads help: nearly all of the work is done outside of Python's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            described = threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks)
-            parts = list(described)
-        if parts:
-            means, held = (np.concatenate(column) for column in zip(*parts, strict=True))
-            self.identities.describe(numbers, means, held)
-            self._gallery.add(numbers, means)
+            described = iter(threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks))
+            for begin in range(0, len(numbers), _TOLD):
+                own = numbers[begin : begin + _TOLD]
+                parts = islice(described, -(-len(own) // _BLOCK))
+                means, held = (np.concatenate(column) for column in zip(*parts, strict=True))
+                self.identities.describe(own, means, held)
+                self._gallery.add(own, means)
 
     def _described(self, global_ids: I64) -> tuple[F32, I64]:
         """(I, D) mean looks of identities, and (I, A + 1) over how many exemplars of each camera."""
-        looks, places, counts = self.exemplar_looks(map(GlobalId, global_ids.tolist()))
+        looks, places, counts = self.exemplar_looks(global_ids.tolist())
         size = len(self.calibration.cameras) + 1
         cells = np.repeat(np.arange(len(global_ids)), counts) * size + places
         held = np.bincount(cells, minlength=len(global_ids) * size).reshape(len(global_ids), size)
@@ -335,7 +340,9 @@ def _numbers_of(rows: GalleryRows) -> F64:
 
 def _means(vectors: F32, counts: I64) -> F32:
     """(I, D) of vectors (N, D), of which the first counts[0] belong together, the next counts[1], and so on."""
-    means = np.zeros((len(counts), vectors.shape[1]), np.float32)
-    for groups, members in of_one_size(counts):
-        means[groups] = vectors[members].sum(axis=1) / np.float32(members.shape[1])
+    means = np.empty((len(counts), vectors.shape[1]), np.float32)
+    ends = np.cumsum(counts)
+    for place, (begin, end) in enumerate(zip((ends - counts).tolist(), ends.tolist(), strict=True)):
+        np.add.reduce(vectors[begin:end], axis=0, out=means[place])
+    means /= counts[:, None].astype(np.float32)
     return means
