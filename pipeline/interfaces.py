@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pipeline.contracts import (
     F32,
+    I64,
     BlobKey,
     CameraId,
     CameraStatus,
@@ -29,7 +30,7 @@ from pipeline.contracts import (
 )
 from pipeline.decisions import Applied, Correction, CorrectionRequest, Decision, Revision, WhoIsWho
 from pipeline.forgetting import Kind, Receipt
-from pipeline.kept import GalleryRows, KeptCalibration, ModelSwitch, Sighting
+from pipeline.kept import GalleryRows, KeptCalibration, ModelSwitch, Sighting, Thoughts
 
 
 class Clock(Protocol):
@@ -259,6 +260,12 @@ class Store(Protocol):
 
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors in the order of decisions, whenever the vectors were made."""
+
+    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
+        """As `decided`, with NaN for what was thought of them, and with the numbers of their events (N,)."""
+
+    def thoughts(self, events: I64) -> Thoughts:
+        """What was thought when decisions were made, by the numbers of their events (N,), ascending."""
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""

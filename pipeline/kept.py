@@ -25,6 +25,15 @@ class GalleryRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Thoughts:
+    """What `GalleryRows` tell of decisions, and when they were made."""
+
+    newness: F64  # (N,)
+    likeliest: F64  # (N,)
+    decided_at: F64  # (N,)
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One stay of a person before one camera; a route is a list of them in time order."""
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Integer, bindparam, select
 
-from pipeline.adapters.database import plain_rows
+from pipeline.adapters.database import in_parts, plain_rows
 from pipeline.adapters.model_changes import IS_DECIDED, IS_IN_TIME
 from pipeline.adapters.schema import tracklets
 from pipeline.adapters.vector_runs import mixed, vectors_beside
-from pipeline.contracts import F16, F32
-from pipeline.kept import GalleryRows
+from pipeline.contracts import F16, F32, I64
+from pipeline.kept import GalleryRows, Thoughts
 
 _EVENT = tracklets.c.assigned_event
+_THOUGHT = (tracklets.c.newness, tracklets.c.likeliest, tracklets.c.decided_at)
 SEEN = (
     tracklets.c.tracklet_id,
     tracklets.c.global_id,
@@ -25,23 +26,24 @@ SEEN = (
     tracklets.c.track_id,
     tracklets.c.started_at,
     tracklets.c.ended_at,
-    tracklets.c.newness,
-    tracklets.c.likeliest,
-    tracklets.c.decided_at,
+    *_THOUGHT,
 )
 _NEXT = (
-    select(_EVENT, *SEEN)
+    select(_EVENT, *SEEN[: -len(_THOUGHT)])
     .where(IS_DECIDED, IS_IN_TIME, bindparam("after") < _EVENT)
     .order_by(_EVENT)
     .limit(bindparam("limit", type_=Integer))
 )
+_THOUGHTS = select(_EVENT, *_THOUGHT)
+_THOUGHTS_BETWEEN = _THOUGHTS.where(IS_DECIDED, _EVENT.between(bindparam("first"), bindparam("last")))
+_THOUGHTS_OF = _THOUGHTS.where(_EVENT.in_(bindparam("events", expanding=True)))
 
 
 def decided_page(
     connection: Connection, model_digest: str, after_event: int, limit: int
-) -> tuple[GalleryRows, int] | None:
-    """The tracklets of the next `limit` decisions, as far as they have a vector, and the last of these decisions; None
-    when there are no more."""
+) -> tuple[GalleryRows, I64, int] | None:
+    """The tracklets of the next `limit` decisions, as far as they have a vector, without what was thought of them;
+    the events of their decisions, and the last one of all; None when there are no more."""
     rows = plain_rows(connection, _NEXT, {"after": after_event, "limit": limit})
     if not rows:
         return None
@@ -49,13 +51,31 @@ def decided_page(
     has_vector, vectors = vectors_beside(connection, model_digest, [row[1] for row in rows])
     if len(vectors) < len(rows):
         rows = list(compress(rows, has_vector.tolist()))
-    return gallery_rows(rows, vectors), last
+    events = np.array([row[0] for row in rows], np.int64)
+    return gallery_rows(rows, vectors), events, last
+
+
+def thoughts(connection: Connection, events: I64) -> Thoughts:
+    """What was thought when decisions were made, by the numbers of their events (N,), ascending; of those that are gone
+    what counts where nobody noted it."""
+    found = np.tile([0.0, 0.0, np.nan], (len(events), 1))
+    for part in in_parts(events.tolist()):
+        if part[-1] - part[0] < 4 * len(part):
+            rows = plain_rows(connection, _THOUGHTS_BETWEEN, {"first": part[0], "last": part[-1]})
+        else:
+            rows = plain_rows(connection, _THOUGHTS_OF, {"events": part})
+        told = np.array(rows, np.float64).reshape(-1, 1 + len(_THOUGHT))
+        places = np.searchsorted(events, told[:, 0].astype(np.int64))
+        is_asked = events[places] == told[:, 0]
+        found[places[is_asked]] = told[is_asked, 1:]
+    return Thoughts(*found.T)
 
 
 def gallery_rows(found: Sequence[Sequence[Any]], vectors: F16 | F32) -> GalleryRows:
-    """Rows that begin with a number and `SEEN`, as columns beside their vectors."""
+    """Rows that begin with a number and `SEEN`, as columns beside their vectors; what was thought may be left out."""
     columns = list(zip(*found, strict=True))[1 : 1 + len(SEEN)] if found else [()] * len(SEEN)
-    names, global_ids, camera_ids, boot_ids, track_ids, started, ended, newness, likeliest, decided = columns
+    names, global_ids, camera_ids, boot_ids, track_ids, started, ended, *thought = columns
+    newness, likeliest, decided = thought or [np.full(len(found), np.nan)] * len(_THOUGHT)
     return GalleryRows(
         tracklet_ids=list(names),
         global_ids=np.array(global_ids, np.int64),

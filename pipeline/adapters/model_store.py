@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from sqlalchemy import BindParameter, Connection, Integer, Row, bindparam, func,
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import execute_many, in_parts
-from pipeline.adapters.gallery_pages import SEEN, decided_page, gallery_rows, vector_matrix
+from pipeline.adapters.gallery_pages import SEEN, decided_page, gallery_rows, thoughts, vector_matrix
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
-from pipeline.contracts import GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
+from pipeline.contracts import I64, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
 from pipeline.errors import ConfigurationError
-from pipeline.kept import GalleryRows
+from pipeline.kept import GalleryRows, Thoughts
 
 _VECTORS = {"appearance": embeddings.c.appearance, "language": embeddings.c.language}
 # Built once: to put a statement together takes longer than to run it.
@@ -59,14 +60,26 @@ class ModelStore(ModelChanges):
 
         `after_event` is the number of the event that gave a tracklet its identity.
         """
+        rows, events, position = self.recalled(model_digest, after_event, limit)
+        told = self.thoughts(events)
+        whole = replace(rows, newness=told.newness, likeliest=told.likeliest, decided_at=told.decided_at)
+        return whole, position
+
+    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
+        """The same with NaN for what was thought of them, and the numbers of their events (N,)."""
         while True:
             with self._database.reading() as connection:
                 page = decided_page(connection, model_digest, after_event, limit)
             if page is None:
-                return gallery_rows((), vector_matrix((), model_digest)), after_event
-            rows, after_event = page
+                return gallery_rows((), vector_matrix((), model_digest)), np.zeros(0, np.int64), after_event
+            rows, _, after_event = page
             if rows.tracklet_ids:
                 return page
+
+    def thoughts(self, events: I64) -> Thoughts:
+        """What was thought when decisions were made, by the numbers of their events (N,), ascending."""
+        with self._database.reading() as connection:
+            return thoughts(connection, events)
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""

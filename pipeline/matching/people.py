@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding, TrackletId, unpack_vector
 from pipeline.decisions import Decision, Revision
 from pipeline.gallery import Gallery
-from pipeline.kept import GalleryRows
+from pipeline.kept import GalleryRows, Thoughts
 from pipeline.matching.assignment import Standing, arrivals_of, assign, least_for
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.camera_numbers import CameraNumbers
@@ -116,8 +116,11 @@ class People:
         self.tracklets += len(rows.tracklet_ids)
         self._keep(rows)
 
-    def recall(self, pages: Iterable[GalleryRows]) -> None:
-        """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten."""
+    def recall(self, pages: Iterable[GalleryRows], thoughts: Callable[[I64], Thoughts] | None = None) -> None:
+        """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten.
+
+        So `thoughts` may tell, by places among all rows, ascending, what the pages leave out.
+        """
         cameras, boots = CameraNumbers(), CameraNumbers()
         tracks = [np.zeros((0, 3), np.int64)]  # camera, boot and number of each
         numbers = [np.zeros((0, 6))]
@@ -131,7 +134,11 @@ class People:
         pieces = np.concatenate(tracks)
         places = self.tracks.lasting(*pieces.T)
         named = [(cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()]
-        self._record(named, np.concatenate(numbers)[places])
+        lasting = np.concatenate(numbers)[places]
+        if thoughts is not None and len(places):
+            told = thoughts(places)
+            lasting[:, 3:] = np.stack([told.newness, told.likeliest, told.decided_at - lasting[:, 2]], axis=1)
+        self._record(named, lasting)
 
     def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
         """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.

@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
-from pipeline.kept import GalleryRows
+import numpy as np
+
+from pipeline.contracts import I64
+from pipeline.kept import GalleryRows, Thoughts
 from pipeline.matching.people import People
 
 _PAGE_ROWS = 16_384
@@ -17,24 +20,29 @@ _PAGE_ROWS = 16_384
 class Decided(Protocol):
     """What is asked of the `Store`, from a thread of its own."""
 
-    def decided(self, model_digest: str, after_event: int, limit: int, /) -> tuple[GalleryRows, int]: ...
+    def recalled(self, model_digest: str, after_event: int, limit: int, /) -> tuple[GalleryRows, I64, int]: ...
+    def thoughts(self, events: I64, /) -> Thoughts: ...
 
 
 def recall(people: People, store: Decided, model_digest: str) -> None:
     """Fill an empty memory with everything that was decided."""
+    events: list[I64] = []  # of each page
     with _uncollected():
-        people.recall(_pages(store, model_digest))
+        people.recall(
+            _pages(store, model_digest, events), lambda places: store.thoughts(np.concatenate(events)[places])
+        )
 
 
-def _pages(store: Decided, model_digest: str) -> Iterator[GalleryRows]:
+def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[GalleryRows]:
     """Pages with vectors of one model, in the order of decisions."""
     with ThreadPoolExecutor(1, thread_name_prefix="recall") as reader:
-        coming = reader.submit(store.decided, model_digest, 0, _PAGE_ROWS)
+        coming = reader.submit(store.recalled, model_digest, 0, _PAGE_ROWS)
         while True:
-            rows, position = coming.result()
+            rows, own, position = coming.result()
             if not rows.tracklet_ids:
                 return
-            coming = reader.submit(store.decided, model_digest, position, _PAGE_ROWS)
+            coming = reader.submit(store.recalled, model_digest, position, _PAGE_ROWS)
+            events.append(own)
             yield rows
 
 

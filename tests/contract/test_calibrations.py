@@ -79,3 +79,22 @@ def test_when_it_was_decided_is_kept_and_unknown_where_nobody_noted_it(store: Sq
         connection.exec_driver_sql("UPDATE tracklets SET decided_at = NULL WHERE track_id = 2")
     noted = store.decided(DIGEST, 0, 10)[0].decided_at
     assert noted[0] == NOW + 1 / 3 and np.isnan(noted[1])
+
+
+def test_what_was_thought_is_told_of_any_decisions_and_of_none_that_is_gone(store: SqlStore) -> None:
+    odds = [(float(number % 3 == 0), number / 8 if number % 3 else 0.0) for number in range(8)]
+    made = [
+        Decision(embedding(track_id=number), GlobalId(number + 1), new == 1.0, likeliest or 0.9, "test")
+        for number, (new, likeliest) in enumerate(odds)
+    ]
+    events = np.array([store.commit_decisions([each], 7.0 * number)[0].event_id for number, each in enumerate(made)])
+    for places in ([], [0, 1, 2, 3], [5], [0, 7], list(range(8))):
+        told = store.thoughts(events[places])
+        assert list(zip(told.newness.tolist(), told.likeliest.tolist(), strict=True)) == [odds[each] for each in places]
+        assert told.decided_at.tolist() == [7.0 * each for each in places]
+    told = store.thoughts(np.array([events[6], events[-1] + 1, events[-1] + 1000]))
+    assert told.newness.tolist() == [1.0, 0.0, 0.0] and told.likeliest.tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(told.decided_at).tolist() == [False, True, True]
+    rows, of_rows, last = store.recalled(DIGEST, int(events[4]), 9)
+    assert rows.track_ids.tolist() == [5, 6, 7] and of_rows.tolist() == events[5:].tolist() and last == events[-1]
+    assert np.isnan([rows.newness, rows.likeliest, rows.decided_at]).all()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import fields
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.adapters.exact_gallery import ExactGallery
 from pipeline.adapters.store import SqlStore
-from pipeline.contracts import StreamName
+from pipeline.contracts import I64, StreamName
 from pipeline.errors import Unavailable
-from pipeline.kept import GalleryRows
+from pipeline.kept import GalleryRows, Thoughts
 from pipeline.matching import recall
 from pipeline.matching.people import MemoryConfig, People
+from pipeline.matching.tracks import Spans
 from tests.fakes import DIGEST
 from tests.pipeline.matching.one_matcher import bus, site, worker
 
@@ -44,6 +48,12 @@ def test_all_pages_are_taken_in_once_and_in_order(monkeypatch: pytest.MonkeyPatc
     for number in people.exemplars.identities():
         assert people.exemplars.of(number) == expected.exemplars.of(number)
         assert people.tracks.tracks(number) == expected.tracks.tracks(number)
+    for found, wanted in zip(columns(people.tracks.everything()), columns(expected.tracks.everything()), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def columns(spans: Spans) -> list[Any]:
+    return [getattr(spans, each.name) for each in fields(spans)]
 
 
 class Failing:
@@ -52,12 +62,15 @@ class Failing:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
+    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
         assert not gc.isenabled(), "whatever is read stays: nothing is worth looking for"
         self.asked.append(after_event)
         if after_event:
             raise Unavailable("the database does not answer")
-        return decided_site().decided(DIGEST, 0, 5)
+        return decided_site().recalled(DIGEST, 0, 5)
+
+    def thoughts(self, events: I64) -> Thoughts:
+        raise AssertionError(f"nobody waits for what was thought at {len(events)} events")
 
 
 def test_a_database_that_goes_away_is_noticed_and_the_collector_goes_on() -> None:
