@@ -14,7 +14,6 @@ from rich.table import Table
 from pipeline.errors import SightlineError
 from pipeline.interfaces import Clock
 from pipeline.kept import Coverage
-from reid_models.bundle import load_bundle
 from reid_models.manifest import read_manifest
 from reid_models.registry import Model, Registry
 from services.settings import Settings
@@ -67,6 +66,8 @@ def promote(registry: Registry, chosen: str, reason: str, clock: Clock) -> Model
 
     Raises `ConfigurationError` before anything changes if it is damaged.
     """
+    from reid_models.bundle import load_bundle  # loads torch, which telling of models does not need
+
     folder = Path(chosen)
     if folder.is_dir():
         digest = load_bundle(folder).manifest.digest
