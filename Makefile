@@ -18,6 +18,8 @@ export SIGHTLINE_DATA
 else
 unexport SIGHTLINE_DATA
 endif
+# Tests start many processes, which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench format clean debian
 
@@ -25,7 +27,7 @@ demo: $(VENV)/.run
 	$(BIN)/sightline demo
 
 test: $(VENV)/.dev debian
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(LIVE:%=--ignore=%)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LIVE:%=--ignore=%)
 	$(BIN)/python -m pytest $(LIVE)
 
 check: $(VENV)/.dev
