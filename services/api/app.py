@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
@@ -57,6 +57,13 @@ PARTS = (
     operation_routes,
     alert_pages,
 )
+# Once for all applications: putting the routes together takes longer than answering ten requests.
+_ROUTES = APIRouter(
+    dependencies=[Depends(check_rights)],
+    responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
+)
+for _part in PARTS:
+    _ROUTES.include_router(_part.router)
 
 
 def create_app(deps: ApiDependencies) -> FastAPI:
@@ -72,15 +79,12 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         # The usual documentation pages load their scripts from elsewhere; this one must work without a network.
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(check_rights)],
-        responses={422: {"model": ProblemReply}, 503: {"model": ProblemReply}},
+        routes=list(_ROUTES.routes),
     )
     app.state.dependencies = deps
     app.state.rights = table
     app.state.admission = admission
     app.state.alert_feed = AlertFeed(deps.alerts.book, deps.clock)
-    for routes in PARTS:
-        app.include_router(routes.router)
     # Only these are compressed: the length of a compressed page could betray the marks of its forms (BREACH).
     files = GZipMiddleware(StaticFiles(directory=Path(__file__).parent / "static"), minimum_size=500)
     app.mount("/static", files, name="static")
