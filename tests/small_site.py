@@ -19,7 +19,7 @@ from pipeline.adapters.disk import DiskUse
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.standing_book import StandingBook
 from pipeline.adapters.status_board import MemoryStatusBoard
-from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.store import SqlStore
 from pipeline.adapters.track_names import TrackNames
 from pipeline.adapters.watch_book import WatchBook
 from pipeline.contracts import (
@@ -51,6 +51,7 @@ from services.api.passwords import Passwords
 from services.models import ModelsInUse
 from services.operations import Operations
 from tests.fakes import DIGEST, HandClock, jpeg, painted
+from tests.sqlite_files import new_database
 
 NOW = 1_780_000_000.0  # 28 May 2026, 20:26:40 UTC
 CALIBRATION = Calibration(slope=20.0, intercept=-13.0, threshold=0.75)
@@ -212,9 +213,7 @@ def api_dependencies(archive: SmallSite, **changes: Any) -> ApiDependencies:
 
 def file_store(folder: Path) -> SqlStore:
     """A store on a new SQLite file."""
-    url = f"sqlite:///{folder / 'sightline.db'}"
-    upgrade(url)
-    return SqlStore(url)
+    return SqlStore(new_database(folder))
 
 
 def camera_status(

@@ -14,11 +14,12 @@ from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.redis_bus import RedisBus, site_key
 from pipeline.adapters.redis_connection import RedisConnection
 from pipeline.adapters.redis_server import EmbeddedRedis
-from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.store import SqlStore
 from pipeline.interfaces import Bus
 from tests.contract.buses import Place
 from tests.postgresql_server import PostgresqlServer
 from tests.redis_cluster import RedisCluster
+from tests.sqlite_files import new_database
 
 SERVERS = {"valkey": None, "redis": shutil.which("redis-server")}  # None: the embedded one of the wheel
 _sites = itertools.count()
@@ -29,8 +30,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
     if request.param == "memory":
         store = SqlStore.in_memory()
     elif request.param == "file":
-        upgrade(url := f"sqlite:///{tmp_path / 'sightline.db'}")
-        store = SqlStore(url)
+        store = SqlStore(new_database(tmp_path))
     else:
         server: PostgresqlServer = request.getfixturevalue("postgresql")
         store = SqlStore(server.wiped_database())

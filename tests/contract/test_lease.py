@@ -16,19 +16,19 @@ from pipeline.adapters.database import Database
 from pipeline.adapters.lease import Lease
 from pipeline.adapters.process_mark import has_ended, process_mark
 from pipeline.adapters.schema import leases
-from pipeline.adapters.store import SqlStore, upgrade
+from pipeline.adapters.store import SqlStore
 from pipeline.contracts import GlobalId
 from pipeline.errors import Unavailable
 from pipeline.interfaces import Decision
 from tests.fakes import embedding
 from tests.postgresql_server import PostgresqlServer
+from tests.sqlite_files import new_database
 
 
 @pytest.fixture(params=["file", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "file":
-        upgrade(address := f"sqlite:///{tmp_path / 'sightline.db'}")
-        return address
+        return new_database(tmp_path)
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     return server.wiped_database()
 
