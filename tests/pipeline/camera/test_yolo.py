@@ -46,7 +46,7 @@ def test_pixels_are_those_of_a_plain_letterbox(width: int, height: int, wanted: 
     expected[fit.top_px : fit.top_px + inner[1], fit.left_px : fit.left_px + inner[0]] = small
     if wanted.channels == "bgr":
         expected = expected[..., ::-1]
-    assert planes == pytest.approx(expected.transpose(2, 0, 1) * wanted.scale, rel=1e-5)
+    np.testing.assert_allclose(planes, expected.transpose(2, 0, 1) * wanted.scale, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize(("wanted", "channel", "full"), [(BLUE_FIRST, 2, 255.0), (RED_FIRST, 0, 1.0)])
