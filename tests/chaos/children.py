@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import threading
@@ -32,10 +31,6 @@ from pipeline.search.models import SearchConfig, SearchModel
 from services import embedder, matcher, watcher
 from tests.fakes import ColourEncoder, SetEncoders, SetModels
 from tests.small_site import CALIBRATION, WORDS, WardrobeEncoder
-
-# Started from one process that has everything imported: many of them die here.
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([__name__, "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
 
 BATCH = 8
 MATCHER = MatcherConfig(

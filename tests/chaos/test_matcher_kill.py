@@ -16,9 +16,10 @@ from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import IdentityEvent, IdentityEventKind, Message, StreamName, TrackletEmbedding, TrackletId
 from pipeline.matching.calibration import Calibration
 from tests.chaos import children
-from tests.chaos.children import Site, processes
+from tests.chaos.children import Site
 from tests.fakes import DIGEST, crop, embedding, jpeg, painted, tracklet, unit_vectors
 from tests.postgresql_server import PostgresqlServer
+from tests.processes import forkserver
 
 DEATHS = 20
 PEOPLE, CAMERAS, TRACKLETS = 12, 4, 640
@@ -78,7 +79,7 @@ def run_to_the_end(child: Child, site: Site, stream: StreamName, group: str, dea
     while True:
         is_last = died >= deaths
         by_itself = rng.randrange(2, 24) if died % 2 and not is_last else None
-        process = processes.Process(target=child, args=(site, by_itself), daemon=True)
+        process = forkserver.Process(target=child, args=(site, by_itself), daemon=True)
         process.start()
         if not is_last and by_itself is None:
             goal = bus.backlog(stream, group).waiting - children.BATCH * rng.randrange(3)

@@ -16,9 +16,10 @@ import pytest
 from pipeline.adapters.store import SqlStore, upgrade
 from pipeline.contracts import StreamName
 from tests.chaos import children
-from tests.chaos.children import Site, processes
+from tests.chaos.children import Site
 from tests.fakes import embedding
 from tests.postgresql_server import PostgresqlServer
+from tests.processes import forkserver
 
 _WAIT_S = 60.0
 IN_VAIN = "decides for the database"
@@ -41,7 +42,7 @@ class Mistake:
 
     def start(self, name: str, where: str | None = None, site: str | None = None) -> None:
         arguments = (self.site(site or name), where, self.said(name))
-        self.started[name] = processes.Process(target=children.match_and_stand_still, args=arguments, daemon=True)
+        self.started[name] = forkserver.Process(target=children.match_and_stand_still, args=arguments, daemon=True)
         self.started[name].start()
 
     def send(self, name: str, track_id: int) -> None:

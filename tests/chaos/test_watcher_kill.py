@@ -18,9 +18,10 @@ from pipeline.contracts import GlobalId
 from pipeline.decisions import Decision
 from pipeline.search.standing import StandingRequest
 from tests.chaos import children
-from tests.chaos.children import Site, processes
+from tests.chaos.children import Site
 from tests.fakes import DIGEST, embedding, painted
 from tests.postgresql_server import PostgresqlServer
+from tests.processes import forkserver
 from tests.small_site import COLOURS, NOW, WardrobeEncoder
 
 DEATHS, PEOPLE, TRACKLETS = 4, 12, 160
@@ -66,7 +67,7 @@ def watch_to_the_end(url: str, deaths: int, rng: random.Random) -> int:
             is_last = died >= deaths
             by_itself = rng.randrange(2, 14) if died % 2 and not is_last else None
             before = book.standing()[1]
-            process = processes.Process(target=children.watch, args=(site, by_itself), daemon=True)
+            process = forkserver.Process(target=children.watch, args=(site, by_itself), daemon=True)
             process.start()
             while not is_last and by_itself is None and book.standing()[1] == before:
                 time.sleep(0.002)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigurationError
 from reid_models.manifest import DEFAULT_BUNDLE, MANIFEST, WEIGHTS, read_manifest
 from reid_models.registry import POINTER, Change, ChangeKind, Registry, standing
+from tests.processes import forkserver
+from tests.reid_models.registry_changes import keep_changing
 
 SHIPPED = read_manifest(DEFAULT_BUNDLE).digest
 A, B, C = (letter * 16 for letter in "abc")
@@ -132,32 +133,18 @@ def test_only_models_that_never_served_are_removed(registry: Registry) -> None:
     assert {model.manifest.digest for model in registry.models()} == {SHIPPED, A, B}
 
 
-KEEP_CHANGING = """
-import sys
-from pathlib import Path
-from reid_models.registry import Registry
-registry, made = Registry(Path(sys.argv[1])), Path(sys.argv[2])
-print("ready", flush=True)
-while True:
-    for digest in sys.argv[3:]:
-        registry.add(made / digest)
-        registry.promote(digest, 1.0, "again")
-    registry.rollback(2.0, "back")
-"""
-
-
 def test_kill_9_at_any_moment_leaves_one_whole_pointer_to_a_whole_bundle(registry: Registry, tmp_path: Path) -> None:
     rng, before = random.Random(3), 0
     for _ in range(12):
-        child = subprocess.Popen(
-            [sys.executable, "-c", KEEP_CHANGING, str(tmp_path / "models"), str(tmp_path / "made"), A, B, C],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        with child:
-            assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-            time.sleep(rng.uniform(0.0, 0.08))
-            child.kill()
+        ready = forkserver.Event()
+        places = (tmp_path / "models", tmp_path / "made")
+        child = forkserver.Process(target=keep_changing, args=(*places, (A, B, C), ready), daemon=True)
+        child.start()
+        assert ready.wait(60)
+        time.sleep(rng.uniform(0.0, 0.08))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
         changes = registry.changes()
         assert len(changes) >= before
         before = len(changes)

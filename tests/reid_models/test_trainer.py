@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor
 from pipeline.errors import ConfigurationError
 from reid_models.datasets.sample import I64
 from reid_models.trainer import Figures, Losses, Method, Run, Stage, TrainerConfig, train
-from tests.reid_models.tiny_method import UNCHANGED, TinyStage, tiny_method
+from tests.processes import forkserver
+from tests.reid_models.tiny_method import UNCHANGED, TinyStage, tiny_method, train_tiny
 
 PROGRAM = Path(__file__).with_name("tiny_method.py")
 ROOT = PROGRAM.parents[2]
@@ -35,15 +37,21 @@ def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
         assert torch.equal(left[name], right[name]), name
 
 
-def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    return subprocess.Popen([sys.executable, *launcher, str(PROGRAM), str(folder), *arguments], env=environment)
+def start(folder: Path, *, pause_s: float = 0.0, is_shared: bool = False) -> ForkServerProcess:
+    process = forkserver.Process(target=train_tiny, args=(folder, pause_s, is_shared), daemon=True)
+    process.start()
+    return process
+
+
+def exit_code(process: ForkServerProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    assert start(folder).wait(60) == 0
+    assert exit_code(start(folder)) == 0
     return weights(folder)
 
 
@@ -51,19 +59,17 @@ def test_a_run_killed_anywhere_ends_with_the_same_weights(tmp_path: Path, uninte
     rng = np.random.default_rng(3)
     kills = 0
     for _ in range(4):
-        process = start(tmp_path, "--pause", "0.1")
+        process = start(tmp_path, pause_s=0.1)
         deadline = time.monotonic() + 60
         before = modified(tmp_path)
         # Past the next checkpoint and then somewhere into the epoch that follows.
-        while modified(tmp_path) == before and process.poll() is None and time.monotonic() < deadline:
+        while modified(tmp_path) == before and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(float(rng.uniform(0.0, 0.5)))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait(60)
+        process.kill()
+        kills += exit_code(process) == -signal.SIGKILL
     assert kills >= 2
-    assert start(tmp_path).wait(60) == 0
+    assert exit_code(start(tmp_path)) == 0
     assert_same(weights(tmp_path), uninterrupted)
 
 
@@ -83,15 +89,11 @@ def test_a_run_that_stops_for_its_budget_goes_on_where_it_stopped(tmp_path: Path
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    assert start(one, "--shared", "yes").wait(100) == 0
-    torchrun = (
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--rdzv_backend=c10d",
-        "--rdzv_endpoint=127.0.0.1:0",
-    )
-    assert start(two, "--shared", "yes", launcher=torchrun).wait(100) == 0
+    assert exit_code(start(one, is_shared=True)) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    meeting = ["--rdzv_backend=c10d", "--rdzv_endpoint=127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    subprocess.run([*torchrun, *meeting, str(PROGRAM), str(two)], check=True, timeout=100, env=environment)
     single, double = weights(one), weights(two)
     for name, tensor in single.items():
         torch.testing.assert_close(double[name], tensor, rtol=1e-4, atol=1e-6, msg=name)

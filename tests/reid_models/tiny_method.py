@@ -1,8 +1,6 @@
 """A method small enough to train within a second: two stages over one linear encoder, with a shared optimiser.
 
-As a program it trains into the folder given, slowly enough to be killed, and prints an end mark:
-
-    python tiny_method.py FOLDER [--pause SECONDS] [--stop-after EPOCHS]
+As a program it trains into the folder given, as one of several processes.
 """
 
 from __future__ import annotations
@@ -84,14 +82,13 @@ def tiny_method(augment: AugmentConfig | None = None, pause_s: float = 0.0, drop
     return Method(model, {"all": Optimisation(config, [model])}, stages)
 
 
-if __name__ == "__main__":
+def train_tiny(folder: Path, pause_s: float = 0.0, is_shared: bool = False) -> None:
+    """As a process of its own, which may be killed; `is_shared`: so that several can compute what one computes."""
     torch.set_num_threads(1)
-    arguments = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
-    is_shared = "--shared" in arguments
-    method = tiny_method(
-        UNCHANGED if is_shared else None, float(arguments.get("--pause", 0.0)), 0.0 if is_shared else 0.2
-    )
-    stop_after = int(arguments["--stop-after"]) if "--stop-after" in arguments else None
-    precision = "float32" if is_shared else "bfloat16"
-    train(method, TrainerConfig(precision=precision, stop_after_epochs=stop_after), Run(Path(sys.argv[1])))
+    method = tiny_method(UNCHANGED if is_shared else None, pause_s, 0.0 if is_shared else 0.2)
+    train(method, TrainerConfig(precision="float32" if is_shared else "bfloat16"), Run(folder))
     distributed.leave()
+
+
+if __name__ == "__main__":
+    train_tiny(Path(sys.argv[1]), is_shared=True)

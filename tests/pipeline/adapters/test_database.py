@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,35 +22,11 @@ from pipeline.contracts import GlobalId
 from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError, InvalidMessage, Unavailable
 from tests.fakes import crop, embedding, tracklet
+from tests.pipeline.adapters.database_writers import die_before_the_commit, write
 from tests.postgresql_server import PostgresqlServer
+from tests.processes import forkserver
 
 MIGRATIONS = Path(migrations.__file__).parent
-WRITER = """
-import sys
-from pipeline.adapters.store import SqlStore, upgrade
-from pipeline.contracts import GlobalId
-from pipeline.decisions import Decision
-from tests.fakes import crop, embedding, tracklet
-
-url, camera_id = sys.argv[1:]
-upgrade(url)
-store = SqlStore(url, busy_s=60.0)
-for number in range(20):
-    store.commit_decisions([Decision(embedding(camera_id, number), GlobalId(1 + number), False, 0.5, "test")], 1.0)
-    store.archive_tracklet(tracklet(number, crop(b"crop"), camera_id=camera_id))
-"""
-DIES_BEFORE_THE_COMMIT = """
-import os, signal, sys
-from sqlalchemy import event
-from pipeline.adapters.store import SqlStore
-from pipeline.contracts import GlobalId
-from pipeline.decisions import Decision
-from tests.fakes import embedding
-
-store = SqlStore(sys.argv[1])
-event.listen(store._database._engine, "commit", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
-"""
 
 
 @pytest.fixture
@@ -78,10 +52,6 @@ def database(any_url: str) -> Iterator[Database]:
 def store(url: str) -> SqlStore:
     upgrade(url)
     return SqlStore(url, busy_s=0.05)
-
-
-def run(script: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE)
 
 
 # --- schema -----------------------------------------------------------------------------------------------------------
@@ -291,10 +261,12 @@ def test_the_shown_address_holds_no_password(password: str) -> None:
 
 
 def test_processes_that_start_and_write_at_once_lose_nothing(any_url: str) -> None:
-    writers = [run(WRITER, any_url, camera_id) for camera_id in ("gate", "hall", "lift")]
+    writers = [forkserver.Process(target=write, args=(any_url, name), daemon=True) for name in ("gate", "hall", "lift")]
     for writer in writers:
-        _, complaint = writer.communicate(timeout=90)
-        assert writer.returncode == 0, complaint.decode()
+        writer.start()
+    for writer in writers:
+        writer.join(90)
+        assert writer.exitcode == 0
     with closing(SqlStore(any_url)) as store:
         events = store.events_after(0, 1000)
         assert [event.event_id for event in events] == list(range(1, 61))
@@ -308,9 +280,10 @@ def test_a_process_killed_in_the_middle_of_a_commit_leaves_nothing_of_it(any_url
     upgrade(any_url)
     with closing(SqlStore(any_url)) as store:
         store.commit_decisions([Decision(embedding(track_id=1), GlobalId(1), True, 0.5, "test")], 1.0)
-        victim = run(DIES_BEFORE_THE_COMMIT, any_url)
-        victim.communicate(timeout=60)
-        assert victim.returncode == -9
+        victim = forkserver.Process(target=die_before_the_commit, args=(any_url,), daemon=True)
+        victim.start()
+        victim.join(60)
+        assert victim.exitcode == -9
         assert [event.event_id for event in store.unpublished_events(10)] == [1]
         (event,) = store.commit_decisions([Decision(embedding(track_id=2), GlobalId(2), True, 0.5, "test")], 1.0)
         assert (event.event_id, event.global_id) == (2, 2)

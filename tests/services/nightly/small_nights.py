@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +128,12 @@ def serving(tools: NightTools) -> str:
     return read_manifest(tools.registry.wanted()).digest
 
 
-def nights_without_end(folder: Path) -> None:
+def nights_without_end(folder: Path, ready: Event) -> None:
     """Promote and go back by turns until killed."""
     tools = tools_of(folder, filled((SqlStore.in_memory(), MemoryBlobs()), tracks=12))
     probe = find_probe(folder / "probe", None)
     config = NightConfig(days=1.0, training="test", probe=probe, attempts=1000, rules=NightRules(least_tracks=10))
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    ready.set()
     while True:
         run_night(tools, config)
         if tools.registry.changes() and tools.registry.wanted() != DEFAULT_BUNDLE:

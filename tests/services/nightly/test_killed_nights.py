@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +19,13 @@ from reid_models.registry import Registry
 from services.nightly.night import NightConfig, NightTools, is_unfinished, run_night
 from services.nightly.report import Outcome
 from tests.fakes import embedding
+from tests.processes import forkserver
 from tests.services.nightly.small_nights import (
     DIGESTS,
     NOW,
     SHIPPED,
     Learner,
+    nights_without_end,
     serving,
 )
 
@@ -113,31 +113,20 @@ def test_who_went_back_after_a_killed_promotion_is_not_overruled(full: NightTool
     assert serving(full) == SHIPPED
 
 
-NIGHTS_WITHOUT_END = """
-import sys
-from pathlib import Path
-from tests.services.nightly.small_nights import nights_without_end
-nights_without_end(Path(sys.argv[1]))
-"""
-
-
 def test_kill_9_at_any_moment_leaves_a_whole_pointer_and_a_night_that_goes_on(
     full: NightTools, config: NightConfig, tmp_path: Path
 ) -> None:
-    root = str(Path(__file__).parents[3])
     rng = np.random.default_rng(7)
     for _ in range(6):
-        child = subprocess.Popen(
-            [sys.executable, "-c", NIGHTS_WITHOUT_END, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": root},
-        )
-        with child:
-            assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(rng.uniform(0.0, 0.4))
-            child.kill()
-        assert child.returncode == -signal.SIGKILL
+        ready = forkserver.Event()
+        child = forkserver.Process(target=nights_without_end, args=(tmp_path, ready), daemon=True)
+        child.start()
+        assert ready.wait(60)
+        child.join(rng.uniform(0.0, 0.4))
+        assert child.is_alive()
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
         assert serving(full) in (SHIPPED, DIGESTS["better"])
     full.clock.sleep(60.0)
     report = run_night(full, config)
