@@ -1,13 +1,36 @@
-"""A miniature of labelled people, for commands that measure models."""
+"""The command without a process of its own, and a miniature of labelled people for commands that measure models."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from services import cli
+from tests.services.command import Ended, Sightline
+
+
+@pytest.fixture
+def sightline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sightline:
+    """The command, in this process: loading libraries anew takes longer than what it does here."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(folder: Path, *arguments: str) -> Ended:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["sightline", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        told = capsys.readouterr()
+        return Ended(code, told.out, told.err)
+
+    return run
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 from pipeline.runtimes.machine import CACHE_VARIABLE
+from tests.services.command import Sightline
 
 SECRET = "pa55word"
 
 
-def sightline(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     import os
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
@@ -93,14 +94,14 @@ def test_help_names_every_command_and_loads_no_heavy_library(tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_work_ends_with_code_2_and_a_remedy(tmp_path: Path, arguments: list[str], told: str) -> None:
-    done = sightline(*arguments, folder=tmp_path)
+    done = started(*arguments, folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:
-    done = sightline(
+    done = started(
         "settings", "--camera", f"lobby=rtsp://user:{SECRET}@host/stream", folder=tmp_path, SIGHTLINE_API__TOKEN=SECRET
     )
     assert done.returncode == 0, done.stderr
@@ -109,7 +110,7 @@ def test_settings_are_shown_without_secrets(tmp_path: Path) -> None:
 
 
 def test_doctor_finds_everything_that_is_shipped(tmp_path: Path, one_runtime: dict[str, str]) -> None:
-    done = sightline("doctor", folder=tmp_path, **one_runtime)
+    done = started("doctor", folder=tmp_path, **one_runtime)
     assert done.returncode == 0, done.stdout + done.stderr
     for subject in ("torch", "model", "runtime torch fp32", "chosen: ", "detector", "redis", "database", "accelerator"):
         assert subject in done.stdout
@@ -119,43 +120,43 @@ def test_doctor_says_which_camera_does_not_answer_and_hides_its_password(
     tmp_path: Path, one_runtime: dict[str, str]
 ) -> None:
     camera = f"gate=rtsp://user:{SECRET}@127.0.0.1:1/x"
-    done = sightline("doctor", "--camera", camera, folder=tmp_path, **one_runtime)
+    done = started("doctor", "--camera", camera, folder=tmp_path, **one_runtime)
     assert done.returncode == 1
     assert "camera gate" in done.stdout
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_a_simulated_site_is_written_with_its_truth(tmp_path: Path) -> None:
-    done = sightline("simulate", "--out", "site", "--cameras", "2", "--people", "3", "--duration", "3", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_simulated_site_is_written_with_its_truth(tmp_path: Path, sightline: Sightline) -> None:
+    done = sightline(tmp_path, "simulate", "--out", "site", "--cameras", "2", "--people", "3", "--duration", "3")
+    assert done.code == 0, done.errors
     people = json.loads((tmp_path / "site" / "people.json").read_text())
     assert people
     assert len(list((tmp_path / "site").glob("*.mp4"))) == 2
     assert len(list((tmp_path / "site").glob("gt_*.txt"))) == 2
 
 
-def test_tracking_is_evaluated_on_a_written_video(tmp_path: Path) -> None:
-    assert sightline("simulate", "--out", "site", "--cameras", "2", "--duration", "12", folder=tmp_path).returncode == 0
+def test_tracking_is_evaluated_on_a_written_video(tmp_path: Path, sightline: Sightline) -> None:
+    assert sightline(tmp_path, "simulate", "--out", "site", "--cameras", "2", "--duration", "12").code == 0
     done = sightline(
-        "evaluate", "tracking", "--video", "site/camera0.mp4", "--truth", "site/gt_camera0.txt",
-        "--detector", "motion", "--json", "score.json", folder=tmp_path,
+        tmp_path, "evaluate", "tracking", "--video", "site/camera0.mp4", "--truth", "site/gt_camera0.txt",
+        "--detector", "motion", "--json", "score.json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.errors
     score = json.loads((tmp_path / "score.json").read_text())
     assert score["mota"] > 0.2
-    assert "idf1" in done.stdout
+    assert "idf1" in done.out
 
 
-def test_lines_marked_0_in_the_truth_count_if_wanted(tmp_path: Path) -> None:
-    assert sightline("simulate", "--out", "site", "--cameras", "2", "--duration", "2", folder=tmp_path).returncode == 0
+def test_lines_marked_0_in_the_truth_count_if_wanted(tmp_path: Path, sightline: Sightline) -> None:
+    assert sightline(tmp_path, "simulate", "--out", "site", "--cameras", "2", "--duration", "2").code == 0
     (tmp_path / "truth.txt").write_text("1,1,0,0,50,100,1\n1,2,90,0,50,100,0\n")
     true_boxes = []
     for all_lines in ([], ["--all-lines"]):
         done = sightline(
-            "evaluate", "detector", "--video", "site/camera0.mp4", "--truth", "truth.txt", *all_lines,
-            "--detector", "motion", "--json", "score.json", folder=tmp_path,
+            tmp_path, "evaluate", "detector", "--video", "site/camera0.mp4", "--truth", "truth.txt", *all_lines,
+            "--detector", "motion", "--json", "score.json",
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.errors
         score = json.loads((tmp_path / "score.json").read_text())
         true_boxes.append(score["hits"] + score["misses"])
     assert true_boxes == [1, 2]

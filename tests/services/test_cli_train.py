@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,8 +13,8 @@ import pytest
 import yaml
 
 from pipeline.errors import ConfigurationError
-from services import cli
 from services.training import TrainingOrder, duration, opened
+from tests.services.command import Sightline
 
 RECIPE = {
     "title": "tiny CLIP-ReID", "method": "clip_reid", "base": "rn50", "precision": "float32", "device": "cpu",
@@ -44,35 +42,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 cv2.imwrite(str(path), rng.integers(0, 256, (32, 16, 3), dtype=np.uint8))
     (root / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
     return root
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    errors: str
-
-
-Sightline = Callable[..., Ended]
-
-
-@pytest.fixture
-def sightline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sightline:
-    """The command, in this process: loading torch anew takes longer than the trainings here."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(folder: Path, *arguments: str) -> Ended:
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["sightline", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        told = capsys.readouterr()
-        return Ended(code, told.out, told.err)
-
-    return run
 
 
 def test_a_run_is_planned_stopped_continued_and_evaluated_again(site: Path, sightline: Sightline) -> None:
