@@ -29,7 +29,7 @@ def test_services_that_are_killed_lose_no_tracklet_and_change_no_identity_but_by
             "api": {"port": 0},
             "metrics_port": 0,
             "cameras": [
-                {"id": name, "address": f"simulated://site?seed=7&cameras=3&camera={number}&people=8"}
+                {"id": name, "address": f"simulated://site?seed=7&cameras=3&camera={number}&people=8&fps=5"}
                 for number, name in enumerate(("gate", "lobby", "yard"))
             ],
             "tracking": {"detector": "motion"},
@@ -40,7 +40,7 @@ def test_services_that_are_killed_lose_no_tracklet_and_change_no_identity_but_by
         store = open_store(system.settings)
         told: list[IdentityEvent] = []
         for name in ("match", "embed", "archive", "api", "match"):
-            until = time.monotonic() + 6
+            until = time.monotonic() + 4
             while time.monotonic() < until:
                 system.supervisor.poll()
                 time.sleep(0.2)
