@@ -23,22 +23,24 @@ class _Waiting(Generic[Asked, Answered]):
 
 
 class Together(Generic[Asked, Answered]):
-    """Calls `answer_all` in one thread at a time, with whatever waits by then; nobody waits for company.
+    """Calls `answer_all` in `at_once` threads at most, with whatever waits by then; nobody waits for company.
 
     Who asks answers, for herself and for all who wait, and then calls the first of those who have come meanwhile. What
     `answer_all` raises, everybody in that go gets.
     """
 
-    def __init__(self, answer_all: Callable[[Sequence[Asked]], Sequence[Answered]]) -> None:
+    def __init__(self, answer_all: Callable[[Sequence[Asked]], Sequence[Answered]], at_once: int = 1) -> None:
         self._answer_all = answer_all
-        self._is_at_work = False
+        self._at_once = at_once
+        self._at_work = 0
         self._door = threading.Lock()
         self._waiting: list[_Waiting[Asked, Answered]] = []
 
     def __call__(self, asked: Asked) -> Answered:
         own: _Waiting[Asked, Answered] = _Waiting(asked)
         with self._door:
-            is_next, self._is_at_work = not self._is_at_work, True
+            is_next = self._at_work < self._at_once
+            self._at_work += is_next
             if not is_next:
                 self._waiting.append(own)
         if not is_next:
@@ -61,6 +63,6 @@ class Together(Generic[Asked, Answered]):
                     each.answer.set_exception(error)
         with self._door:
             called = [self._waiting.pop(0)] if self._waiting else []
-            self._is_at_work = bool(called)
+            self._at_work -= not called
         for each in (*called, *batch):
             each.is_called.set()

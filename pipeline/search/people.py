@@ -21,6 +21,8 @@ from pipeline.search.understanding import Chip, understand
 from pipeline.search.wording import Wording, describes, wording
 from pipeline.together import Together
 
+_AT_ONCE = 2  # goes: while one waits for the database or a product, the other has Python's lock
+
 
 class UnknownPerson(InvalidQuery):
     """No identity has this number: it never existed, or was erased."""
@@ -97,7 +99,7 @@ class PeopleSearch:
         self._store = store
         self._model = model
         self._crops = crops
-        self._by_text = Together(self._answer_all)
+        self._by_text = Together(self._answer_all, _AT_ONCE)
 
     def by_text(self, question: str, filters: Filters, limit: int, with_weak: bool = False) -> Answer:
         """People who fit a description. `with_weak` also returns, marked, those that are not similar enough."""

@@ -81,3 +81,28 @@ def test_whoever_is_answered_goes_on_while_the_next_go_is_at_work() -> None:
         assert not last.done()
         go_on.release()
         assert last.result(10) == 4
+
+
+def test_as_many_goes_as_allowed_are_at_work_at_once() -> None:
+    both = threading.Barrier(2)
+    at_work, most = 0, 0
+    door = threading.Lock()
+
+    def same(numbers: Sequence[int]) -> Sequence[int]:
+        nonlocal at_work, most
+        with door:
+            at_work += 1
+            most = max(most, at_work)
+        if 0 in numbers or 1 in numbers:
+            both.wait(10)
+        time.sleep(0.001)
+        with door:
+            at_work -= 1
+        return numbers
+
+    together = Together(same, at_once=2)
+    with ThreadPoolExecutor(20) as pool:
+        first = [pool.submit(together, number) for number in (0, 1)]
+        assert [each.result(10) for each in first] == [0, 1]
+        assert list(pool.map(together, range(2, 200))) == list(range(2, 200))
+    assert most == 2 and together._at_work == 0
