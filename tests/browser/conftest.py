@@ -81,8 +81,9 @@ def served(
     site.store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one file: the driver's event loop runs on in this thread, where other files may want their own."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api")
