@@ -35,7 +35,7 @@ class AuditAction(StrEnum):
     LOGIN_REFUSED = "login refused"
     LOGOUT = "logout"
     ACCOUNT = "account"  # added, changed, removed; its tokens too
-    OPERATION = "operation"  # another model wanted, messages sent again
+    OPERATION = "operation"  # another model wanted, messages sent again, a backup made or put back
     ALERT = "alert"  # a standing query kept, switched, removed; what it raised judged, sent again
 
 

@@ -122,10 +122,15 @@ class Left(BaseModel):
     messages: int = 0
     mentions: int = 0
     training_sets: int = 0
+    backups: int = 0  # looked for when all the rest is gone, since the next one must be without it
 
     @property
     def is_nothing(self) -> bool:
         return not any(self.model_dump().values())
+
+    @property
+    def is_only_in_backups(self) -> bool:
+        return self.backups > 0 and not any(self.model_dump(exclude={"backups"}).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,11 @@ class Receipt(BaseModel):
     followed: Followed = Field(default_factory=Followed)
     finished_at: float | None = None  # when nothing was left anywhere
     left: Left | None = None  # at the last search for what is left
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left but in backups that were made before: the next one has nothing of the person."""
+        return self.finished_at is not None or (self.left is not None and self.left.is_only_in_backups)
 
 
 @dataclass(frozen=True, slots=True)

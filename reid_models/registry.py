@@ -128,6 +128,17 @@ class Registry:
                 "`sightline models` alone: restore it, or delete it to serve the shipped model"
             ) from error
 
+    def files_in_use(self) -> dict[str, Path]:
+        """The pointer, and the files of every model here that it names, by their path below the folder: for copies."""
+        digests = {change.digest for change in self.changes() if change.digest is not None}
+        pointer = self._folder / POINTER
+        files = [pointer] if pointer.exists() else []
+        for digest in sorted(digests):
+            if (self._folder / digest / MANIFEST).exists():
+                inside = sorted((self._folder / digest).iterdir())
+                files += [path for path in inside if path.is_file() and not path.name.startswith(".")]
+        return {path.relative_to(self._folder).as_posix(): path for path in files}
+
     def models(self) -> list[Model]:
         """Every complete bundle, the shipped one first, then by date."""
         changes = self.changes()

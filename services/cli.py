@@ -15,6 +15,7 @@ from services import (
     cli_accounts,
     cli_alerts,
     cli_audit,
+    cli_backup,
     cli_correct,
     cli_detectors,
     cli_evaluate,
@@ -42,12 +43,14 @@ app.add_typer(cli_correct.app, name="correct")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(dead, name="dead")
+app.command("backup")(cli_backup.backup)
 app.command("erase")(cli_forget.erase)
 app.command("explain")(cli_correct.explain)
 app.command("import-detector")(cli_detectors.import_detector)
 app.command("nightly")(cli_nightly.nightly)
 app.command("receipts")(cli_forget.receipts)
 app.command("reseal")(cli_forget.reseal)
+app.command("restore")(cli_backup.restore)
 app.command("retain")(cli_forget.retain)
 app.command("train", epilog=cli_train.KEYS)(cli_train.train)
 

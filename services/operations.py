@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pipeline.adapters.bus_rules import GROUPS
 from pipeline.adapters.disk import DiskUse
+from pipeline.backups import BackupsKept
 from pipeline.contracts import StreamName
 from pipeline.errors import InvalidQuery
 from pipeline.interfaces import Backlog, Bus, Clock, DeadLetter
 from reid_models.manifest import read_manifest
 from reid_models.registry import Model, Registry
 from services import dead, models
+from services.backups import kept
 from services.disk import disk_of
 from services.models import ModelsInUse, models_in_use
 from services.nightly.report import NightReport, read_reports
@@ -48,14 +50,17 @@ class Operations:
         nights: Path,
         disk: Callable[[], DiskUse],
         clock: Clock,
+        backups: Callable[[], BackupsKept | None] = lambda: None,
     ) -> None:
-        """`use` tells which models are in use; `nights` is the folder of the nightly runs; `disk` looks at the disk."""
+        """`use` tells which models are in use; `nights` is the folder of the nightly runs; `disk` looks at the disk;
+        `backups` tells which there are, None where none are made."""
         self._bus = bus
         self._registry = registry
         self._use = use
         self._nights = nights
         self.disk = disk
         self._clock = clock
+        self.backups = backups
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> Operations:
@@ -66,6 +71,7 @@ class Operations:
             settings.nights,
             lambda: disk_of(settings),
             clock,
+            lambda: kept(settings),
         )
 
     def lags(self) -> list[StreamLag]:

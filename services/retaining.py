@@ -1,12 +1,15 @@
-"""`sightline retain`: settings → database, blobs, bus and copies → the loop that forgets."""
+"""`sightline retain`: settings → database, blobs, bus and copies → the loop that forgets, and the one for backups."""
 
 from __future__ import annotations
 
 import os
 import threading
 
-from pipeline.adapters.forgetter import Forgetter
+from pipeline.adapters.backup_folder import BackupFolder
+from pipeline.adapters.backup_keeper import BackupKeeper
+from pipeline.adapters.forgetter import Forgetter, ForgetterConfig, NoBackups
 from pipeline.contracts import BlobKey
+from services.backups import open_keeper
 from services.disk import DiskMeter
 from services.loop import keep_running
 from services.nightly.copies import NightCopies
@@ -15,6 +18,7 @@ from services.settings import Settings
 
 _PAGE = 256
 _NICE = 15  # whatever else runs on this machine comes first
+_BACKUPS_EVERY_S = 10.0
 
 
 def run(settings: Settings) -> None:
@@ -27,13 +31,19 @@ def run(settings: Settings) -> None:
             meter.look()  # first: it tells of a full disk, which the rest may fail on
             forgetter.run_once()
 
+        if (keeper := open_keeper(settings)) is not None:
+            # Beside the loop that forgets: nothing is kept beyond its time because a copy takes long. What is cut off
+            # by the end of the process is removed by the next one.
+            threading.Thread(target=_keep_backups, args=(keeper, stop), daemon=True).start()
         announce_ready()
         keep_running(step, stop, "retain")
 
 
 def run_once(settings: Settings) -> None:
-    """Remove what is due now, and return."""
+    """Remove what is due now, make the backup that is, and return."""
     open_forgetter(settings, threading.Event()).run_once()
+    if (keeper := open_keeper(settings)) is not None:
+        keeper.look()
 
 
 def reseal(settings: Settings) -> int:
@@ -63,4 +73,14 @@ def open_forgetter(settings: Settings, stop: threading.Event) -> Forgetter:
         settings.keeping,
         NightCopies(settings.nights),
         StoppableClock(stop),
+        ForgetterConfig(),
+        NoBackups() if settings.backup.folder is None else BackupFolder(settings.backup.folder),
     )
+
+
+def _keep_backups(keeper: BackupKeeper, stop: threading.Event) -> None:
+    def step() -> None:
+        keeper.look()
+        stop.wait(_BACKUPS_EVERY_S)
+
+    keep_running(step, stop, "backup")

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
 from services.api_settings import ApiSettings
+from services.backup_settings import BackupSettings
 from services.retention_settings import CameraRetentionSettings, RetentionSettings
 from services.search_settings import SearchSettings
 
@@ -210,6 +211,7 @@ class Settings(BaseModel):
     embedding: EmbeddingSettings = EmbeddingSettings()
     matching: MatchingSettings = MatchingSettings()
     retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
     nightly: NightlySettings = NightlySettings()
     api: ApiSettings = ApiSettings()
     search: SearchSettings = SearchSettings()
@@ -247,6 +249,16 @@ class Settings(BaseModel):
                 self.keeping(camera.id)
             except ValueError as error:
                 raise ValueError(f"retention of camera {camera.id!r}: {_first_words(error)}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _backups_lie_elsewhere(self) -> Self:
+        folder, data = self.backup.folder, self.data_dir.resolve()
+        if folder is not None and folder.resolve().is_relative_to(data):
+            raise ValueError(
+                f"backup.folder {folder} lies inside data_dir {data}, and would be lost with it; name a folder "
+                "elsewhere, best on another disk"
+            )
         return self
 
     def keeping(self, camera_id: str) -> Keeping:

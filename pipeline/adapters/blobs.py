@@ -33,12 +33,12 @@ class FsBlobs:
     def __init__(self, url: str, seal: Seal | None = None) -> None:
         """`seal` keeps the contents from whoever can read the medium; the key of a blob is that of its true content."""
         self._seal = seal or NoSeal()
-        self._shown_url = _shown(url)
+        self.shown_url = _shown(url)
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(
-                f"blobs cannot be kept at {self._shown_url} ({error}); expected a folder, or s3://BUCKET/PREFIX, which "
+                f"blobs cannot be kept at {self.shown_url} ({error}); expected a folder, or s3://BUCKET/PREFIX, which "
                 "needs pip install 'sightline[s3]'"
             ) from error
         self._is_folder = isinstance(self._files, LocalFileSystem)
@@ -51,11 +51,7 @@ class FsBlobs:
             stored = self._stored(key)
             if stored is not None and self._seal.is_current(stored) and self._seal.open(key, stored) == content:
                 return key
-            sealed = self._seal.close(key, content)
-            if self._is_folder:
-                _write_durably(Path(self._path(key)), sealed)
-            else:
-                self._files.pipe_file(self._path(key), sealed)
+            self._write(key, self._seal.close(key, content))
         return key
 
     def get(self, key: BlobKey) -> bytes | None:
@@ -79,12 +75,35 @@ class FsBlobs:
         with self._translated("delete"), contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._path(key))
             if self._is_folder:
-                _sync_folder(Path(self._path(key)).parent)
+                sync_folder(Path(self._path(key)).parent)
 
     def location(self, key: BlobKey) -> str:
         """The path or address of a blob, for people; whether it exists is not checked."""
         check_key(key)
-        return self._path(key) if self._is_folder else f"{self._shown_url.rstrip('/')}/{key[:2]}/{key[2:4]}/{key}"
+        return self._path(key) if self._is_folder else f"{self.shown_url.rstrip('/')}/{key[:2]}/{key[2:4]}/{key}"
+
+    def sealed(self, key: BlobKey) -> bytes | None:
+        """What the medium holds, seal and all, for copies that need no key; None where there is nothing."""
+        check_key(key)
+        with self._translated("read"):
+            return self._stored(key)
+
+    def put_sealed(self, key: BlobKey, stored: bytes) -> None:
+        """Put such a copy back; durable when it returns."""
+        check_key(key)
+        with self._translated("write"):
+            self._write(key, stored)
+
+    def is_empty(self) -> bool:
+        """Whether nothing lies there yet."""
+        with self._translated("read"):
+            return not self._files.exists(self._root) or not self._files.ls(self._root, detail=False)
+
+    def _write(self, key: BlobKey, stored: bytes) -> None:
+        if self._is_folder:
+            write_durably(Path(self._path(key)), stored)
+        else:
+            self._files.pipe_file(self._path(key), stored)
 
     def _stored(self, key: BlobKey) -> bytes | None:
         try:
@@ -103,7 +122,7 @@ class FsBlobs:
             yield
         except OSError as error:  # fsspec brings the errors of every store into this family
             raise Unavailable(
-                f"{self._shown_url} refused to {what} a blob ({error.strerror or type(error).__name__}); make room, or "
+                f"{self.shown_url} refused to {what} a blob ({error.strerror or type(error).__name__}); make room, or "
                 "check that it is reachable and may be written"
             ) from error
 
@@ -134,7 +153,8 @@ def check_key(key: str) -> None:
         raise InvalidMessage(f"blob key {key[:60]!r} is not valid; expected 40 hexadecimal digits")
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all, and there after a power cut."""
     _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -146,7 +166,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
@@ -154,10 +174,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -132,10 +132,10 @@ class Database:
 
     def _refuse_newer(self, connection: Connection) -> None:
         found = MigrationContext.configure(connection).get_current_revision()
-        known = [script.revision for script in _script().walk_revisions()]
-        if found is not None and found not in known:
+        if found is not None and found not in known_revisions():
             raise ConfigurationError(
-                f"the database {self.shown_url} has schema {found}; this Sightline knows {', '.join(sorted(known))}: "
+                f"the database {self.shown_url} has schema {found}; this Sightline knows "
+                f"{', '.join(known_revisions())}: "
                 "update Sightline, or go back to a copy of the database from before its update"
             )
 
@@ -191,6 +191,11 @@ def _empty_database() -> bytes:
 def _insert_new(table: Table, dialect: str) -> Insert:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return insert(table).on_conflict_do_nothing()
+
+
+def known_revisions() -> list[str]:
+    """Every schema that this code can bring up to date."""
+    return sorted(script.revision for script in _script().walk_revisions())
 
 
 def execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[dict[str, Any]]) -> None:

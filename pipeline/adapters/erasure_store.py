@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, select, update
 
 from pipeline.adapters.correction_store import living_as
-from pipeline.adapters.counters import advance, locked, shared
+from pipeline.adapters.counters import advance, counted, locked, shared
 from pipeline.adapters.database import in_parts
 from pipeline.adapters.erased_tracks import belongings, erased_of, gone_of, mark_tracks
 from pipeline.adapters.retention_store import RetentionStore
@@ -77,6 +77,21 @@ class ErasureStore(RetentionStore):
     def receipts(self, limit: int) -> list[Receipt]:
         """The newest requests and what came of them, newest first."""
         return self._receipts(select(erasures).order_by(erasures.c.number.desc()).limit(limit))
+
+    def all_receipts(self) -> list[Receipt]:
+        """In order."""
+        return self._receipts(select(erasures).order_by(erasures.c.number))
+
+    def last_erasure(self) -> int:
+        """The number of the last request, at first 0."""
+        with self._database.reading() as connection:
+            return counted(connection, "erasure")
+
+    def number_erasures_after(self, last: int) -> None:
+        """Give the numbers up to `last` to nobody any more: in a database that was put back others had them."""
+        with self._database.writing() as connection:
+            if locked(connection, "erasure") < last:
+                advance(connection, "erasure", last)
 
     def receipt(self, number: int) -> Receipt | None:
         """One of them; None for an unknown number."""
@@ -187,15 +202,17 @@ class ErasureStore(RetentionStore):
             )
 
     def finish_erasure(self, number: int, left: Left, finished_at: float | None) -> None:
-        """Note what is left; with `finished_at` that the erasure is over. Then its events name no tracklet any more."""
+        """Note what is left; with `finished_at` that the erasure is over. Then, and when something is left in backups
+        alone, its events name no tracklet any more."""
+        is_gone = finished_at is not None or left.is_only_in_backups
         event_ids = self._event_ids(number)
         with self._database.writing() as connection:
             values = {"left": left.model_dump(), "finished_at": finished_at}
             connection.execute(update(erasures).where(erasures.c.number == number).values(values))
-            if finished_at is not None:
+            if is_gone:
                 these = identity_events.c.event_id.in_(event_ids)
                 connection.execute(update(identity_events).where(these).values(tracklet_ids=[]))
-        if finished_at is not None:
+        if is_gone:
             self._database.fold_log()
 
     def drop_old_marks(self, now: float) -> None:

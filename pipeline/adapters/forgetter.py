@@ -36,6 +36,21 @@ class TrainingSets(Protocol):
         """Remove them; false while somebody is at work with them, who removes them at the end."""
 
 
+class Backups(Protocol):
+    """Copies of the site that were made before."""
+
+    def left_of(self, erasure: int) -> int:
+        """How many may hold something of an erased person. Whoever makes them removes them after the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoBackups:
+    """Of a site that makes none."""
+
+    def left_of(self, _: int) -> int:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class ForgetterConfig:
     """How gently, and how soon."""
@@ -61,6 +76,7 @@ class Forgetter:
         training_sets: TrainingSets,
         clock: Clock,
         config: ForgetterConfig = ForgetterConfig(),
+        backups: Backups = NoBackups(),
     ) -> None:
         """`keeping` tells for how long things of a camera are kept, also of one that is not there any more."""
         self._store = store
@@ -70,6 +86,7 @@ class Forgetter:
         self._training_sets = training_sets
         self._clock = clock
         self._config = config
+        self._backups = backups
         self._retain_at_s = float("-inf")
         self._follow_at: dict[int, float] = {}  # erasure → UTC seconds of the next look at it
 
@@ -140,6 +157,8 @@ class Forgetter:
         blobs, mentions = self._drop_blobs(number), self._scrub_mentions(number)
         self._store.note_followed(number, Followed(blobs=blobs, messages=messages, mentions=mentions))
         left = self._left(number, is_settled)
+        if is_settled and left.is_nothing:
+            left = Left(backups=self._backups.left_of(number))
         is_over = is_settled and left.is_nothing
         self._store.finish_erasure(number, left, now if is_over else None)
         self._follow_at[number] = now + self._config.retry_s if is_settled else settled_at

@@ -107,9 +107,16 @@ def night_page(deps: Dependencies, night: str) -> Response:
 
 @router.get("/kept")
 def kept_page(deps: Dependencies) -> Response:
-    """How long everything is kept, how old the oldest of it is, and the receipts of who was forgotten."""
+    """How long everything is kept, how old the oldest of it is, backups, and the receipts of who was forgotten."""
+    trouble, backups = "", None
+    try:
+        backups = deps.operations.backups()
+    except Unavailable as error:
+        trouble = str(error)
     receipts = [(receipt, receipt_in_words(receipt)) for receipt in deps.forgetting.receipts(SHOWN_RECEIPTS)]
-    return _page(deps, "kept.html", "Kept", kept=show_retention(deps), receipts=receipts)
+    return _page(
+        deps, "kept.html", "Kept", kept=show_retention(deps), backups=backups, trouble=trouble, receipts=receipts
+    )
 
 
 @router.get("/audit")
