@@ -70,7 +70,7 @@ ERASURE_OPEN = Gauge("sightline_erasure_open_seconds", "Since when the longest o
 # backups
 BACKUP_NEWEST = Gauge("sightline_backup_newest_timestamp_seconds", "When the newest whole backup was made, 0 for none")
 BACKUP_OLDEST = Gauge("sightline_backup_oldest_timestamp_seconds", "When the oldest backup was made, 0 for none")
-BACKUP_FAILURES = Counter("sightline_backup_failures_total", "Backups that were due and could not be made or removed")
+BACKUP_FAILURES = Counter("sightline_backup_failures_total", "Times that a backup could not be made or removed")
 
 # disk
 DISK_SIZE = Gauge("sightline_disk_size_bytes", "Size of the disk that the data folder lies on")

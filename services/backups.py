@@ -19,7 +19,6 @@ from pipeline.contracts import BlobKey, GlobalId
 from pipeline.errors import ConfigurationError, InvalidQuery
 from pipeline.forgetting import DAY_S, ErasureRequest, cutoffs
 from services.audited import record_at_terminal
-from services.query import check_database
 from services.runtime import open_blobs, open_registry, open_store
 from services.settings import Settings
 
@@ -52,6 +51,8 @@ def open_keeper(settings: Settings) -> BackupKeeper | None:
 
 def back_up(settings: Settings, folder: Path | None) -> Backup:
     """A backup now, by whoever is at the terminal; below `folder`, or where the settings say."""
+    from services.query import check_database  # here: it brings what a search needs
+
     chosen = _checked_folder(settings, folder)
     check_database(settings.database)
     record_at_terminal(settings, AuditAction.OPERATION, BACKUP_MADE, {"folder": str(chosen)})

@@ -17,7 +17,6 @@ forkserver.set_forkserver_preload(
         "pytest",  # which each child of `python -m pytest` imports as its parent's program
         "sqlalchemy.dialects.postgresql.psycopg",
         "tests.chaos.children",
-        "tests.pipeline.adapters.backup_children",
         "tests.pipeline.adapters.database_writers",
         "tests.reid_models.registry_changes",
         "tests.reid_models.tiny_method",

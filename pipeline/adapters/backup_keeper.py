@@ -23,7 +23,7 @@ class KeeperConfig:
     every_s: float
     keep_s: float
     longest_s: float | None  # for so long the most lasting of what is copied is kept; None: for ever
-    retry_s: float = 600.0  # after a backup that failed
+    retry_s: float = 600.0  # after something failed
 
 
 class BackupKeeper:
@@ -43,17 +43,23 @@ class BackupKeeper:
         self._make = make
         self._clock = clock
         self._config = config
-        self._try_at_s = float("-inf")
+        self._look_at_s = float("-inf")
 
     def look(self) -> None:
         """One look. Raises `Unavailable` while the database does not answer; failures with backups are counted."""
+        if self._clock.monotonic() < self._look_at_s:
+            return
         receipts = self._store.all_receipts()
         erased = [each.number for each in receipts if each.is_gone]
-        self._tried(lambda: self._folder.note_erasures(receipts))
-        if self._clock.monotonic() >= self._try_at_s and not self._tried(lambda: self._make_if_due(erased)):
-            self._try_at_s = self._clock.monotonic() + self._config.retry_s
-        self._tried(lambda: self._remove(erased))
-        self._tried(self._tell)
+        steps = (
+            lambda: self._folder.note_erasures(receipts),
+            lambda: self._make_if_due(erased),
+            lambda: self._remove(erased),
+            self._tell,
+        )
+        # Each is tried: where none can be made, what is too old goes all the same.
+        if sum(not _tried(step) for step in steps):
+            self._look_at_s = self._clock.monotonic() + self._config.retry_s
 
     def _make_if_due(self, erased: Collection[int]) -> None:
         if is_due(self._folder.backups(), erased, self._clock.now(), self._config.every_s):
@@ -73,14 +79,15 @@ class BackupKeeper:
         metrics.BACKUP_NEWEST.set(max(whole, default=0.0))
         metrics.BACKUP_OLDEST.set(min((each.made_at for each in backups), default=0.0))
 
-    def _tried(self, step: Callable[[], None]) -> bool:
-        """Whether it went well, or somebody else is at it. One thing that fails does not keep the others from going."""
-        try:
-            step()
-        except BackupAtWork as error:
-            log.info("later: %s", error)
-        except SightlineError as error:
-            metrics.BACKUP_FAILURES.inc()
-            log.warning("backups: %s", error)
-            return False
-        return True
+
+def _tried(step: Callable[[], None]) -> bool:
+    """Whether it went well, or somebody else is at it."""
+    try:
+        step()
+    except BackupAtWork as error:
+        log.info("later: %s", error)
+    except SightlineError as error:
+        metrics.BACKUP_FAILURES.inc()
+        log.warning("backups: %s", error)
+        return False
+    return True

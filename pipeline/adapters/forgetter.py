@@ -23,6 +23,7 @@ from pipeline.contracts import (
     TrackletEmbedding,
     TrackletId,
 )
+from pipeline.errors import Unavailable
 from pipeline.forgetting import Cutoffs, Followed, Keeping, Kind, Left, Receipt, cutoffs
 from pipeline.interfaces import Blobs, Bus, Clock
 
@@ -158,7 +159,7 @@ class Forgetter:
         self._store.note_followed(number, Followed(blobs=blobs, messages=messages, mentions=mentions))
         left = self._left(number, is_settled)
         if is_settled and left.is_nothing:
-            left = Left(backups=self._backups.left_of(number))
+            left = Left(backups=self._left_in_backups(number))
         is_over = is_settled and left.is_nothing
         self._store.finish_erasure(number, left, now if is_over else None)
         self._follow_at[number] = now + self._config.retry_s if is_settled else settled_at
@@ -169,6 +170,13 @@ class Forgetter:
         sets = 0 if self._training_sets.clear() else 1
         messages = self._drop_messages(number, self._store.erased_names(number), is_settled)
         return self._store.left_of(number).model_copy(update={"training_sets": sets, "messages": messages})
+
+    def _left_in_backups(self, number: int) -> int:
+        try:
+            return self._backups.left_of(number)
+        except Unavailable as error:
+            log.warning("erasure %d: %s", number, error)
+            return 1  # at least: nobody can look, and the rest goes on
 
     def _scrub_mentions(self, number: int) -> int:
         scrubbed = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from pipeline.adapters.backup_folder import BackupFolder
@@ -34,3 +35,7 @@ def die_in_the_middle(data: Path, folder: Path, now: float) -> None:
     whole = originals_of(data)
     blobs = _DeadlyBlobs(str(data / "blobs"))
     make_backup(Originals(whole.site, whole.database_url, whole.store, blobs, whole.models), BackupFolder(folder), now)
+
+
+if __name__ == "__main__":
+    die_in_the_middle(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
