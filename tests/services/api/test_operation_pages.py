@@ -14,8 +14,10 @@ from pipeline.adapters.audit_store import AuditStore
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.schema import audit
 from pipeline.audit import AuditAction
+from pipeline.backups import BackupsKept
 from pipeline.contracts import StreamName
 from pipeline.errors import Unavailable
+from pipeline.forgetting import DAY_S
 from pipeline.interfaces import Backlog
 from pipeline.kept import Coverage
 from reid_models.manifest import DEFAULT_BUNDLE, read_manifest
@@ -73,6 +75,39 @@ def test_streams_tell_how_far_each_reader_is_behind(page: TestClient) -> None:
     text = page.get("/operations").text
     assert all(group in text for group in ("embedder", "archiver", "matcher"))
     assert "Nothing was set aside" in text
+
+
+KEPT = BackupsKept(whole=8, newest_at=NOW - 7200.0, oldest_at=NOW - 6.9 * DAY_S, keep_days=7.0, every_hours=24.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (None, "None are made"),
+        (
+            dataclasses.replace(KEPT, whole=0, newest_at=None, oldest_at=None),
+            "None was made yet, and one is due every 24 hours",
+        ),
+        (KEPT, "8 whole, kept for 7 days. The newest is of"),
+        (dataclasses.replace(KEPT, newest_at=NOW - 2 * DAY_S), "one is due every 24 hours; the log of"),
+        (Unavailable("the disk is <away>"), "They cannot be told at present: the disk is &lt;away&gt;"),
+    ],
+)
+def test_backups_are_told_beside_what_is_kept(
+    deps: ApiDependencies, bus: MemoryBus, told: BackupsKept | Unavailable | None, words: str
+) -> None:
+    def backups() -> BackupsKept | None:
+        if isinstance(told, Unavailable):
+            raise told
+        return told
+
+    registry, use = Registry(Path("/nonexistent")), ModelsInUse(None, None)
+    operations = Operations(
+        bus, registry, lambda: use, Path("/nonexistent"), lambda: DISK, HandClock(NOW), backups=backups
+    )
+    client = TestClient(create_app(dataclasses.replace(deps, operations=operations)), base_url="http://localhost")
+    text = flat(client.get("/operations/kept", headers=HTML).text)
+    assert words in text and (told is not KEPT or "the log of" not in text)
 
 
 def test_the_disk_is_told_and_when_it_fills(page: TestClient) -> None:
