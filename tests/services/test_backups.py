@@ -156,7 +156,7 @@ def test_nothing_is_written_over(folder: Path, sightline: Sightline) -> None:
 
 def test_of_a_damaged_backup_nothing_is_put_back(folder: Path, sightline: Sightline) -> None:
     sightline(folder, "backup")
-    next(newest(folder).glob("crops/*/*/*")).write_bytes(b"something else")
+    next(newest(folder).glob("crops/*/*")).write_bytes(b"something else")
     done = sightline(folder, "restore", str(newest(folder)), "--data-dir", "new")
     assert done.code == 1 and "was changed after it was made" in done.errors and not (folder / "new").exists()
     assert sightline(folder, "backup", "--verify", str(newest(folder))).code == 1
@@ -185,7 +185,7 @@ def test_crops_that_are_sealed_are_copied_so_and_opened_by_the_key_kept_elsewher
     sightline(folder, "reseal")
     monkeypatch.delenv("SIGHTLINE_BLOB_KEYS")
     sightline(folder, "backup")
-    assert all(path.read_bytes().startswith(b"SLsealed1") for path in newest(folder).glob("crops/*/*/*"))
+    assert all(path.read_bytes().startswith(b"SLsealed1") for path in newest(folder).glob("crops/*/*"))
     sightline(folder, "restore", str(newest(folder)), "--data-dir", "new")
     key = next((folder / "new" / "blobs").glob("*/*/*")).name
     with pytest.raises(ConfigurationError, match="no key is given"):
