@@ -107,7 +107,8 @@ def made_at_of(name: str) -> float | None:
 def is_due(backups: Sequence[Backup], erased: Collection[int], now: float, every_s: float) -> bool:
     """Whether another backup is to be made. `backups` come newest first; `erased` are the erasures of who may be in
     none."""
-    newest = next((each for each in backups if each.manifest is not None), None)
+    # One from the future, by a clock that was wrong, must not keep others from being made.
+    newest = next((each for each in backups if each.manifest is not None and each.made_at <= now), None)
     return newest is None or now - newest.made_at >= every_s or newest.may_hold_any(erased)
 
 
@@ -122,10 +123,10 @@ def doomed(
     """
     whole = [each for each in backups if each.manifest is not None]
     clean = [each for each in whole if not each.may_hold_any(erased)]
-    last = next(iter(clean or whole), None)
+    last = next((each for each in clean or whole if each.made_at <= now), None)
     going = []
     for each in backups:
-        age_s = now - each.made_at
+        age_s = abs(now - each.made_at)
         is_spared = each is last and (longest_s is None or age_s <= longest_s)
         if (age_s > keep_s and not is_spared) or (clean and each.may_hold_any(erased)):
             going.append(each)

@@ -96,6 +96,7 @@ class BackupFolder:
     def remove(self, backups: Sequence[Backup]) -> None:
         """A name goes first, so that nobody takes for whole what is half removed."""
         with self._held():
+            self._clear()
             with _translated(self.folder):
                 for each in backups:
                     each.folder.rename(self.folder / f"{_UNFINISHED}{each.folder.name}")

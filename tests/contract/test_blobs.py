@@ -135,6 +135,17 @@ def test_blobs_spread_over_two_levels_of_folders(folder: FsBlobs, tmp_path: Path
     assert [path.relative_to(tmp_path).as_posix() for path in files(tmp_path)] == [f"{key[:2]}/{key[2:4]}/{key}"]
 
 
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_what_lies_on_the_medium_is_copied_as_it_is(place: str, tmp_path: Path) -> None:
+    address = {"folder": str(tmp_path / "copy"), "bucket": f"memory://{tmp_path.name}"}[place]
+    copy = FsBlobs(address)
+    assert copy.is_empty()
+    key = blob_key(b"a crop")
+    copy.put_sealed(key, b"sealed by a key that is not here")
+    assert copy.sealed(key) == b"sealed by a key that is not here" and not copy.is_empty()
+    assert copy.sealed(blob_key(b"another")) is None
+
+
 def test_an_unknown_kind_of_store_is_a_configuration_error_without_the_password() -> None:
     with pytest.raises(ConfigurationError, match="expected a folder, or s3://") as raised:
         FsBlobs("floppy://user:hunter2@host/crops")

@@ -63,6 +63,11 @@ def test_one_is_due_when_there_is_none_or_the_newest_is_old_enough() -> None:
     assert is_due([backup(1.0)], [], NOW, DAY_S) and not is_due([backup(0.9), backup(3.0)], [], NOW, DAY_S)
 
 
+def test_a_clock_that_was_wrong_once_keeps_no_backup_from_being_made() -> None:
+    assert is_due([backup(-3000.0), backup(1.0)], [], NOW, DAY_S)
+    assert days_of(doomed([backup(-3000.0), backup(9.0)], [], NOW, 7 * DAY_S, 90 * DAY_S)) == [-3000]
+
+
 def test_one_is_due_at_once_when_the_newest_may_hold_somebody_who_was_erased() -> None:
     assert is_due([backup(0.1, erasures_to=6)], [7], NOW, DAY_S)
     assert is_due([backup(0.1, erasures_to=7, erasures_open=(7,))], [7], NOW, DAY_S)

@@ -332,6 +332,14 @@ def test_postgresql_is_copied_as_it_was_and_comes_back_where_nothing_is(
     store.close()
 
 
+def test_a_site_on_postgresql_has_backups_like_any_other(dump: tuple[str, Path]) -> None:
+    url, folder = dump
+    originals = Originals("main", url, SqlStore(url), FsBlobs(str(folder / "blobs")), dict)
+    manifest = verify(make_backup(originals, BackupFolder(folder / "backups"), NOW).folder)
+    assert (manifest.database, manifest.counts.tracklets, manifest.counts.crops) == ("postgresql", 5, 4)
+    originals.store.database.close()
+
+
 def test_without_pg_dump_it_is_said_what_to_install_and_no_password(
     dump: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
