@@ -10,6 +10,7 @@ They never count for less: what a site's strangers have taught (see `calibration
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,11 +74,11 @@ def sharpness(pairs: F64) -> Sharpness:
             -(counts * np.log(shares * one + (1.0 - shares) * apart)).sum() + 0.5 * ((line[0] - 1) / _SPREAD) ** 2
         )
 
-    slope, height = minimize(unlikely, np.array([1.0, -4.0]), method="Nelder-Mead").x
+    slope, height = map(float, minimize(unlikely, np.array([1.0, -4.0]), method="Nelder-Mead").x)
     # Even odds are those of a pair that nothing is known about.
     share = float((counts * _logistic(slope * open_ + height)).sum() / pairs.sum())
     slope = min(slope, _STEEPEST)
-    shift = min(height - np.log(share / (1.0 - share)), -_PIVOT * (slope - 1.0))
+    shift = min(height - math.log(share / (1.0 - share)), -_PIVOT * (slope - 1.0))
     trust = float(np.clip(slope * _DECIDES + shift - _DECIDES, 0.0, 1.0))
     return Sharpness(1.0 + trust * (slope - 1.0), trust * shift)
 
