@@ -86,6 +86,11 @@ class ExemplarBook:
         found: I64 = self._cameras[slots]
         return found
 
+    def started_at(self, slots: I64) -> F64:
+        """When these tracklets began."""
+        found: F64 = self._started_at[slots]
+        return found
+
     def vectors(self, slots: I64) -> F32:
         """(N, D) as they came: of unit length as far as half precision goes."""
         return widened(self._vectors[slots])

@@ -12,6 +12,7 @@ from pipeline.matching.calibration import SAMPLE, Calibration, learnt
 from pipeline.matching.clocks import clock_changes
 from pipeline.matching.people import People
 from pipeline.matching.returns import expected_transits
+from pipeline.matching.sharpness import sharpened
 from pipeline.matching.transit import with_map
 
 FIRST_AFTER = 32  # tracklets; then after a quarter as many again, and so on
@@ -43,7 +44,7 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
     identities = sorted(people.exemplars.identities())
     slots, counts = people.exemplars.slots(identities)
     sample = slice(None, None, -(-len(slots) // SAMPLE))
-    return learnt(
+    calibration = learnt(
         people.calibration,
         people.tracklets,
         cameras,
@@ -57,3 +58,4 @@ def learn(people: People, walks_s: Mapping[tuple[str, str], float]) -> Calibrati
         np.append(before_s + change_s, 0.0),
         least_for(people.config.aimed_at, spans.likeliest),
     )
+    return replace(calibration, curves=sharpened(people, calibration, by_one_clock, at, np.append(change_s, 0.0)))
