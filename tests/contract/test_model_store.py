@@ -127,6 +127,24 @@ def test_a_page_of_decisions_holds_the_vectors_of_the_model_that_is_asked_for_an
     assert store.decided("another-model", 0, 2)[0].tracklet_ids == []
 
 
+TINIEST = 5e-324
+TODAY = [NOW + share for share in (0.0, 1 / 3, 0.1, 2.0**-22, 0.999999762)]
+
+
+@pytest.mark.parametrize(
+    "moments", [TODAY, [0.1, 1 / 3, 4.0], [*TODAY, 2.0**-23, 12.5], [-1e300, -7.25, -TINIEST, TINIEST, 2.0**60, 1e300]]
+)
+def test_moments_of_decisions_come_back_to_the_last_bit(store: SqlStore, moments: list[float]) -> None:
+    for number, moment in enumerate(moments):
+        seen = embedding(track_id=number, started_at=moment, ended_at=max(moments))
+        store.commit_decisions([Decision(seen, GlobalId(number + 1), True, 0.9, "new")], NOW)
+    rows, _ = store.decisions(0, 99)
+    assert rows.started_at.tolist() == moments and set(rows.ended_at.tolist()) == {max(moments)}
+    assert rows.tracklet_ids == [f"gate/b1/{number}/0" for number in range(len(moments))]
+    assert rows.global_ids.tolist() == [number + 1 for number in range(len(moments))]
+    assert set(rows.camera_ids) == {"gate"} and set(rows.boot_ids) == {"b1"}
+
+
 @pytest.mark.parametrize("run", [1, 4, 2048])
 @pytest.mark.parametrize("samples", [1, 4, 32])
 def test_vectors_come_beside_their_tracklets_wherever_they_lie(
