@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.adapters import vector_runs
+from pipeline.adapters import gallery_pages, vector_runs
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
 from pipeline.decisions import Decision
@@ -143,6 +143,14 @@ def test_moments_of_decisions_come_back_to_the_last_bit(store: SqlStore, moments
     assert rows.tracklet_ids == [f"gate/b1/{number}/0" for number in range(len(moments))]
     assert rows.global_ids.tolist() == [number + 1 for number in range(len(moments))]
     assert set(rows.camera_ids) == {"gate"} and set(rows.boot_ids) == {"b1"}
+
+
+def test_sqlite_is_not_asked_row_by_row_for_moments_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlStore.in_memory()
+    seen = [embedding(track_id=number, started_at=moment, ended_at=NOW + 9.3) for number, moment in enumerate(TODAY)]
+    store.commit_decisions([Decision(each, GlobalId(1), True, 0.9, "new") for each in seen], NOW)
+    monkeypatch.setattr(gallery_pages, "plain_rows", None)
+    assert store.decisions(0, 99)[0].track_ids.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("run", [1, 4, 2048])
