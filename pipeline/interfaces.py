@@ -261,8 +261,12 @@ class Store(Protocol):
     def decided(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, int]:
         """The same with appearance vectors in the order of decisions, whenever the vectors were made."""
 
-    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
-        """As `decided`, with NaN for what was thought of them, and with the numbers of their events (N,)."""
+    def decisions(self, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
+        """As `decided`, whether they have a vector or not, but without it, with NaN for what was thought of them; and
+        the numbers of their events (N,)."""
+
+    def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
+        """Those of some `decisions` that have an appearance vector, with it."""
 
     def thoughts(self, events: I64) -> Thoughts:
         """What was thought when decisions were made, by the numbers of their events (N,), ascending."""

@@ -23,6 +23,23 @@ class GalleryRows:
     decided_at: F64  # (N,) by the matcher's clock; NaN where nobody noted it
     vectors: F16 | F32  # (N, D): appearance or language, as asked for
 
+    def some(self, places: I64) -> GalleryRows:
+        """Those at these places."""
+        chosen = places.tolist()
+        return GalleryRows(
+            tracklet_ids=[self.tracklet_ids[place] for place in chosen],
+            global_ids=self.global_ids[places],
+            camera_ids=[self.camera_ids[place] for place in chosen],
+            boot_ids=[self.boot_ids[place] for place in chosen],
+            track_ids=self.track_ids[places],
+            started_at=self.started_at[places],
+            ended_at=self.ended_at[places],
+            newness=self.newness[places],
+            likeliest=self.likeliest[places],
+            decided_at=self.decided_at[places],
+            vectors=self.vectors[places],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Thoughts:

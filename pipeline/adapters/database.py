@@ -7,9 +7,10 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 from alembic import command
@@ -55,6 +56,10 @@ class Database:
         one_moment = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(**one_moment)
         self._writer = self._engine.execution_options(is_writing=True)
+        # In memory there is one connection, so threads take turns.
+        self._turn: AbstractContextManager[object] = (
+            RLock() if isinstance(self._engine.pool, StaticPool) else nullcontext()
+        )
         self._fence = fence
         self._busy_s = busy_s
 
@@ -73,13 +78,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view; nothing is written."""
-        with self._translated(), self._reader.begin() as connection:
+        with self._turn, self._translated(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, durable when the block has ended, undone when it raises."""
-        with self._translated(), self._writer.begin() as connection:
+        with self._turn, self._translated(), self._writer.begin() as connection:
             if self._fence is not None:
                 self._fence(connection)
             yield connection

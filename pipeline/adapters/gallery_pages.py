@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
-from sqlalchemy import Connection, Integer, bindparam, select
+import numpy.typing as npt
+from sqlalchemy import Connection, Integer, Select, and_, bindparam, cast, func, select
 
 from pipeline.adapters.database import in_parts, plain_rows
 from pipeline.adapters.model_changes import IS_DECIDED, IS_IN_TIME
@@ -15,6 +16,8 @@ from pipeline.adapters.schema import tracklets
 from pipeline.adapters.vector_runs import mixed, vectors_beside
 from pipeline.contracts import F16, F32, I64
 from pipeline.kept import GalleryRows, Thoughts
+
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 
 _EVENT = tracklets.c.assigned_event
 _THOUGHT = (tracklets.c.newness, tracklets.c.likeliest, tracklets.c.decided_at)
@@ -34,25 +37,62 @@ _NEXT = (
     .order_by(_EVENT)
     .limit(bindparam("limit", type_=Integer))
 )
+_TEXTS = ("tracklet_id", "camera_id", "boot_id")
+_TIMES = ("started_at", "ended_at")
+_PER_S = 2.0**22  # parts of a second: moments after 2004 are whole numbers of them
 _THOUGHTS = select(_EVENT, *_THOUGHT)
 _THOUGHTS_BETWEEN = _THOUGHTS.where(IS_DECIDED, _EVENT.between(bindparam("first"), bindparam("last")))
 _THOUGHTS_OF = _THOUGHTS.where(_EVENT.in_(bindparam("events", expanding=True)))
 
 
-def decided_page(
-    connection: Connection, model_digest: str, after_event: int, limit: int
-) -> tuple[GalleryRows, I64, int] | None:
-    """The tracklets of the next `limit` decisions, as far as they have a vector, without what was thought of them;
-    the events of their decisions, and the last one of all; None when there are no more."""
-    rows = plain_rows(connection, _NEXT, {"after": after_event, "limit": limit})
-    if not rows:
-        return None
-    last: int = rows[-1][0]
-    has_vector, vectors = vectors_beside(connection, model_digest, [row[1] for row in rows])
-    if len(vectors) < len(rows):
-        rows = list(compress(rows, has_vector.tolist()))
-    events = np.array([row[0] for row in rows], np.int64)
-    return gallery_rows(rows, vectors), events, last
+def _joined() -> Select[Any]:
+    """Whether the times of `_NEXT` are whole numbers of `_PER_S`, and its columns as one value each.
+
+    SQLite lets go of Python's lock at each row that is told by itself, and waits for it while another thread computes:
+    for 5 of 13 s, when the memory of a million tracklets is read back. Decimal numbers that are exact would take longer
+    to be written and read than all the rest.
+    """
+    page = _NEXT.subquery()
+    parts = {name: page.c[name] * _PER_S for name in _TIMES}
+    whole = {name: cast(part, Integer) for name, part in parts.items()}
+    is_exact = and_(*(whole[name] == part for name, part in parts.items()))
+    return select(func.min(is_exact), *(func.group_concat(whole.get(each.name, each), "\n") for each in page.c))
+
+
+_JOINED = _joined()
+
+
+def decisions(connection: Connection, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
+    """The tracklets of the next `limit` decisions, without vectors and what was thought of them, and the events of
+    these decisions."""
+    columns = _decisions(connection, {"after": after_event, "limit": limit})
+    events = np.array(columns[0] if columns else (), np.int64)
+    return gallery_rows(columns, np.zeros((len(events), 0), np.float16)), events
+
+
+def with_vectors(connection: Connection, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
+    """Those of the rows, with their events, that have a vector of the model."""
+    has_vector, vectors = vectors_beside(connection, model_digest, rows.tracklet_ids)
+    if not has_vector.all():
+        places = np.flatnonzero(has_vector)
+        rows, events = rows.some(places), events[places]
+    return replace(rows, vectors=vectors), events
+
+
+def _decisions(connection: Connection, asked: dict[str, int]) -> list[Column]:
+    """Columns of `_NEXT`; none if there are no more."""
+    if connection.dialect.name == "sqlite":
+        is_exact, *joined = connection.execute(_JOINED, asked).one()
+        if is_exact:
+            return [_column(each.name, values) for each, values in zip(_NEXT.selected_columns, joined, strict=True)]
+    return list(zip(*plain_rows(connection, _NEXT, asked), strict=True))
+
+
+def _column(name: str, joined: str) -> Column:
+    if name in _TEXTS:
+        return joined.split("\n")
+    numbers = np.fromstring(joined, np.int64, sep="\n")
+    return numbers / _PER_S if name in _TIMES else numbers
 
 
 def thoughts(connection: Connection, events: I64) -> Thoughts:
@@ -71,11 +111,10 @@ def thoughts(connection: Connection, events: I64) -> Thoughts:
     return Thoughts(*found.T)
 
 
-def gallery_rows(found: Sequence[Sequence[Any]], vectors: F16 | F32) -> GalleryRows:
-    """Rows that begin with a number and `SEEN`, as columns beside their vectors; what was thought may be left out."""
-    columns = list(zip(*found, strict=True))[1 : 1 + len(SEEN)] if found else [()] * len(SEEN)
-    names, global_ids, camera_ids, boot_ids, track_ids, started, ended, *thought = columns
-    newness, likeliest, decided = thought or [np.full(len(found), np.nan)] * len(_THOUGHT)
+def gallery_rows(columns: Sequence[Column], vectors: F16 | F32) -> GalleryRows:
+    """Columns of a number and `SEEN`, beside vectors; what was thought may be left out, and of nobody everything."""
+    _, names, global_ids, camera_ids, boot_ids, track_ids, started, ended, *thought = columns or [()] * (1 + len(SEEN))
+    newness, likeliest, decided = thought or [np.full(len(names), np.nan)] * len(_THOUGHT)
     return GalleryRows(
         tracklet_ids=list(names),
         global_ids=np.array(global_ids, np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from sqlalchemy import BindParameter, Connection, Integer, Row, bindparam, func,
 
 from pipeline.adapters.counters import advance, locked
 from pipeline.adapters.database import execute_many, in_parts
-from pipeline.adapters.gallery_pages import SEEN, decided_page, gallery_rows, thoughts, vector_matrix
+from pipeline.adapters.gallery_pages import SEEN, decisions, gallery_rows, thoughts, vector_matrix, with_vectors
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
 from pipeline.contracts import I64, GlobalId, TrackletCrops, TrackletEmbedding, TrackletId
@@ -60,21 +60,26 @@ class ModelStore(ModelChanges):
 
         `after_event` is the number of the event that gave a tracklet its identity.
         """
-        rows, events, position = self.recalled(model_digest, after_event, limit)
-        told = self.thoughts(events)
-        whole = replace(rows, newness=told.newness, likeliest=told.likeliest, decided_at=told.decided_at)
-        return whole, position
-
-    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
-        """The same with NaN for what was thought of them, and the numbers of their events (N,)."""
         while True:
-            with self._database.reading() as connection:
-                page = decided_page(connection, model_digest, after_event, limit)
-            if page is None:
-                return gallery_rows((), vector_matrix((), model_digest)), np.zeros(0, np.int64), after_event
-            rows, _, after_event = page
-            if rows.tracklet_ids:
-                return page
+            told, events = self.decisions(after_event, limit)
+            if not len(events):
+                return told, after_event
+            after_event = int(events[-1])
+            rows, own = self.with_vectors(model_digest, told, events)
+            if len(own):
+                thought = asdict(self.thoughts(own))
+                return replace(rows, **thought), after_event
+
+    def decisions(self, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
+        """The same, whether they have a vector or not, but without it, with NaN for what was thought of them; and the
+        numbers of their events (N,)."""
+        with self._database.reading() as connection:
+            return decisions(connection, after_event, limit)
+
+    def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
+        """Those of some `decisions` that have an appearance vector, with it."""
+        with self._database.reading() as connection:
+            return with_vectors(connection, model_digest, rows, events)
 
     def thoughts(self, events: I64) -> Thoughts:
         """What was thought when decisions were made, by the numbers of their events (N,), ascending."""
@@ -184,7 +189,8 @@ def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId],
 
 def _wide_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:
     """Rows of a number, `SEEN` and a vector, which becomes float32."""
-    return gallery_rows(found, vector_matrix([row[-1] for row in found], model_digest).astype(np.float32))
+    *columns, vectors = zip(*found, strict=True) if found else ((),)
+    return gallery_rows(columns, vector_matrix(vectors, model_digest).astype(np.float32))
 
 
 def _embedding(row: Row[Any], model_digest: str, crop_keys: Sequence[str]) -> TrackletEmbedding:

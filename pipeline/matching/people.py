@@ -318,19 +318,7 @@ def rows_with(
 def some_of(rows: GalleryRows, tracklet_ids: Collection[TrackletId]) -> GalleryRows:
     """The rows of some tracklets, in their order."""
     places = [place for place, name in enumerate(rows.tracklet_ids) if name in tracklet_ids]
-    return GalleryRows(
-        tracklet_ids=[rows.tracklet_ids[place] for place in places],
-        global_ids=rows.global_ids[places],
-        camera_ids=[rows.camera_ids[place] for place in places],
-        boot_ids=[rows.boot_ids[place] for place in places],
-        track_ids=rows.track_ids[places],
-        started_at=rows.started_at[places],
-        ended_at=rows.ended_at[places],
-        newness=rows.newness[places],
-        likeliest=rows.likeliest[places],
-        decided_at=rows.decided_at[places],
-        vectors=rows.vectors[places],
-    )
+    return rows.some(np.array(places, np.int64))
 
 
 def tracks_of(rows: GalleryRows) -> list[TrackKey]:

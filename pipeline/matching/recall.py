@@ -1,10 +1,11 @@
-"""The matcher's memory, read back from the database: one page is read while the one before it is taken in."""
+"""The matcher's memory, read back from the database: pages are read while those before them are taken in."""
 
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -15,12 +16,16 @@ from pipeline.kept import GalleryRows, Thoughts
 from pipeline.matching.people import People
 
 _PAGE_ROWS = 16_384
+_AHEAD = 12  # pages of 20 MB that wait at most, while the one who takes them loads what a large gallery needs
+
+_Page = tuple[GalleryRows, I64]  # tracklets, and the events of the decisions on them
 
 
 class Decided(Protocol):
-    """What is asked of the `Store`, from a thread of its own."""
+    """What is asked of the `Store`, from threads of its own."""
 
-    def recalled(self, model_digest: str, after_event: int, limit: int, /) -> tuple[GalleryRows, I64, int]: ...
+    def decisions(self, after_event: int, limit: int, /) -> _Page: ...
+    def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64, /) -> _Page: ...
     def thoughts(self, events: I64, /) -> Thoughts: ...
 
 
@@ -35,13 +40,26 @@ def recall(people: People, store: Decided, model_digest: str) -> None:
 
 def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[GalleryRows]:
     """Pages with vectors of one model, in the order of decisions."""
-    with ThreadPoolExecutor(1, thread_name_prefix="recall") as reader:
-        coming = reader.submit(store.recalled, model_digest, 0, _PAGE_ROWS)
+
+    def after(before: Future[_Page]) -> _Page:
+        _, told = before.result()
+        return store.decisions(int(told[-1]), _PAGE_ROWS) if len(told) else before.result()
+
+    def with_vectors(told: Future[_Page]) -> _Page:
+        return store.with_vectors(model_digest, *told.result())
+
+    # Each task only waits for one that was begun before it, so two threads never wait for each other.
+    with ThreadPoolExecutor(2, thread_name_prefix="recall") as readers:
+        told = readers.submit(store.decisions, 0, _PAGE_ROWS)
+        coming = deque([(told, readers.submit(with_vectors, told))])
         while True:
-            rows, own, position = coming.result()
-            if not rows.tracklet_ids:
+            while len(coming) <= _AHEAD:
+                told = readers.submit(after, told)
+                coming.append((told, readers.submit(with_vectors, told)))
+            decided, page = coming.popleft()
+            rows, own = page.result()
+            if not decided.result()[0].tracklet_ids:
                 return
-            coming = reader.submit(store.recalled, model_digest, position, _PAGE_ROWS)
             events.append(own)
             yield rows
 

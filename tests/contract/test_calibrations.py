@@ -95,6 +95,6 @@ def test_what_was_thought_is_told_of_any_decisions_and_of_none_that_is_gone(stor
     told = store.thoughts(np.array([events[6], events[-1] + 1, events[-1] + 1000]))
     assert told.newness.tolist() == [1.0, 0.0, 0.0] and told.likeliest.tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(told.decided_at).tolist() == [False, True, True]
-    rows, of_rows, last = store.recalled(DIGEST, int(events[4]), 9)
-    assert rows.track_ids.tolist() == [5, 6, 7] and of_rows.tolist() == events[5:].tolist() and last == events[-1]
+    rows, of_rows = store.decisions(int(events[4]), 9)
+    assert rows.track_ids.tolist() == [5, 6, 7] and of_rows.tolist() == events[5:].tolist()
     assert np.isnan([rows.newness, rows.likeliest, rows.decided_at]).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.adapters import vector_runs
+from pipeline.adapters import gallery_pages, vector_runs
 from pipeline.adapters.store import SqlStore
 from pipeline.contracts import Crop, GlobalId, TrackletEmbedding, TrackletId, tracklet_parts
 from pipeline.decisions import Decision
@@ -125,6 +125,32 @@ def test_a_page_of_decisions_holds_the_vectors_of_the_model_that_is_asked_for_an
     pages = [store.decided(NEW, after, 1) for after in (0, 2, 4)]  # the first and the third decision have no vector
     assert [(page.track_ids.tolist(), place) for page, place in pages] == [([4], 2), ([2], 4), ([1], 5)]
     assert store.decided("another-model", 0, 2)[0].tracklet_ids == []
+
+
+TINIEST = 5e-324
+TODAY = [NOW + share for share in (0.0, 1 / 3, 0.1, 2.0**-22, 0.999999762)]
+
+
+@pytest.mark.parametrize(
+    "moments", [TODAY, [0.1, 1 / 3, 4.0], [*TODAY, 2.0**-23, 12.5], [-1e300, -7.25, -TINIEST, TINIEST, 2.0**60, 1e300]]
+)
+def test_moments_of_decisions_come_back_to_the_last_bit(store: SqlStore, moments: list[float]) -> None:
+    for number, moment in enumerate(moments):
+        seen = embedding(track_id=number, started_at=moment, ended_at=max(moments))
+        store.commit_decisions([Decision(seen, GlobalId(number + 1), True, 0.9, "new")], NOW)
+    rows, _ = store.decisions(0, 99)
+    assert rows.started_at.tolist() == moments and set(rows.ended_at.tolist()) == {max(moments)}
+    assert rows.tracklet_ids == [f"gate/b1/{number}/0" for number in range(len(moments))]
+    assert rows.global_ids.tolist() == [number + 1 for number in range(len(moments))]
+    assert set(rows.camera_ids) == {"gate"} and set(rows.boot_ids) == {"b1"}
+
+
+def test_sqlite_is_not_asked_row_by_row_for_moments_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlStore.in_memory()
+    seen = [embedding(track_id=number, started_at=moment, ended_at=NOW + 9.3) for number, moment in enumerate(TODAY)]
+    store.commit_decisions([Decision(each, GlobalId(1), True, 0.9, "new") for each in seen], NOW)
+    monkeypatch.setattr(gallery_pages, "plain_rows", None)
+    assert store.decisions(0, 99)[0].track_ids.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("run", [1, 4, 2048])

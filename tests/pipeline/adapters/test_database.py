@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -299,4 +300,22 @@ def test_many_rows_are_written_by_one_statement_with_the_constants_it_holds() ->
     with database.reading() as connection:
         rows = plain_rows(connection, select(counters.c.name, counters.c.last).where(counters.c.last > 0), {})
     assert sorted(rows) == [("event_id", 3), ("row", 7)]
+    database.close()
+
+
+def test_threads_take_turns_with_a_database_in_memory() -> None:
+    """They have one connection between them."""
+    database = Database.in_memory()
+    raised = update(counters).where(counters.c.name == "row").values(last=counters.c.last + 1)
+
+    def use(_: int) -> None:
+        with database.reading() as connection:
+            plain_rows(connection, select(counters), {})
+        with database.writing() as connection:
+            connection.execute(raised)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(100)))
+    with database.reading() as connection:
+        assert connection.execute(select(counters.c.last).where(counters.c.name == "row")).scalar_one() == 100
     database.close()

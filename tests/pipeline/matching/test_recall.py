@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,18 +56,31 @@ def columns(spans: Spans) -> list[Any]:
     return [getattr(spans, each.name) for each in fields(spans)]
 
 
+def test_pages_of_which_nobody_has_a_vector_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "_PAGE_ROWS", 7)
+    store, people = decided_site(), nobody()
+    in_order = {name: place for place, name in enumerate(store.decided(DIGEST, 0, 99)[0].tracklet_ids)}
+    late = [seen for seen in site(60) if 20 <= in_order[seen.tracklet_id] < 23 or in_order[seen.tracklet_id] == 50]
+    store.add_vectors([seen.model_copy(update={"model_digest": "another-model"}) for seen in late])
+    recall.recall(people, store, "another-model")
+    assert people.tracklets == 4
+
+
 class Failing:
     """A database that goes away after a page."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def recalled(self, model_digest: str, after_event: int, limit: int) -> tuple[GalleryRows, I64, int]:
+    def decisions(self, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
         assert not gc.isenabled(), "whatever is read stays: nothing is worth looking for"
         self.asked.append(after_event)
         if after_event:
             raise Unavailable("the database does not answer")
-        return decided_site().recalled(DIGEST, 0, 5)
+        return decided_site().decisions(0, 5)
+
+    def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
+        return replace(rows, vectors=np.eye(len(events), 64, dtype=np.float32)), events
 
     def thoughts(self, events: I64) -> Thoughts:
         raise AssertionError(f"nobody waits for what was thought at {len(events)} events")
