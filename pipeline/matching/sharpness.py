@@ -28,7 +28,7 @@ _TIMES: F64 = np.array([-99.0, -7.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0,
 _STRANGE, _SAME = -4.0, 7.0  # log-odds of looks below and above which nearly all pairs are two, and one
 _LEAST_PAIRS = 40  # that show how one person's times are
 _STRANGER_WEIGHT = 5.0  # pairs of strangers among these
-# This and the pivot were chosen on two rendered sites; they held on two others, on simulated vectors and on Market-1501.
+# This and the pivot were chosen on two rendered sites, and held on two others, on simulated vectors and on Market-1501.
 _SPREAD = 0.5  # of slopes, before anything was seen
 _DECIDES = 4.0  # log-odds of looks at which it matters most whether they are believed
 _STEEPEST = 3.0
