@@ -19,6 +19,7 @@ from pipeline.contracts import BlobKey, GlobalId
 from pipeline.errors import ConfigurationError, InvalidQuery
 from pipeline.forgetting import DAY_S, ErasureRequest, cutoffs
 from services.audited import record_at_terminal
+from services.backup_settings import why_not
 from services.runtime import open_blobs, open_registry, open_store
 from services.settings import Settings
 
@@ -118,11 +119,8 @@ def _checked_folder(settings: Settings, folder: Path | None) -> Path:
         raise ConfigurationError(
             "there is no folder for backups; name one, as `sightline backup /backups`, or set backup.folder"
         )
-    if chosen.resolve().is_relative_to(settings.data_dir.resolve()):
-        raise ConfigurationError(
-            f"{chosen} lies inside the data folder {settings.data_dir}, and would be lost with it; name a folder "
-            "elsewhere, best on another disk"
-        )
+    if (trouble := why_not(chosen, settings.data_dir)) is not None:
+        raise ConfigurationError(trouble)
     return chosen
 
 

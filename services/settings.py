@@ -20,7 +20,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.forgetting import Keeping
 from pipeline.yaml_files import explain, read_yaml
 from services.api_settings import ApiSettings
-from services.backup_settings import BackupSettings
+from services.backup_settings import BackupSettings, why_not
 from services.retention_settings import CameraRetentionSettings, RetentionSettings
 from services.search_settings import SearchSettings
 
@@ -253,12 +253,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _backups_lie_elsewhere(self) -> Self:
-        folder, data = self.backup.folder, self.data_dir.resolve()
-        if folder is not None and folder.resolve().is_relative_to(data):
-            raise ValueError(
-                f"backup.folder {folder} lies inside data_dir {data}, and would be lost with it; name a folder "
-                "elsewhere, best on another disk"
-            )
+        folder = self.backup.folder
+        if folder is not None and (trouble := why_not(folder, self.data_dir)) is not None:
+            raise ValueError(f"backup.folder {trouble}")
         return self
 
     def keeping(self, camera_id: str) -> Keeping:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from pipeline.adapters.backup_folder import CROPS, MANIFEST, BackupFolder, sha256_of
 from pipeline.adapters.blobs import FsBlobs, write_durably
@@ -76,8 +76,8 @@ def _crop_keys(connection: Connection) -> Iterable[BlobKey]:
     return map(BlobKey, connection.execute(query, execution_options={"yield_per": 1000}).scalars())
 
 
-def _count(connection: Connection, which: object) -> int:
-    return int(connection.execute(select(func.count()).where(which)).scalar_one())  # type: ignore[arg-type]
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).where(which)).scalar_one()
 
 
 def _copy_crops(blobs: FsBlobs, keys: Iterable[BlobKey], work: Path, twin: Path | None) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from pipeline.contracts import F64, I64
 from pipeline.matching.calibration import Calibration
@@ -70,14 +71,14 @@ def sharpness(pairs: F64) -> Sharpness:
     open_, counts = looks[looks > _STRANGE, None], pairs[looks > _STRANGE]
 
     def unlikely(line: F64) -> float:
-        shares = _logistic(line[0] * open_ + line[1])
+        shares = expit(line[0] * open_ + line[1])
         return float(
             -(counts * np.log(shares * one + (1.0 - shares) * apart)).sum() + 0.5 * ((line[0] - 1) / _SPREAD) ** 2
         )
 
     slope, height = map(float, minimize(unlikely, np.array([1.0, -4.0]), method="Nelder-Mead").x)
     # Even odds are those of a pair that nothing is known about.
-    share = float((counts * _logistic(slope * open_ + height)).sum() / pairs.sum())
+    share = float((counts * expit(slope * open_ + height)).sum() / pairs.sum())
     slope = min(slope, _STEEPEST)
     shift = min(height - math.log(share / (1.0 - share)), -_PIVOT * (slope - 1.0))
     trust = float(np.clip(slope * _DECIDES + shift - _DECIDES, 0.0, 1.0))
@@ -136,8 +137,3 @@ class _Walks:
         last = self.begins + begun - 1
         left_at, cameras = self.ended_at[last], self.cameras[last]
         return left_at, cameras, (begun > 0) & ((cameras != place) | (left_at < now))
-
-
-def _logistic(log_odds: F64) -> F64:
-    found: F64 = 1.0 / (1.0 + np.exp(-log_odds.clip(-40.0, 40.0)))
-    return found

@@ -14,7 +14,7 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.audit import AuditAction, verified
-from pipeline.contracts import GlobalId
+from pipeline.contracts import BlobKey, GlobalId
 from pipeline.errors import ConfigurationError
 from pipeline.forgetting import ErasureRequest
 from pipeline.search.models import SearchConfig, SearchModel
@@ -80,7 +80,7 @@ def test_what_comes_back_can_be_searched_shown_and_vouched_for(folder: Path, sig
     store = open_store(settings)
     assert words_found(store, "a person in red") == [1]
     blobs = FsBlobs(settings.blobs)
-    assert all(blobs.get(key) is not None for key in store.crop_keys("", 9))  # type: ignore[arg-type]
+    assert all(blobs.get(key) is not None for key in store.crop_keys(BlobKey(""), 9))
     assert open_registry(settings).wanted().name == DIGEST
     assert [path.name for path in settings.models.iterdir() if path.is_dir()] == [DIGEST]
     entries = list(AuditStore(store.database, SystemClock()).entries())
@@ -187,9 +187,9 @@ def test_crops_that_are_sealed_are_copied_so_and_opened_by_the_key_kept_elsewher
     sightline(folder, "backup")
     assert all(path.read_bytes().startswith(b"SLsealed1") for path in newest(folder).glob("crops/*/*"))
     sightline(folder, "restore", str(newest(folder)), "--data-dir", "new")
-    key = next((folder / "new" / "blobs").glob("*/*/*")).name
+    key = BlobKey(next((folder / "new" / "blobs").glob("*/*/*")).name)
     with pytest.raises(ConfigurationError, match="no key is given"):
-        FsBlobs(str(folder / "new" / "blobs")).get(key)  # type: ignore[arg-type]
+        FsBlobs(str(folder / "new" / "blobs")).get(key)
 
 
 def test_the_job_makes_one_and_the_console_is_told(

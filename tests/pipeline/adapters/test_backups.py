@@ -31,7 +31,7 @@ from pipeline.adapters.forgetter import Forgetter, ForgetterConfig
 from pipeline.adapters.memory_bus import MemoryBus
 from pipeline.adapters.store import SqlStore
 from pipeline.backups import Backup
-from pipeline.contracts import GlobalId
+from pipeline.contracts import BlobKey, GlobalId
 from pipeline.decisions import Decision
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.forgetting import DAY_S, ErasureRequest, Keeping
@@ -121,7 +121,7 @@ def test_a_backup_has_the_database_its_crops_and_a_digest_of_every_file(site: Si
 
 def test_crops_that_no_row_names_are_not_copied_and_those_that_are_lost_are_counted(site: Site) -> None:
     site.originals.blobs.put(b"of nobody any more")
-    lost = site.store.crop_keys("", 9)[0]  # type: ignore[arg-type]
+    lost = site.store.crop_keys(BlobKey(""), 9)[0]
     site.originals.blobs.delete(lost)
     made = verify(site.make().folder)
     assert (made.counts.crops, made.counts.missing_crops) == (3, 1)
