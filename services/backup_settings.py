@@ -23,6 +23,6 @@ def why_not(folder: Path, data_dir: Path) -> str | None:
     if not folder.resolve().is_relative_to(data_dir.resolve()):
         return None
     return (
-        f"{folder} lies inside data_dir {data_dir}, and would be lost with it; name a folder elsewhere, best on "
+        f"{folder} lies inside the data folder {data_dir}, and would be lost with it; name a folder elsewhere, best on "
         "another disk"
     )

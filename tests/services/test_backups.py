@@ -173,7 +173,7 @@ def test_a_backup_needs_a_database_and_a_folder_outside_of_the_data(
     monkeypatch.delenv("SIGHTLINE_BACKUP__FOLDER")
     done = sightline(folder, "backup")
     assert done.code == 2 and "set backup.folder" in done.errors
-    with pytest.raises(ConfigurationError, match="inside data_dir"):
+    with pytest.raises(ConfigurationError, match=r"backup\.folder .* inside the data folder"):
         settings_of(folder / "var", backup={"folder": folder / "var" / "copies"})
 
 
