@@ -282,12 +282,23 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierBox:
+    """Where a track was in an earlier frame in which it was not told yet."""
+
+    captured_at: float
+    track_id: int
+    box: F32  # (4,) x1, y1, x2, y2 px
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tracks:
     """The persons followed and seen in one frame, as columns."""
 
     track_ids: I64  # (N,)
     boxes: F32  # (N, 4) x1, y1, x2, y2 px
     scores: F32  # (N,)
+    earlier: tuple[EarlierBox, ...] = ()  # of tracks that are told now, the latest first
 
     def __len__(self) -> int:
         return len(self.track_ids)

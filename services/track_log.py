@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.contracts import Detections, Image, Tracks
+from pipeline.contracts import F32, Detections, EarlierBox, Image, Tracks
 from pipeline.interfaces import Tracker
 
 
 class LoggedTracker:
     """Any `Tracker`, plus one line for each frame: the capture time, then track and box in turn.
 
-    The file is called `CAMERA.BOOT.tracks`.
+    An earlier box is a line of its own, with the time of its frame. The file is called `CAMERA.BOOT.tracks`.
     """
 
     def __init__(self, tracker: Tracker, folder: Path, camera_id: str, boot_id: str) -> None:
@@ -25,11 +26,11 @@ class LoggedTracker:
 
     def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
         tracks = self._tracker.update(detections, captured_at, image)
-        words = [f"{captured_at:.6f}"]
-        for track_id, box in zip(tracks.track_ids, tracks.boxes, strict=True):
-            words.append(f"{track_id} {box[0]:.1f} {box[1]:.1f} {box[2]:.1f} {box[3]:.1f}")
+        rows = zip(tracks.track_ids.tolist(), tracks.boxes, strict=True)
+        lines = [" ".join([f"{captured_at:.6f}", *(_words(track_id, box) for track_id, box in rows)])]
+        lines += [f"{each.captured_at:.6f} {_words(each.track_id, each.box)}" for each in tracks.earlier]
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(" ".join(words) + "\n")
+            file.write("".join(f"{line}\n" for line in lines))
         return tracks
 
 
@@ -44,13 +45,41 @@ class LoggedFrame:
 
 
 def read_track_logs(folder: Path) -> Iterator[LoggedFrame]:
-    """Every frame that `LoggedTracker`s wrote in `folder`; a torn last line is left out."""
+    """Every frame that `LoggedTracker`s wrote in `folder`, earlier boxes in their own; a torn last line is left out."""
     for path in sorted(folder.glob("*.tracks")):
         camera_id, boot_id = path.name.removesuffix(".tracks").rsplit(".", 1)
+        found: defaultdict[float, list[str]] = defaultdict(list)
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):
                 captured_at, *words = line.split()
-                rows = np.array(words, np.float64).reshape(-1, 5)
-                boxes = rows[:, 1:].astype(np.float32)
-                tracks = Tracks(rows[:, 0].astype(np.int64), boxes, np.ones(len(rows), np.float32))
-                yield LoggedFrame(camera_id, boot_id, float(captured_at), tracks)
+                found[float(captured_at)] += words
+        for captured, words in found.items():
+            rows = np.array(words, np.float64).reshape(-1, 5)
+            boxes = rows[:, 1:].astype(np.float32)
+            tracks = Tracks(rows[:, 0].astype(np.int64), boxes, np.ones(len(rows), np.float32))
+            yield LoggedFrame(camera_id, boot_id, captured, tracks)
+
+
+def settled(frames: Iterable[LoggedFrame]) -> list[LoggedFrame]:
+    """The same frames once all is told: earlier boxes stand in their own."""
+    told = list(frames)
+    earlier: defaultdict[tuple[str, str, float], list[EarlierBox]] = defaultdict(list)
+    for frame in told:
+        for box in frame.tracks.earlier:
+            earlier[frame.camera_id, frame.boot_id, box.captured_at].append(box)
+    return [
+        replace(each, tracks=_with(each.tracks, earlier[each.camera_id, each.boot_id, each.captured_at]))
+        for each in told
+    ]
+
+
+def _with(tracks: Tracks, earlier: list[EarlierBox]) -> Tracks:
+    return Tracks(
+        np.append(tracks.track_ids, [each.track_id for each in earlier]).astype(np.int64),
+        np.vstack([tracks.boxes, *[each.box for each in earlier]]),
+        np.append(tracks.scores, [each.score for each in earlier]).astype(np.float32),
+    )
+
+
+def _words(track_id: int, box: F32) -> str:
+    return f"{track_id} {box[0]:.1f} {box[1]:.1f} {box[2]:.1f} {box[3]:.1f}"

@@ -9,6 +9,7 @@ behind something. Deviations, for fixed cameras that deliver any number of frame
 - a track found again starts at what was seen then, with the speed between the two sightings (observation-centric
   re-update: Cao et al., "Observation-Centric SORT", CVPR 2023, section 4.1);
 - a lost person slows down, for nobody walks straight on for long behind an obstacle;
+- a track that is told for the first time also tells where it was before (`beginnings`);
 - a doubtful box that has never moved is furniture and not told. One who has moved may be as doubtful as a shadow;
 - with pictures, to look like somebody else costs as much as to stand elsewhere (`looks`). A track is lost rather than
   given to another person who crosses, or who comes in where it went out: pieces are joined later, a mixture never.
@@ -24,9 +25,10 @@ import numpy as np
 
 from pipeline.boxes import Boxes, Numbers, overlaps
 from pipeline.camera.association import assign, distance_cost, overlap_cost
+from pipeline.camera.beginnings import BeginningConfig, Beginnings
 from pipeline.camera.kalman import BoxFilters, KalmanConfig
 from pipeline.camera.looks import LookConfig, Looks, TrackLooks, describe
-from pipeline.contracts import F64, I64, Detections, Image, Tracks
+from pipeline.contracts import F64, I64, Detections, EarlierBox, Image, Tracks
 
 Cost = Callable[[I64, I64], Numbers]  # of pairing these tracks with these detections
 
@@ -41,6 +43,7 @@ _RECORD = np.dtype(
         ("last", np.float64, 4),  # last detection: centre and size
         ("is_confirmed", np.bool_),
         ("has_moved", np.bool_),
+        ("is_told", np.bool_),
     ]
 )
 
@@ -75,6 +78,7 @@ class TrackerConfig:
     smoothing: float = 0.5  # share of the filter in the boxes told, the rest is the detection
     kalman: KalmanConfig = field(default_factory=KalmanConfig)
     looks: LookConfig = field(default_factory=LookConfig)
+    beginnings: BeginningConfig = field(default_factory=BeginningConfig)
 
 
 class ByteTracker:
@@ -84,6 +88,7 @@ class ByteTracker:
         self._config = config or TrackerConfig()
         self._filters = BoxFilters(self._config.kalman)
         self._looks = TrackLooks(self._config.looks)
+        self._beginnings = Beginnings(self._config.beginnings)
         self._tracks = np.zeros(0, _RECORD)  # row by row beside the filters and the looks
         self._next_id = 1
         self._now = -math.inf
@@ -111,7 +116,9 @@ class ByteTracker:
         new = self._unexplained(boxes, scores, free, found)
         self._open(boxes[new], scores[new], None if looks is None else looks[new], is_first)
         self._forget()
-        return self._told()
+        told = self._told()
+        self._beginnings.note(self._now, boxes, scores, told.boxes)
+        return told
 
     def _predict(self, captured_at: float) -> None:
         elapsed_s = max(captured_at - self._now, 0.0) if math.isfinite(self._now) else 0.0
@@ -221,7 +228,15 @@ class ByteTracker:
         rows = np.flatnonzero(tracks["is_confirmed"] & is_credible & (tracks["seen_at"] == self._now))
         share = self._config.smoothing
         boxes = _corners((1 - share) * tracks["last"][rows] + share * self._filters.value[rows])
-        return Tracks(tracks["track_id"][rows], boxes.astype(np.float32), tracks["score"][rows].astype(np.float32))
+        scores = tracks["score"][rows].astype(np.float32)
+        earlier = [box for row in rows[~tracks["is_told"][rows]].tolist() for box in self._beginning(row)]
+        tracks["is_told"][rows] = True
+        return Tracks(tracks["track_id"][rows], boxes.astype(np.float32), scores, tuple(earlier))
+
+    def _beginning(self, row: int) -> list[EarlierBox]:
+        """Where a track was before it is told for the first time."""
+        track, speed = self._tracks[row], self._filters.speed[row, :2]
+        return self._beginnings.of(int(track["track_id"]), _corners(track["last"][None])[0], speed, self._now)
 
 
 def _corners(value: F64) -> F64:

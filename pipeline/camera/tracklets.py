@@ -60,6 +60,7 @@ class _Piece:
     detections: int = 0
     total_detections: int = 0  # of the whole track
     started_at: float = 0.0
+    shown_at: float = 0.0  # the first frame that could give a crop
     ended_at: float = 0.0
     candidates: list[_Candidate] = field(default_factory=list)
 
@@ -85,11 +86,16 @@ class TrackletCutter:
         for row, track_id in enumerate(tracks.track_ids.tolist()):
             piece = self._pieces.setdefault(track_id, _Piece())
             if not piece.detections:
-                piece.started_at = frame.captured_at
+                piece.started_at = piece.shown_at = frame.captured_at
             piece.detections += 1
             piece.total_detections += 1
             piece.ended_at = frame.captured_at
             self._consider(piece, frame, tracks.boxes[row], float(tracks.scores[row]), float(seen[row]))
+        # Pictures of earlier frames are gone: these tell since when, and not who.
+        for box in tracks.earlier:
+            piece = self._pieces[box.track_id]
+            piece.started_at = min(piece.started_at, box.captured_at)
+            piece.detections += 1
         return self._cut_due(frame.captured_at, now)
 
     def finish(self, now: float) -> list[TrackletCrops]:
@@ -114,7 +120,7 @@ class TrackletCutter:
 
     def _is_due(self, piece: _Piece) -> bool:
         wait_s = self._config.cut_every_s if piece.sequence else self._config.first_cut_after_s
-        return bool(piece.candidates) and piece.ended_at - piece.started_at >= wait_s
+        return bool(piece.candidates) and piece.ended_at - piece.shown_at >= wait_s
 
     def _cut(self, track_id: int, is_last: bool, now: float) -> TrackletCrops | None:
         """The tracklet of the piece so far, which then begins anew; None where there is nothing worth sending."""

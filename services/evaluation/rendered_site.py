@@ -16,7 +16,7 @@ from pipeline.contracts import CameraId, Detections, Frame, TrackletCrops, Track
 from pipeline.interfaces import Detector, Tracker
 from services.evaluation.market_replay import ReplayedTracklet
 from services.evaluation.simulated_run import MIN_VISIBILITY, SimulatedRun
-from services.track_log import LoggedFrame
+from services.track_log import LoggedFrame, settled
 
 Follower = Callable[[int, Frame], Tracks]  # camera from 0 and its next frame → who is followed there
 
@@ -62,7 +62,7 @@ def watch(
     cut += [piece for cutter in cutters for piece in cutter.finish(until_s)]
     cut.sort(key=lambda piece: (piece.sent_at, piece.tracklet_id))
     run = SimulatedRun(site, {name: (camera, 0.0) for camera, name in enumerate(names)})
-    return Watched(run, frames, [ReplayedTracklet(piece, _shown(piece, votes)) for piece in cut])
+    return Watched(run, settled(frames), [ReplayedTracklet(piece, _shown(piece, votes)) for piece in cut])
 
 
 class CalmSite(SimulatedSite):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.contracts import Detections, Image, Tracks
-from services.track_log import LoggedTracker, read_track_logs
+from pipeline.contracts import Detections, EarlierBox, Image, Tracks
+from services.track_log import LoggedFrame, LoggedTracker, read_track_logs, settled
 
 
 class EveryBoxATrack:
@@ -27,6 +28,26 @@ def test_frames_come_back_as_they_were_followed_and_empty_ones_too(tmp_path: Pat
     for frame, tracks in zip(read, given, strict=True):
         np.testing.assert_array_equal(frame.tracks.track_ids, tracks.track_ids)
         np.testing.assert_allclose(frame.tracks.boxes, tracks.boxes)
+
+
+class TellsLate:
+    """Each track is told with where it was half a second ago."""
+
+    def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
+        tracks = EveryBoxATrack().update(detections, captured_at)
+        earlier = [EarlierBox(captured_at - 0.5, 7, box, 0.5) for box in tracks.boxes]
+        return replace(tracks, earlier=tuple(earlier))
+
+
+def test_earlier_boxes_stand_in_their_own_frames_read_back_or_not(tmp_path: Path) -> None:
+    one = Detections(np.array([[1, 2, 30, 40]], np.float32), np.ones(1, np.float32))
+    tracker, told = LoggedTracker(TellsLate(), tmp_path, "yard", "b1"), []
+    for captured_at, found in ((1.0, Detections.none()), (1.25, Detections.none()), (1.5, one)):
+        told.append(LoggedFrame("yard", "b1", captured_at, tracker.update(found, captured_at)))
+    for frames in (read_track_logs(tmp_path), settled(told)):
+        found_at = {frame.captured_at: frame.tracks for frame in frames}
+        assert {at: tracks.track_ids.tolist() for at, tracks in found_at.items()} == {1.0: [7], 1.25: [], 1.5: [0]}
+        np.testing.assert_array_equal(found_at[1.0].boxes, one.boxes)
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline.camera.tracker import ByteTracker, TrackerConfig
-from pipeline.contracts import Detections, Tracks
+from pipeline.contracts import Detections, EarlierBox, Tracks
 
 
 def person(x: float, y: float, score: float = 0.9, height: float = 100.0) -> tuple[float, float, float, float, float]:
@@ -150,3 +150,50 @@ def test_without_smoothing_the_boxes_told_are_the_detections() -> None:
         found = seen(person(100 + 5 * index, 200))
         tracks = tracker.update(found, index / 10)
     assert tracks.boxes == pytest.approx(found.boxes, abs=1e-3)
+
+
+def walked_in(*scores: float, fps: int = 5) -> list[Tracks]:
+    """Somebody comes in from the left, seen with these scores one frame after the other."""
+    tracker = ByteTracker()
+    tracker.update(seen(), 0.0)
+    return [tracker.update(seen(person(20 + 40 * i / fps, 200, s)), (i + 1) / fps) for i, s in enumerate(scores)]
+
+
+def test_a_track_that_is_told_tells_where_it_was_before_nearest_first() -> None:
+    *silent, told, after = walked_in(0.2, 0.3, 0.7, 0.8, 0.8)
+    assert [len(tracks) for tracks in silent] == [0, 0, 0]
+    assert [box.captured_at for box in told.earlier] == pytest.approx([0.6, 0.4, 0.2])
+    assert {box.track_id for box in told.earlier} == set(told.track_ids.tolist())
+    assert [(box.box[0] + box.box[2]) / 2 for box in told.earlier] == pytest.approx([36, 28, 20])
+    assert [box.score for box in told.earlier] == pytest.approx([0.7, 0.3, 0.2])
+    assert not after.earlier
+
+
+def test_a_beginning_goes_back_a_second_and_not_over_a_gap() -> None:
+    *_, told = walked_in(*[0.3] * 14, 0.8, 0.8, fps=8)
+    assert [box.captured_at for box in told.earlier][-1] == 1.0
+    *_, told = walked_in(0.3, 0.3, 0.05, 0.05, 0.05, 0.8, 0.8, fps=10)
+    assert len(told.earlier) == 1
+
+
+def test_a_second_box_on_somebody_who_is_told_is_nobodys_beginning() -> None:
+    tracker = ByteTracker()
+    earlier: list[EarlierBox] = []
+    for index in range(12):
+        x = 100 + 6 * index
+        beside = [person(x + 8, 200, 0.3)] if index < 8 else [person(x + 90, 200)]
+        earlier += tracker.update(seen(person(x, 200), *beside), index / 10).earlier
+    assert [box.captured_at for box in earlier] == [0.8]  # the first box of the second one alone
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_no_box_is_told_for_two_tracks_nor_two_of_one_moment_for_one(seed: int) -> None:
+    tracker, said = ByteTracker(), set()
+    for index, found in enumerate(crowd(seed, 30, 8)):
+        tracks = tracker.update(found, index / 10)
+        moments = [(index / 10, int(number)) for number in tracks.track_ids]
+        moments += [(box.captured_at, box.track_id) for box in tracks.earlier]
+        assert len({*moments}) == len(moments) and not said & {*moments}
+        assert all(box.captured_at < index / 10 for box in tracks.earlier)
+        said |= {*moments}

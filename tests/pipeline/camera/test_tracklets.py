@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from pipeline.camera.tracklets import TrackletConfig, TrackletCutter, sharpness, visibilities
-from pipeline.contracts import CameraId, Frame, Image, TrackletCrops, Tracks
+from pipeline.contracts import CameraId, EarlierBox, Frame, Image, TrackletCrops, Tracks
 
 FPS = 10
 LATE_S = 0.7  # from the camera to the cutter
@@ -68,6 +70,22 @@ def test_what_is_cut_does_not_depend_on_when_it_is_sent() -> None:
 
 def test_the_same_frames_give_the_same_bytes() -> None:
     assert run(6) == run(6)
+
+
+def test_a_tracklet_begins_where_its_track_began_and_waits_for_crops_as_long_as_ever() -> None:
+    cutter, person = TrackletCutter(CameraId("yard"), "b1"), tracks((7, 100, 50, 150, 200))
+    before = tuple(EarlierBox(second, 7, person.boxes[0], 0.3) for second in (0.9, 0.5))
+    pieces = observed(cutter, frame(FPS), replace(person, earlier=before))
+    pieces += [piece for i in range(FPS + 1, 3 * FPS) for piece in observed(cutter, frame(i), person)]
+    assert (pieces[0].started_at, pieces[0].detections) == (0.5, 13)
+    assert pieces[0].ended_at == pytest.approx(1.0 + CONFIG.first_cut_after_s)
+
+
+def test_earlier_boxes_alone_make_no_tracklet_of_noise() -> None:
+    cutter, person = TrackletCutter(CameraId("yard"), "b1"), tracks((7, 100, 50, 150, 200))
+    before = tuple(EarlierBox(second, 7, person.boxes[0], 0.3) for second in (0.9, 0.7, 0.5))
+    assert not observed(cutter, frame(FPS), replace(person, earlier=before))
+    assert not cutter.finish(2.0)
 
 
 def test_two_detections_are_noise() -> None:
