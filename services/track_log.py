@@ -14,9 +14,10 @@ from pipeline.interfaces import Tracker
 
 
 class LoggedTracker:
-    """Any `Tracker`, plus one line for each frame: the capture time, then track and box in turn.
+    """Any `Tracker`, plus one line for each frame: the capture time, then track and box in turn; after `<` the earlier
+    boxes, each with its own capture time.
 
-    An earlier box is a line of its own, with the time of its frame. The file is called `CAMERA.BOOT.tracks`.
+    The file is called `CAMERA.BOOT.tracks`.
     """
 
     def __init__(self, tracker: Tracker, folder: Path, camera_id: str, boot_id: str) -> None:
@@ -26,11 +27,12 @@ class LoggedTracker:
 
     def update(self, detections: Detections, captured_at: float, image: Image | None = None) -> Tracks:
         tracks = self._tracker.update(detections, captured_at, image)
-        rows = zip(tracks.track_ids.tolist(), tracks.boxes, strict=True)
-        lines = [" ".join([f"{captured_at:.6f}", *(_words(track_id, box) for track_id, box in rows)])]
-        lines += [f"{each.captured_at:.6f} {_words(each.track_id, each.box)}" for each in tracks.earlier]
+        words = [f"{captured_at:.6f}"]
+        words += [_row(track_id, box) for track_id, box in zip(tracks.track_ids, tracks.boxes, strict=True)]
+        if tracks.earlier:
+            words += ["<", *(f"{each.captured_at:.6f} {_row(each.track_id, each.box)}" for each in tracks.earlier)]
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+            file.write(" ".join(words) + "\n")
         return tracks
 
 
@@ -45,19 +47,21 @@ class LoggedFrame:
 
 
 def read_track_logs(folder: Path) -> Iterator[LoggedFrame]:
-    """Every frame that `LoggedTracker`s wrote in `folder`, earlier boxes in their own; a torn last line is left out."""
+    """Every frame that `LoggedTracker`s wrote in `folder`; a torn last line is left out."""
     for path in sorted(folder.glob("*.tracks")):
         camera_id, boot_id = path.name.removesuffix(".tracks").rsplit(".", 1)
-        found: defaultdict[float, list[str]] = defaultdict(list)
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):
-                captured_at, *words = line.split()
-                found[float(captured_at)] += words
-        for captured, words in found.items():
-            rows = np.array(words, np.float64).reshape(-1, 5)
-            boxes = rows[:, 1:].astype(np.float32)
-            tracks = Tracks(rows[:, 0].astype(np.int64), boxes, np.ones(len(rows), np.float32))
-            yield LoggedFrame(camera_id, boot_id, captured, tracks)
+                now, _, before = line.partition("<")
+                captured_at, *words = now.split()
+                rows = np.array(words, np.float64).reshape(-1, 5)
+                earlier = tuple(
+                    EarlierBox(at, int(track), np.array(box, np.float32), 1.0)
+                    for at, track, *box in np.array(before.split(), np.float64).reshape(-1, 6).tolist()
+                )
+                boxes = rows[:, 1:].astype(np.float32)
+                tracks = Tracks(rows[:, 0].astype(np.int64), boxes, np.ones(len(rows), np.float32), earlier)
+                yield LoggedFrame(camera_id, boot_id, float(captured_at), tracks)
 
 
 def settled(frames: Iterable[LoggedFrame]) -> list[LoggedFrame]:
@@ -68,8 +72,8 @@ def settled(frames: Iterable[LoggedFrame]) -> list[LoggedFrame]:
         for box in frame.tracks.earlier:
             earlier[frame.camera_id, frame.boot_id, box.captured_at].append(box)
     return [
-        replace(each, tracks=_with(each.tracks, earlier[each.camera_id, each.boot_id, each.captured_at]))
-        for each in told
+        replace(frame, tracks=_with(frame.tracks, earlier[frame.camera_id, frame.boot_id, frame.captured_at]))
+        for frame in told
     ]
 
 
@@ -81,5 +85,5 @@ def _with(tracks: Tracks, earlier: list[EarlierBox]) -> Tracks:
     )
 
 
-def _words(track_id: int, box: F32) -> str:
+def _row(track_id: int, box: F32) -> str:
     return f"{track_id} {box[0]:.1f} {box[1]:.1f} {box[2]:.1f} {box[3]:.1f}"

@@ -18,7 +18,7 @@ from pipeline.contracts import GlobalId
 from pipeline.errors import Unavailable
 from services.evaluation.simulated_run import SimulatedRun
 from services.runtime import open_bus, open_store
-from services.track_log import read_track_logs
+from services.track_log import read_track_logs, settled
 from services.up import RunningSystem
 
 Found = list[dict[str, Any]]  # people as the API gives them, best first
@@ -58,7 +58,7 @@ class Summary:
 
 def ask_all(system: RunningSystem, run: SimulatedRun) -> list[tuple[TrueQuery, Answer, Found]]:
     """Ask the API every generated description that is true of somebody seen so far."""
-    frames = list(read_track_logs(system.settings.track_logs))
+    frames = settled(read_track_logs(system.settings.track_logs))
     people = run.people(frames, open_store(system.settings).track_identities())
     with httpx.Client(base_url=system.page, timeout=30.0) as client:
         return [(question, *_ask(client, question, people)) for question in run.questions(set(people.values()))]
@@ -111,7 +111,7 @@ def summarise(
     first second on, and what they see while a model is still being loaded waits for it.
     """
     store = open_store(system.settings)
-    frames = list(read_track_logs(system.settings.track_logs))
+    frames = settled(read_track_logs(system.settings.track_logs))
     identities = store.track_identities()
     score = run.score(frames, identities)
     latencies = _capture_to_identity_s(store, since_at)

@@ -14,7 +14,6 @@ from pipeline.boxes import overlaps
 from pipeline.contracts import CameraId, Frame, Tracks
 from pipeline.errors import ConfigurationError
 from pipeline.interfaces import Detector, Tracker
-from services.track_log import LoggedFrame, settled
 
 Annotations = Mapping[int, Tracks]  # by frame number, from 1 as in MOT files
 
@@ -55,16 +54,10 @@ def evaluate_tracking(
 
 def follow(frames: Iterable[Frame], detector: Detector, tracker: Tracker) -> dict[int, Tracks]:
     """The tracks of every frame, by frame number from 1."""
-    told = (
-        LoggedFrame(
-            frame.camera_id,
-            "",
-            frame.captured_at,
-            tracker.update(detector.detect([frame])[0], frame.captured_at, frame.image),
-        )
-        for frame in frames
-    )
-    return {number: frame.tracks for number, frame in enumerate(settled(told), 1)}
+    return {
+        number: tracker.update(detector.detect([frame])[0], frame.captured_at, frame.image)
+        for number, frame in enumerate(frames, 1)
+    }
 
 
 def score_tracking(truth: Annotations, found: Annotations) -> TrackingScore:

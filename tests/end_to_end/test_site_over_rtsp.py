@@ -16,7 +16,7 @@ from pipeline.adapters.simulation.videos import write_videos
 from services.demo import ask_all, drained, lost_frames, summarise
 from services.evaluation.simulated_run import SimulatedRun
 from services.settings import load
-from services.track_log import LoggedFrame, read_track_logs
+from services.track_log import LoggedFrame, read_track_logs, settled
 from services.up import running_system
 from tests.processes import logs
 from tests.rtsp_server import rtsp_server, unavailable
@@ -88,7 +88,7 @@ def test_people_are_one_identity_across_rtsp_cameras_and_are_found_by_words(tmp_
             lost = lost_frames(system)
             system.supervisor.stop("camera")
             is_drained = drained(system, 30)
-            frames = list(read_track_logs(settings.track_logs))
+            frames = settled(read_track_logs(settings.track_logs))
             run = SimulatedRun(site, aligned(site, frames))
             answers = [answer for _, answer, _ in ask_all(system, run)]
             system.supervisor.stop()

@@ -39,12 +39,15 @@ class TellsLate:
         return replace(tracks, earlier=tuple(earlier))
 
 
-def test_earlier_boxes_stand_in_their_own_frames_read_back_or_not(tmp_path: Path) -> None:
+def test_earlier_boxes_are_read_back_as_they_were_told_and_settle_in_their_own_frames(tmp_path: Path) -> None:
     one = Detections(np.array([[1, 2, 30, 40]], np.float32), np.ones(1, np.float32))
     tracker, told = LoggedTracker(TellsLate(), tmp_path, "yard", "b1"), []
     for captured_at, found in ((1.0, Detections.none()), (1.25, Detections.none()), (1.5, one)):
         told.append(LoggedFrame("yard", "b1", captured_at, tracker.update(found, captured_at)))
-    for frames in (read_track_logs(tmp_path), settled(told)):
+    read = list(read_track_logs(tmp_path))
+    assert [len(frame.tracks) for frame in read] == [0, 0, 1]
+    assert [(box.captured_at, box.track_id) for box in read[-1].tracks.earlier] == [(1.0, 7)]
+    for frames in (settled(read), settled(told)):
         found_at = {frame.captured_at: frame.tracks for frame in frames}
         assert {at: tracks.track_ids.tolist() for at, tracks in found_at.items()} == {1.0: [7], 1.25: [], 1.5: [0]}
         np.testing.assert_array_equal(found_at[1.0].boxes, one.boxes)
