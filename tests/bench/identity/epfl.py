@@ -33,7 +33,8 @@ def epfl_figures(folder: Path, encoder: Encoder, prior: LookPrior) -> dict[str, 
             if frame.index % _EVERY == 0:
                 at = starts_at + frame.captured_at
                 frame = Frame(camera_id, frame.image, at, frame.index)
-                tracklets += cutter.observe(frame, tracker.update(detector.detect([frame])[0], at), at)
+                tracks = tracker.update(detector.detect([frame])[0], at, frame.image)
+                tracklets += cutter.observe(frame, tracks, at)
         tracklets += cutter.finish(at)
         starts_at = at + _PAUSE_S
     people = [ReplayedTracklet(seen, _shown(seen.camera_id, seen.crops[0].box_px)) for seen in tracklets]

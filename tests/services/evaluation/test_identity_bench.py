@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 
 from pipeline.matching.people import MemoryConfig
+from services.evaluation.identity_answers import play
 from services.evaluation.identity_baselines import naive, oracle
 from services.evaluation.identity_matcher import OfflineMatcher
 from services.evaluation.vector_looks import LookModel, look_statistics
 from services.evaluation.vector_site import SimulatedPeople, VectorSite
 from tests.bench.identity.endurance import endure
-from tests.bench.identity.scenes import SCENES, SHIPPED, compared, figures_of, people_of, prior_for
+from tests.bench.identity.scenes import (
+    IN_UNIFORM,
+    SCENES,
+    SHIPPED,
+    WITH_PERFECT_ENCODER,
+    compared,
+    figures_of,
+    people_of,
+    prior_for,
+)
 
 STORED = json.loads((Path(__file__).parents[2] / "baselines" / "identity_vector_site.json").read_text(encoding="utf-8"))
 NAME = "2 cameras, 50 people"
@@ -33,6 +43,15 @@ def test_the_references_repeat_their_stored_figures() -> None:
     for name, reference in {"oracle": oracle, "naive": naive}.items():
         found = figures_of(tracklets, reference(tracklets))
         assert found["idf1"] == pytest.approx(stored[name]["idf1"], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [NAME, WITH_PERFECT_ENCODER, IN_UNIFORM])
+def test_the_matcher_is_no_worse_than_its_stored_figures(name: str) -> None:
+    tracklets, stored = people_of(SCENES[name]), STORED["sites"][name]["matcher"]
+    matcher = OfflineMatcher(MemoryConfig(prior=prior_for(SCENES[name].looks)))
+    found = figures_of(tracklets, list(play(matcher, tracklets)))
+    assert found["idf1"] >= stored["idf1"] - TOLERANCE
+    assert found["false_join_share"] <= stored["false_join_share"] + TOLERANCE
 
 
 def test_a_matcher_is_compared_by_the_same_measures_as_its_references() -> None:
