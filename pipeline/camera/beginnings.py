@@ -30,7 +30,7 @@ class _Moment:
     """The boxes of one frame that no track was told with."""
 
     captured_at: float
-    boxes: F64  # (N, 4) px
+    boxes: Boxes  # (N, 4) px
     scores: F64
     is_free: list[bool]
 
@@ -42,17 +42,17 @@ class Beginnings:
         self._config = config
         self._moments: deque[_Moment] = deque()
 
-    def note(self, captured_at: float, boxes: F64, scores: F64, told: Boxes) -> None:
-        """Boxes (N, 4) of the newest frame, and those of the tracks that are told with it."""
+    def note(self, captured_at: float, boxes: Boxes, scores: F64, told: Boxes) -> None:
+        """Boxes (N, 4) of the newest frame that are no track's that is told with it, and the boxes `told`."""
         while self._moments and captured_at - self._moments[0].captured_at > self._config.memory_s:
             self._moments.popleft()
-        if len(told):
+        if len(boxes) and len(told):
             free = overlaps(boxes, told.astype(np.float64)).max(axis=1) < self._config.max_overlap_of_free
             boxes, scores = boxes[free], scores[free]
         if len(boxes):
             self._moments.append(_Moment(captured_at, boxes, scores, [True] * len(boxes)))
 
-    def of(self, track_id: int, box: F64, speed: F64, captured_at: float) -> list[EarlierBox]:
+    def of(self, track_id: int, box: Boxes, speed: F64, captured_at: float) -> list[EarlierBox]:
         """The earlier boxes of a track that is at `box` (4,) at `captured_at` and moves at `speed` (2,) px per second,
         the latest first. No other track gets them after that."""
         found: list[EarlierBox] = []

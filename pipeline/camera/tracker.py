@@ -41,6 +41,7 @@ _RECORD = np.dtype(
         ("trust", np.float64),  # running mean of the scores
         ("origin", np.float64, 2),  # centre of the first detection
         ("last", np.float64, 4),  # last detection: centre and size
+        ("place", np.int64),  # of its detection in the newest frame, -1: none
         ("is_confirmed", np.bool_),
         ("has_moved", np.bool_),
         ("is_told", np.bool_),
@@ -113,12 +114,12 @@ class ByteTracker:
         if looks is not None:
             self._looks.learn(rows, looks[found], self._now - self._tracks["seen_at"][rows])
         self._correct(rows, boxes[found], scores[found])
+        self._tracks["place"] = -1
+        self._tracks["place"][rows] = found
         new = self._unexplained(boxes, scores, free, found)
-        self._open(boxes[new], scores[new], None if looks is None else looks[new], is_first)
+        self._open(new, boxes[new], scores[new], None if looks is None else looks[new], is_first)
         self._forget()
-        told = self._told()
-        self._beginnings.note(self._now, boxes, scores, told.boxes)
-        return told
+        return self._told(boxes, scores)
 
     def _predict(self, captured_at: float) -> None:
         elapsed_s = max(captured_at - self._now, 0.0) if math.isfinite(self._now) else 0.0
@@ -197,7 +198,7 @@ class ByteTracker:
         apart: I64 = free[is_apart]
         return apart
 
-    def _open(self, boxes: Boxes, scores: F64, looks: Looks | None, is_first: bool) -> None:
+    def _open(self, places: I64, boxes: Boxes, scores: F64, looks: Looks | None, is_first: bool) -> None:
         if not len(boxes):
             return
         seen = _centre_and_size(boxes)
@@ -205,7 +206,7 @@ class ByteTracker:
         born["track_id"] = np.arange(self._next_id, self._next_id + len(boxes))
         born["hits"], born["seen_at"] = 1, self._now
         born["score"] = born["trust"] = scores
-        born["origin"], born["last"] = seen[:, :2], seen
+        born["origin"], born["last"], born["place"] = seen[:, :2], seen, places
         # Whoever is there when the camera opens has not come out of nothing.
         born["is_confirmed"] = is_first or self._config.confirming_hits <= 1
         self._next_id += len(boxes)
@@ -222,16 +223,20 @@ class ByteTracker:
             self._filters.keep(alive)
             self._looks.keep(alive)
 
-    def _told(self) -> Tracks:
+    def _told(self, boxes: Boxes, scores: F64) -> Tracks:
+        """The tracks to tell of the detections of this frame."""
         tracks = self._tracks
         is_credible = tracks["has_moved"] | (tracks["trust"] >= self._config.trusted_score)
         rows = np.flatnonzero(tracks["is_confirmed"] & is_credible & (tracks["seen_at"] == self._now))
         share = self._config.smoothing
-        boxes = _corners((1 - share) * tracks["last"][rows] + share * self._filters.value[rows])
-        scores = tracks["score"][rows].astype(np.float32)
+        smooth = _corners((1 - share) * tracks["last"][rows] + share * self._filters.value[rows]).astype(np.float32)
         earlier = [box for row in rows[~tracks["is_told"][rows]].tolist() for box in self._beginning(row)]
         tracks["is_told"][rows] = True
-        return Tracks(tracks["track_id"][rows], boxes.astype(np.float32), scores, tuple(earlier))
+        places = tracks["place"][rows]
+        is_left = np.ones(len(boxes), np.bool_)
+        is_left[places[places >= 0]] = False
+        self._beginnings.note(self._now, boxes[is_left], scores[is_left], smooth)
+        return Tracks(tracks["track_id"][rows], smooth, tracks["score"][rows].astype(np.float32), tuple(earlier))
 
     def _beginning(self, row: int) -> list[EarlierBox]:
         """Where a track was before it is told for the first time."""

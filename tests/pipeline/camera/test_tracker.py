@@ -197,3 +197,11 @@ def test_no_box_is_told_for_two_tracks_nor_two_of_one_moment_for_one(seed: int) 
         assert len({*moments}) == len(moments) and not said & {*moments}
         assert all(box.captured_at < index / 10 for box in tracks.earlier)
         said |= {*moments}
+
+
+def test_a_second_frame_of_one_moment_with_fewer_boxes_is_taken() -> None:
+    tracker = ByteTracker()
+    for index in range(5):
+        tracker.update(seen(*(person(100 + 80 * place + index, 200) for place in range(6))), index / 10)
+    tracks = tracker.update(seen(person(105, 200)), 0.3)
+    assert len(set(tracks.track_ids.tolist())) == len(tracks)
