@@ -67,11 +67,15 @@ def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[Gal
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Millions of small objects come and stay; looking through all of them for cycles would take two fifths of the
-    time."""
+    time. Nor is it worth while later: what came is set apart until the next time."""
     was_enabled = gc.isenabled()
+    if gc.get_freeze_count():  # a memory that is read anew must not leave the former one behind
+        gc.unfreeze()
+        gc.collect()
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()
