@@ -152,6 +152,19 @@ class ExemplarBook:
         changed: list[GlobalId] = owners[np.bincount(whose[fresh], minlength=len(owners)) > 0].tolist()
         return changed
 
+    def reserve(self, count: int) -> None:
+        """Have room for so many more."""
+        if count <= len(self._free):
+            return
+        size = len(self._names)
+        extra = max(1024, size, count)
+        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
+        self._vectors = with_room(self._vectors, extra)
+        self._draws = with_room(self._draws, extra)
+        self._cameras = with_room(self._cameras, extra)
+        self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
+        self._names = np.concatenate([self._names, np.full(extra, "", np.object_)])
+
     def join(self, into: Sequence[GlobalId], others: Sequence[GlobalId]) -> None:
         """All exemplars of each of the `others` become those of its `into`, as far as they are high enough."""
         homes = self._own.open(into)
@@ -187,7 +200,7 @@ class ExemplarBook:
 
     def _store(self, fresh: I64, tracklet_ids: Sequence[str], cameras: I64, drawn: F64, vectors: F16) -> I64:
         """Put the tracklets at these places into free slots."""
-        self._reserve(len(fresh))
+        self.reserve(len(fresh))
         first = len(self._free) - len(fresh)
         slots = np.array(self._free[first:], np.int64)
         del self._free[first:]
@@ -216,18 +229,6 @@ class ExemplarBook:
         if self._sums is not None and len(self._sums) < len(self._camera_numbers):
             more = np.zeros((len(self._camera_numbers) - len(self._sums), self._vectors.shape[1]))
             self._sums = np.concatenate([self._sums, more])
-
-    def _reserve(self, count: int) -> None:
-        if count <= len(self._free):
-            return
-        size = len(self._names)
-        extra = max(1024, size, count)
-        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
-        self._vectors = with_room(self._vectors, extra)
-        self._draws = with_room(self._draws, extra)
-        self._cameras = with_room(self._cameras, extra)
-        self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
-        self._names = np.concatenate([self._names, np.full(extra, "", np.object_)])
 
 
 def widened(halves: F16) -> F32:

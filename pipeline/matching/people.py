@@ -116,6 +116,10 @@ class People:
         self.tracklets += len(rows.tracklet_ids)
         self._keep(rows)
 
+    def expect(self, tracklets: int) -> None:
+        """Make room for what stays of so many, which saves copying it over and over while it grows."""
+        self.exemplars.reserve(min(tracklets, self.config.identities * self.config.exemplars))
+
     def recall(self, pages: Iterable[GalleryRows], thoughts: Callable[[I64], Thoughts] | None = None) -> None:
         """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten.
 

@@ -80,6 +80,9 @@ class Failing:
             raise Unavailable("the database does not answer")
         return decided_site().decisions(0, 5)
 
+    def most_vectors(self, model_digest: str) -> int:
+        return 60
+
     def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
         return replace(rows, vectors=np.eye(len(events), 64, dtype=np.float32)), events
 
