@@ -137,13 +137,18 @@ class People:
                 # For so many the gallery has to load something, which it does while the next pages are read.
                 self._describe(list(islice(self._changed, _TOLD)))
         pieces = np.concatenate(tracks)
-        places = self.tracks.lasting(*pieces.T)
-        named = [(cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()]
-        lasting = np.concatenate(numbers)[places]
-        if thoughts is not None and len(places):
-            told = thoughts(places)
-            lasting[:, 3:] = np.stack([told.newness, told.likeliest, told.decided_at - lasting[:, 2]], axis=1)
-        self._record(named, lasting)
+        with ThreadPoolExecutor(1) as beside:
+            described = beside.submit(self.describe)  # which has nothing to do with tracks
+            places = self.tracks.lasting(*pieces.T)
+            named = [
+                (cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()
+            ]
+            lasting = np.concatenate(numbers)[places]
+            if thoughts is not None and len(places):
+                told = thoughts(places)
+                lasting[:, 3:] = np.stack([told.newness, told.likeliest, told.decided_at - lasting[:, 2]], axis=1)
+            self._record(named, lasting)
+            described.result()
 
     def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
         """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.
