@@ -263,7 +263,10 @@ class Store(Protocol):
 
     def decisions(self, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
         """As `decided`, whether they have a vector or not, but without it, with NaN for what was thought of them; and
-        the numbers of their events (N,)."""
+        the numbers of their events (N,). At most `limit`, and none when there are no more."""
+
+    def most_vectors(self, model_digest: str) -> int:
+        """At least so many as there are of the model: told by the first and the last, however many there are."""
 
     def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
         """Those of some `decisions` that have an appearance vector, with it."""

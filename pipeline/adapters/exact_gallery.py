@@ -11,6 +11,7 @@ from pipeline.adapters.gallery_facts import FactBook
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import GalleryFacts, GalleryFilter
+from pipeline.matching.slot_table import with_room
 from pipeline.runtimes.machine import processor_precisions
 
 if TYPE_CHECKING:
@@ -110,8 +111,7 @@ class ExactGallery:
     def _reserve(self, count: int) -> None:
         if count > len(self._rows):
             extra = max(count, 2 * len(self._rows)) - len(self._rows)
-            self._vectors = np.concatenate([self._vectors, np.zeros((extra, self._vectors.shape[1]), np.float32)])
-            self._rows = np.concatenate([self._rows, np.zeros(extra, np.int64)])
+            self._vectors, self._rows = with_room(self._vectors, extra), with_room(self._rows, extra)
             if self._short_list is not None:
                 self._short_list.widen(len(self._rows))
 

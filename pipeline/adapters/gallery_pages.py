@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Integer, Select, and_, bindparam, cast, func,
 from pipeline.adapters.database import in_parts, plain_rows
 from pipeline.adapters.model_changes import IS_DECIDED, IS_IN_TIME
 from pipeline.adapters.schema import tracklets
-from pipeline.adapters.vector_runs import mixed, vectors_beside
+from pipeline.adapters.vector_runs import BREAK, mixed, vectors_beside
 from pipeline.contracts import F16, F32, I64
 from pipeline.kept import GalleryRows, Thoughts
 
@@ -31,12 +31,10 @@ SEEN = (
     tracklets.c.ended_at,
     *_THOUGHT,
 )
-_NEXT = (
-    select(_EVENT, *SEEN[: -len(_THOUGHT)])
-    .where(IS_DECIDED, IS_IN_TIME, bindparam("after") < _EVENT)
-    .order_by(_EVENT)
-    .limit(bindparam("limit", type_=Integer))
-)
+_IS_NEXT, _LIMIT = bindparam("after") < _EVENT, bindparam("limit", type_=Integer)
+_COLUMNS = (_EVENT, *SEEN[: -len(_THOUGHT)])
+_NEXT = select(*_COLUMNS).where(IS_DECIDED, IS_IN_TIME, _IS_NEXT).order_by(_EVENT).limit(_LIMIT)
+_LAST = select(func.max(select(_EVENT).where(_IS_NEXT).order_by(_EVENT).limit(_LIMIT).subquery().c.assigned_event))
 _TEXTS = ("tracklet_id", "camera_id", "boot_id")
 _TIMES = ("started_at", "ended_at")
 _PER_S = 2.0**22  # parts of a second: moments after 2004 are whole numbers of them
@@ -46,25 +44,26 @@ _THOUGHTS_OF = _THOUGHTS.where(_EVENT.in_(bindparam("events", expanding=True)))
 
 
 def _joined() -> Select[Any]:
-    """Whether the times of `_NEXT` are whole numbers of `_PER_S`, and its columns as one value each.
+    """Whether the times of decisions are whole numbers of `_PER_S`, and their `_COLUMNS` as one value each.
 
     SQLite lets go of Python's lock at each row that is told by itself, and waits for it while another thread computes:
     for 5 of 13 s, when the memory of a million tracklets is read back. Decimal numbers that are exact would take longer
-    to be written and read than all the rest.
+    to be written and read than all the rest. And to put rows in order or to count them would copy each value first:
+    they come in the order of the index anyway, and whoever asks looks whether they do.
     """
-    page = _NEXT.subquery()
-    parts = {name: page.c[name] * _PER_S for name in _TIMES}
+    parts = {name: tracklets.c[name] * _PER_S for name in _TIMES}
     whole = {name: cast(part, Integer) for name, part in parts.items()}
     is_exact = and_(*(whole[name] == part for name, part in parts.items()))
-    return select(func.min(is_exact), *(func.group_concat(whole.get(each.name, each), "\n") for each in page.c))
+    columns = (func.group_concat(whole.get(each.name, each), BREAK) for each in _COLUMNS)
+    return select(func.min(is_exact), *columns).where(IS_DECIDED, IS_IN_TIME, _IS_NEXT, bindparam("last") >= _EVENT)
 
 
 _JOINED = _joined()
 
 
 def decisions(connection: Connection, after_event: int, limit: int) -> tuple[GalleryRows, I64]:
-    """The tracklets of the next `limit` decisions, without vectors and what was thought of them, and the events of
-    these decisions."""
+    """The tracklets of the next decisions, at most `limit`, without vectors and what was thought of them, and the
+    events of these decisions."""
     columns = _decisions(connection, {"after": after_event, "limit": limit})
     events = np.array(columns[0] if columns else (), np.int64)
     return gallery_rows(columns, np.zeros((len(events), 0), np.float16)), events
@@ -80,11 +79,17 @@ def with_vectors(connection: Connection, model_digest: str, rows: GalleryRows, e
 
 
 def _decisions(connection: Connection, asked: dict[str, int]) -> list[Column]:
-    """Columns of `_NEXT`; none if there are no more."""
-    if connection.dialect.name == "sqlite":
-        is_exact, *joined = connection.execute(_JOINED, asked).one()
-        if is_exact:
-            return [_column(each.name, values) for each, values in zip(_NEXT.selected_columns, joined, strict=True)]
+    """Those of `_NEXT`, or of the first of these rows; none if there are no more."""
+    is_whole = connection.dialect.name == "sqlite"
+    while is_whole and (last := connection.execute(_LAST, asked).scalar()) is not None:
+        is_exact, *joined = connection.execute(_JOINED, asked | {"last": last}).one()
+        if is_exact is None:  # nobody among these is left
+            asked = asked | {"after": last}
+            continue
+        columns = [_column(each.name, told) for each, told in zip(_COLUMNS, joined, strict=True)]
+        if is_exact and (np.diff(columns[0]) > 0).all():
+            return columns
+        is_whole = False
     return list(zip(*plain_rows(connection, _NEXT, asked), strict=True))
 
 

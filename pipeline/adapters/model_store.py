@@ -76,6 +76,15 @@ class ModelStore(ModelChanges):
         with self._database.reading() as connection:
             return decisions(connection, after_event, limit)
 
+    def most_vectors(self, model_digest: str) -> int:
+        """At least so many as there are of the model: told by the first and the last, however many there are."""
+        first, last = (
+            select(func.coalesce(end(embeddings.c.row), 0)).where(embeddings.c.model_digest == model_digest)
+            for end in (func.min, func.max)
+        )
+        with self._database.reading() as connection:
+            return 1 + int(connection.execute(last).scalar_one()) - int(connection.execute(first).scalar_one())
+
     def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
         """Those of some `decisions` that have an appearance vector, with it."""
         with self._database.reading() as connection:

@@ -26,9 +26,10 @@ class ShortList:
 
     def widen(self, room: int) -> None:
         """There is room for so many, if there was less."""
-        more = -(-room // _BLOCK) * _BLOCK - len(self._rows)
-        if more > 0:
-            self._rows = torch.cat([self._rows, torch.zeros((more, self._rows.shape[1]), dtype=torch.bfloat16)])
+        room = -(-room // _BLOCK) * _BLOCK
+        if room > len(self._rows):
+            rows, self._rows = self._rows, torch.zeros((room, self._rows.shape[1]), dtype=torch.bfloat16)
+            self._rows[: len(rows)] = rows
 
     def put(self, slots: I64, vectors: F32) -> None:
         """Rows have changed."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.contracts import F16, F32, F64, I64, CameraId, GlobalId, TrackletId, tracklet_parts
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import TrackKey
-from pipeline.matching.slot_table import SlotTable
+from pipeline.matching.slot_table import SlotTable, with_room
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
 _BLOCK = 8192  # vectors that are made wider at once
@@ -36,7 +36,8 @@ class Exemplar(NamedTuple):
 
 def draws(tracklet_ids: Sequence[str], started_at: F64) -> F64:
     """Gumbel's trick: the highest of these are a random sample in which the weight grows by e in `_FADE_S`."""
-    uniform = (np.array([zlib.crc32(name.encode()) for name in tracklet_ids], np.float64) + 0.5) / 2**32
+    marks = np.fromiter(map(zlib.crc32, map(str.encode, tracklet_ids)), np.float64, len(tracklet_ids))
+    uniform = (marks + 0.5) / 2**32
     found: F64 = started_at / _FADE_S - np.log(-np.log(uniform))
     return found
 
@@ -151,6 +152,19 @@ class ExemplarBook:
         changed: list[GlobalId] = owners[np.bincount(whose[fresh], minlength=len(owners)) > 0].tolist()
         return changed
 
+    def reserve(self, count: int) -> None:
+        """Have room for so many more."""
+        if count <= len(self._free):
+            return
+        size = len(self._names)
+        extra = max(1024, size, count)
+        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
+        self._vectors = with_room(self._vectors, extra)
+        self._draws = with_room(self._draws, extra)
+        self._cameras = with_room(self._cameras, extra)
+        self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
+        self._names = np.concatenate([self._names, np.full(extra, "", np.object_)])
+
     def join(self, into: Sequence[GlobalId], others: Sequence[GlobalId]) -> None:
         """All exemplars of each of the `others` become those of its `into`, as far as they are high enough."""
         homes = self._own.open(into)
@@ -186,7 +200,7 @@ class ExemplarBook:
 
     def _store(self, fresh: I64, tracklet_ids: Sequence[str], cameras: I64, drawn: F64, vectors: F16) -> I64:
         """Put the tracklets at these places into free slots."""
-        self._reserve(len(fresh))
+        self.reserve(len(fresh))
         first = len(self._free) - len(fresh)
         slots = np.array(self._free[first:], np.int64)
         del self._free[first:]
@@ -215,20 +229,6 @@ class ExemplarBook:
         if self._sums is not None and len(self._sums) < len(self._camera_numbers):
             more = np.zeros((len(self._camera_numbers) - len(self._sums), self._vectors.shape[1]))
             self._sums = np.concatenate([self._sums, more])
-
-    def _reserve(self, count: int) -> None:
-        if count <= len(self._free):
-            return
-        size = len(self._names)
-        extra = max(1024, size, count)
-        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
-        # Room that nobody has written to costs no memory: zeros that are copied would.
-        vectors, self._vectors = self._vectors, np.zeros((size + extra, self._vectors.shape[1]), np.float16)
-        self._vectors[:size] = vectors
-        self._draws = np.concatenate([self._draws, np.zeros(extra)])
-        self._started_at = np.concatenate([self._started_at, np.full(extra, np.inf)])
-        self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
-        self._names = np.concatenate([self._names, np.full(extra, "", np.object_)])
 
 
 def widened(halves: F16) -> F32:

@@ -10,6 +10,7 @@ from pipeline.contracts import F32, F64, I64, GlobalId
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import Candidates
+from pipeline.matching.slot_table import with_room
 
 
 class IdentityBook:
@@ -35,9 +36,7 @@ class IdentityBook:
     def see(self, global_ids: I64, camera_ids: Sequence[str], ended_at: F64) -> None:
         """Sightings (N,) of identities, which may be new. The latest is the last; of equals the greater name's."""
         numbers, whose = np.unique(global_ids, return_inverse=True)
-        for number in numbers.tolist():
-            if number not in self._columns:
-                self._open(number)
+        self._open([number for number in numbers.tolist() if number not in self._columns])
         columns, cameras = self._at(numbers), self._camera_numbers.of(camera_ids)
         ranks = self._camera_numbers.ranks()
         order = np.lexsort((ranks[cameras], ended_at, whose))
@@ -112,17 +111,18 @@ class IdentityBook:
     def _at(self, global_ids: I64) -> I64:
         return np.fromiter(map(self._columns.__getitem__, global_ids.tolist()), np.int64, len(global_ids))
 
-    def _open(self, global_id: int) -> None:
-        if not self._free:
-            size, extra = len(self._looks), max(1024, len(self._looks))
-            self._free = list(range(size + extra - 1, size - 1, -1))
-            self._looks = np.concatenate([self._looks, np.zeros((extra, self._looks.shape[1]), np.float32)])
-            self._seen_at = np.concatenate([self._seen_at, np.full(extra, -np.inf)])
-            more = np.zeros((extra, self._exemplars.shape[1]), np.int64)
-            self._exemplars = np.concatenate([self._exemplars, more])
-            self._global_ids = np.concatenate([self._global_ids, np.zeros(extra, np.int64)])
-            self._cameras = np.concatenate([self._cameras, np.zeros(extra, np.int64)])
-        column = self._free.pop()
-        self._columns[global_id] = column
-        self._global_ids[column] = global_id
-        self._seen_at[column] = -np.inf
+    def _open(self, global_ids: list[int]) -> None:
+        while len(self._free) < len(global_ids):
+            self._grow()
+        columns = [self._free.pop() for _ in global_ids]
+        self._columns |= zip(global_ids, columns, strict=True)
+        self._global_ids[columns], self._seen_at[columns] = global_ids, -np.inf
+
+    def _grow(self) -> None:
+        size, extra = len(self._looks), max(1024, len(self._looks))
+        self._free = [*range(size + extra - 1, size - 1, -1), *self._free]
+        self._looks = with_room(self._looks, extra)
+        self._exemplars = with_room(self._exemplars, extra)
+        self._global_ids = with_room(self._global_ids, extra)
+        self._cameras = with_room(self._cameras, extra)
+        self._seen_at = np.concatenate([self._seen_at, np.full(extra, -np.inf)])

@@ -116,6 +116,10 @@ class People:
         self.tracklets += len(rows.tracklet_ids)
         self._keep(rows)
 
+    def expect(self, tracklets: int) -> None:
+        """Make room for what stays of so many, which saves copying it over and over while it grows."""
+        self.exemplars.reserve(min(tracklets, self.config.identities * self.config.exemplars))
+
     def recall(self, pages: Iterable[GalleryRows], thoughts: Callable[[I64], Thoughts] | None = None) -> None:
         """`remember` everything there is, page after page, in an empty memory; most tracks are long forgotten.
 
@@ -129,16 +133,22 @@ class People:
             numbers.append(_numbers_of(rows))
             self.tracklets += len(rows.tracklet_ids)
             self._keep(rows)
-            if len(numbers) == 2:
-                self.describe()  # while the next page is read, the gallery loads what it needs for so many
+            if not len(self._gallery) and len(self._changed) >= _TOLD:
+                # For so many the gallery has to load something, which it does while the next pages are read.
+                self._describe(list(islice(self._changed, _TOLD)))
         pieces = np.concatenate(tracks)
-        places = self.tracks.lasting(*pieces.T)
-        named = [(cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()]
-        lasting = np.concatenate(numbers)[places]
-        if thoughts is not None and len(places):
-            told = thoughts(places)
-            lasting[:, 3:] = np.stack([told.newness, told.likeliest, told.decided_at - lasting[:, 2]], axis=1)
-        self._record(named, lasting)
+        with ThreadPoolExecutor(1) as beside:
+            described = beside.submit(self.describe)  # which has nothing to do with tracks
+            places = self.tracks.lasting(*pieces.T)
+            named = [
+                (cameras.names[camera], boots.names[boot], track) for camera, boot, track in pieces[places].tolist()
+            ]
+            lasting = np.concatenate(numbers)[places]
+            if thoughts is not None and len(places):
+                told = thoughts(places)
+                lasting[:, 3:] = np.stack([told.newness, told.likeliest, told.decided_at - lasting[:, 2]], axis=1)
+            self._record(named, lasting)
+            described.result()
 
     def revise(self, revisions: Sequence[Revision], rows: GalleryRows) -> None:
         """Follow committed revisions. `rows` is what the persons whom they touch have now, in the order of decisions.
@@ -247,8 +257,12 @@ class People:
 
     def describe(self) -> None:
         """Bring the looks of identities up to date whose exemplars have changed."""
-        numbers = np.array(list(self._changed), np.int64)
-        self._changed = {}
+        self._describe(list(self._changed))
+
+    def _describe(self, global_ids: Sequence[GlobalId]) -> None:
+        numbers = np.array(global_ids, np.int64)
+        for global_id in global_ids:
+            del self._changed[global_id]
         blocks = [numbers[begin : begin + _BLOCK] for begin in range(0, len(numbers), _BLOCK)]
         # Threads help: nearly all of the work is done outside of Python's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -25,6 +25,7 @@ class Decided(Protocol):
     """What is asked of the `Store`, from threads of its own."""
 
     def decisions(self, after_event: int, limit: int, /) -> _Page: ...
+    def most_vectors(self, model_digest: str, /) -> int: ...
     def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64, /) -> _Page: ...
     def thoughts(self, events: I64, /) -> Thoughts: ...
 
@@ -33,6 +34,7 @@ def recall(people: People, store: Decided, model_digest: str) -> None:
     """Fill an empty memory with everything that was decided."""
     events: list[I64] = []  # of each page
     with _uncollected():
+        people.expect(store.most_vectors(model_digest))
         people.recall(
             _pages(store, model_digest, events), lambda places: store.thoughts(np.concatenate(events)[places])
         )
@@ -67,11 +69,15 @@ def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[Gal
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Millions of small objects come and stay; looking through all of them for cycles would take two fifths of the
-    time."""
+    time. Nor is it worth while later: what came is set apart until the next time."""
     was_enabled = gc.isenabled()
+    if gc.get_freeze_count():  # a memory that is read anew must not leave the former one behind
+        gc.unfreeze()
+        gc.collect()
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.contracts import I64, GlobalId
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 class SlotTable:
@@ -66,5 +70,13 @@ class SlotTable:
         size = len(self._counts)
         extra = max(1024, size)
         self._free = list(range(size + extra - 1, size - 1, -1))
-        self._slots = np.concatenate([self._slots, np.zeros((extra, self._limit), np.int64)])
-        self._counts = np.concatenate([self._counts, np.zeros(extra, np.int64)])
+        self._slots = with_room(self._slots, extra)
+        self._counts = with_room(self._counts, extra)
+
+
+def with_room(column: npt.NDArray[Number], extra: int) -> npt.NDArray[Number]:
+    """The same, with so many zeros behind. Room that nobody has written to costs no memory: zeros that are copied
+    would."""
+    grown = np.zeros((len(column) + extra, *column.shape[1:]), column.dtype)
+    grown[: len(column)] = column
+    return grown

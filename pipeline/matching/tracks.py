@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.contracts import F64, I64, CameraId, GlobalId
 from pipeline.matching.evidence import TrackKey
-from pipeline.matching.exemplars import ranks
+from pipeline.matching.exemplars import grouped, ranks
 
 
 class Odds(NamedTuple):
@@ -98,13 +98,13 @@ class TrackBook:
         Only the newest tracks of each camera stay, so nothing before the first piece of any of them counts, but for the
         very first of each camera, which gives the camera its number.
         """
-        order = np.lexsort((track_ids, boots, cameras))
-        is_same = np.ones(max(len(order) - 1, 0), np.bool_)
-        for column in (cameras[order], boots[order], track_ids[order]):
-            is_same &= column[1:] == column[:-1]
-        first = order[np.concatenate([[True], ~is_same])[: len(order)]]  # piece of each track
-        last = order[np.concatenate([~is_same, [True]])[: len(order)]]
-        newest = np.lexsort((-last, cameras[first]))
+        keys = _numbered(cameras, boots, track_ids)
+        order = np.argsort(keys)
+        keys = keys[order]
+        begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+        first, last = np.minimum.reduceat(order, begins), np.maximum.reduceat(order, begins)  # piece of each track
+        newest = np.argsort(-last)
+        newest = newest[grouped(cameras[first[newest]])]
         newest = newest[ranks(cameras[first[newest]]) < self._capacity]
         begun = np.full(cameras.max(initial=-1) + 1, len(order))  # of each camera, by its newest tracks
         debut = begun.copy()
@@ -180,6 +180,14 @@ class TrackBook:
         del own[track]
         if not own:
             del self._of[global_id]
+
+
+def _numbered(cameras: I64, boots: I64, track_ids: I64) -> I64:
+    """(N,) one number for the three: to sort by one is several times as fast."""
+    _, tracks = np.unique(track_ids, return_inverse=True)  # they may be anything
+    size = tracks.max(initial=0) + 1
+    numbers: I64 = (cameras * (boots.max(initial=0) + 1) + boots) * size + tracks
+    return numbers
 
 
 class _CameraTracks:

@@ -127,6 +127,13 @@ def test_a_page_of_decisions_holds_the_vectors_of_the_model_that_is_asked_for_an
     assert store.decided("another-model", 0, 2)[0].tracklet_ids == []
 
 
+def test_there_are_never_more_vectors_than_are_expected(store: SqlStore) -> None:
+    for number in range(1, 5):
+        store.add_vectors([named(number), embedding(track_id=number, digest=OLD)])
+        assert number <= store.most_vectors(NEW) < 2 * number
+    assert store.most_vectors("another-model") <= 1
+
+
 TINIEST = 5e-324
 TODAY = [NOW + share for share in (0.0, 1 / 3, 0.1, 2.0**-22, 0.999999762)]
 

@@ -51,6 +51,17 @@ def test_vectors_beyond_their_time_are_given_to_nobody_before_they_are_removed(f
     assert len(four.route(GlobalId(1))[0].crop_keys) == 3
 
 
+def test_pages_of_decisions_go_on_behind_those_beyond_their_time(four: SqlStore) -> None:
+    four.advance_marks(GATE, {Kind.VECTORS: 15.0})  # the first two of four
+    for limit in (1, 2, 3):
+        found, after = [], 0
+        while len(told := four.decisions(after, limit)[1]):
+            assert len(told) <= limit
+            found += told.tolist()
+            after = found[-1]
+        assert found == [3, 4]
+
+
 def test_vectors_that_are_gone_are_not_made_up_again(four: SqlStore) -> None:
     four.advance_marks(GATE, {Kind.VECTORS: 15.0})
     assert clean(four, GATE, Kind.VECTORS) == 2

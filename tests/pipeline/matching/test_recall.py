@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import fields, replace
 from typing import Any
 
@@ -79,6 +80,9 @@ class Failing:
             raise Unavailable("the database does not answer")
         return decided_site().decisions(0, 5)
 
+    def most_vectors(self, model_digest: str) -> int:
+        return 60
+
     def with_vectors(self, model_digest: str, rows: GalleryRows, events: I64) -> tuple[GalleryRows, I64]:
         return replace(rows, vectors=np.eye(len(events), 64, dtype=np.float32)), events
 
@@ -92,3 +96,15 @@ def test_a_database_that_goes_away_is_noticed_and_the_collector_goes_on() -> Non
         recall.recall(nobody(), store, DIGEST)
     assert len(store.asked) == 2 and store.asked[0] == 0
     assert gc.isenabled()
+
+
+def test_what_is_remembered_is_never_looked_through_and_goes_when_it_is_read_anew() -> None:
+    store, former = decided_site(), nobody()
+    recall.recall(former, store, DIGEST)
+    assert gc.get_freeze_count()
+    former.__dict__["itself"] = former  # as the traceback of an error may hold it
+    gone = weakref.ref(former)
+    del former
+    recall.recall(nobody(), store, DIGEST)
+    assert gone() is None
+    gc.unfreeze()
