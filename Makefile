@@ -8,9 +8,8 @@ EXTRAS_DEV := cpu,openvino,ultralytics,postgresql,milvus-lite,oidc,dev
 # PostgreSQL server (none need run: the tests start their own).
 DEBIAN := chromium ffmpeg postgresql prometheus redis-server redis-tools gir1.2-gst-rtsp-server-1.0 python3-gi \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-# Tests of whole systems, which watch the clock: one after the other, beside nothing else.
-LIVE := tests/end_to_end/test_demo.py tests/end_to_end/test_site_over_rtsp.py tests/chaos/test_camera_kill.py \
-	tests/chaos/test_model_change.py tests/browser/test_live_site.py
+# What a running system saw in its time is compared with the truth: one after the other, beside nothing else.
+LIVE := tests/end_to_end/test_demo.py tests/end_to_end/test_site_over_rtsp.py
 SIGHTLINE_DATA ?= $(abspath $(wildcard ../shared/data))
 # Tests on real footage are skipped where the variable is unset, and an empty one is not unset.
 ifneq ($(SIGHTLINE_DATA),)
@@ -26,8 +25,11 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.run
 	$(BIN)/sightline demo
 
+# Three processes, for tests often wait. Where there are more threads than free cores, torch's wait for one another by
+# spinning: on two full cores a step of training took 4.2 s of processor time on two such threads, and 1.8 s on one.
 test: $(VENV)/.dev debian
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LIVE:%=--ignore=%)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 3 \
+	  --dist loadfile --no-loadscope-reorder $(LIVE:%=--ignore=%)
 	$(BIN)/python -m pytest $(LIVE)
 
 check: $(VENV)/.dev

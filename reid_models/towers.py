@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.torch_compiler import compiler_put_off
 from pipeline.torchvision_cpu import install
 from reid_models.neck import pool_generalised_mean
 
-install()
-
-from timm.models import register_model  # noqa: E402  (torchvision must be importable first)
+with compiler_put_off():
+    install()
+    from timm.models import register_model
 
 
 class ResidualBlock(nn.Module):

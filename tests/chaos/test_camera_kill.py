@@ -23,7 +23,7 @@ from services.settings import Settings, write_private
 from services.supervisor import Supervisor
 from services.up import service_environment, service_specs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 KILLED, OTHER = "gate", "lobby"
 
@@ -56,7 +56,7 @@ def running(settings: Settings) -> Iterator[Supervisor]:
     supervisor = Supervisor(specs, settings.data_dir / "run", service_environment(os.environ), SystemClock())
     supervisor.start()
     try:
-        assert supervisor.wait_until_ready(60.0, lambda _: None)
+        assert supervisor.wait_until_ready(120.0, lambda _: None)
         yield supervisor
     finally:
         supervisor.stop()
@@ -73,7 +73,7 @@ def archived(store: SqlStore, camera_id: str) -> dict[tuple[str, int], set[int]]
     return dict(found)
 
 
-def until(is_so: Callable[[], bool], supervisor: Supervisor | None = None, timeout_s: float = 30.0) -> None:
+def until(is_so: Callable[[], bool], supervisor: Supervisor | None = None, timeout_s: float = 60.0) -> None:
     """Without a supervisor nobody is started again meanwhile."""
     deadline_s = time.monotonic() + timeout_s
     while not is_so():

@@ -99,7 +99,7 @@ class WorkerRun:
         # Patient: on a busy machine the decoder may wait longer for its turn than a camera may be silent.
         patient = FeedConfig(stall_after_s=60.0, policy="every", source=options)
         feed = SupervisedFeed(CameraId("campus"), address, patient, clock, random.Random(0))
-        self.detector = RememberingDetector(OnnxDetector(YOLOX, OnnxDetectorConfig("onnxruntime", threads=2)))
+        self.detector = RememberingDetector(OnnxDetector(YOLOX, OnnxDetectorConfig("onnxruntime")))
         camera = HostedCamera(feed, camera_parts(settings, feed.camera_id), "boot", clock)
         outbox = Outbox(bus, Spool(folder / "spool", 10_000_000), StreamName.CROPS)
         config = WorkerConfig(finish_after_s=60.0)  # as patient as the feed: a pause would end all tracks
