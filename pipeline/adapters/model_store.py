@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from sqlalchemy import BindParameter, Connection, Integer, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.database import execute_many, in_parts
+from pipeline.adapters.database import execute_many, in_parts, plain_rows
 from pipeline.adapters.gallery_pages import SEEN, decisions, gallery_rows, thoughts, vector_matrix, with_vectors
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
@@ -35,6 +36,17 @@ _GALLERIES = {
     .limit(bindparam("most", type_=Integer))
     for name, vector in _VECTORS.items()
 }
+# An outer join begins with the tracklets of the identities; an inner one of two identities or more would look at all
+# vectors of the model, and SQLite makes one of it where it sees that rows without a vector do not count.
+_OF_PERSONS = (
+    select(tracklets.c.assigned_event, *SEEN, embeddings.c.appearance)
+    .outerjoin(
+        embeddings,
+        (embeddings.c.tracklet_id == tracklets.c.tracklet_id) & (embeddings.c.model_digest == bindparam("digest")),
+    )
+    .where(tracklets.c.global_id.in_(bindparam("persons", expanding=True)))
+    .where(func.coalesce(embeddings.c.row, 0) > 0, IS_IN_TIME)
+)
 _EARLIER = select(embeddings.c.row).where(
     embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
 )
@@ -88,16 +100,11 @@ class ModelStore(ModelChanges):
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""
-        query = (
-            select(tracklets.c.assigned_event, *SEEN, embeddings.c.appearance)
-            .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, IS_IN_TIME)
-        )
-        found: list[Row[Any]] = []
+        found: list[tuple[Any, ...]] = []
         with self._database.reading() as connection:
             for part in in_parts(sorted(set(global_ids))):
-                found += connection.execute(query.where(tracklets.c.global_id.in_(part)))
-        return _wide_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
+                found += plain_rows(connection, _OF_PERSONS, {"digest": model_digest, "persons": part})
+        return _wide_rows(sorted(found, key=itemgetter(0)), model_digest)
 
     def _add_vectors(self, connection: Connection, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write those that are new, and return them. A tracklet that is not known yet is written too, without an
