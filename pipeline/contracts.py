@@ -13,6 +13,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, NewType, Self, TypeVar
 
 import msgpack
@@ -105,7 +106,7 @@ class TrackletCrops(Message):
     is_last: bool  # the track ended with this piece
     crops: Annotated[tuple[Crop, ...], Field(min_length=1, max_length=MAX_CROPS)]  # best first
 
-    @property
+    @cached_property  # the matcher asks for it twenty times
     def tracklet_id(self) -> TrackletId:
         return tracklet_id(self.camera_id, self.boot_id, self.track_id, self.sequence)
 
@@ -132,7 +133,7 @@ class TrackletEmbedding(Message):
     quality: Share  # of the best crop: how far the vector may be trusted
     crop_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_CROPS)]  # best first
 
-    @property
+    @cached_property  # the matcher asks for it twenty times
     def tracklet_id(self) -> TrackletId:
         return tracklet_id(self.camera_id, self.boot_id, self.track_id, self.sequence)
 

@@ -32,6 +32,7 @@ Counter = Literal[
 _LAST = select(counters.c.last).where(counters.c.name == bindparam("which"))
 _LAST_LOCKED, _LAST_SHARED = _LAST.with_for_update(), _LAST.with_for_update(read=True)
 _ADVANCE = update(counters).where(counters.c.name == bindparam("which")).values(last=bindparam("to"))
+_REACH = _ADVANCE.where(counters.c.last < bindparam("to"))
 
 
 def counted(connection: Connection, name: Counter) -> int:
@@ -52,3 +53,8 @@ def shared(connection: Connection, name: Counter) -> int:
 def advance(connection: Connection, name: Counter, last: int) -> None:
     """Give out everything up to `last`. The counter must be locked."""
     connection.execute(_ADVANCE, {"which": name, "to": last})
+
+
+def reach(connection: Connection, name: Counter, last: int) -> None:
+    """The same for a counter that need not be locked: one that is further already stays there."""
+    connection.execute(_REACH, {"which": name, "to": last})

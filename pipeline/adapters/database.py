@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from pipeline.errors import ConfigurationError, InvalidMessage, SightlineError, Unavailable
@@ -37,6 +38,8 @@ _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL se
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 Value = TypeVar("Value")
+Columns = ReadOnlyColumnCollection[str, Any]
+Change = Callable[[Columns], Mapping[str, Any]]  # a new row → what it changes of the one that is there
 Fence = Callable[[Connection], None]  # raises in a transaction of somebody who may not write any more
 
 
@@ -92,6 +95,10 @@ class Database:
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         """Rows that exist stay as they are. No column may be JSON."""
         execute_many(connection, _insert_new(table, self.dialect), rows)
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]], change: Change) -> None:
+        """Rows that exist are changed as `change` says of the new ones. No column may be JSON."""
+        execute_many(connection, _upsert(table, self.dialect, change), rows)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -194,8 +201,17 @@ def _empty_database() -> bytes:
 
 @cache
 def _insert_new(table: Table, dialect: str) -> Insert:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    return _insert(table, dialect).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(table: Table, dialect: str, change: Change) -> Insert:
+    insert = _insert(table, dialect)
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=change(insert.excluded))
+
+
+def _insert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def known_revisions() -> list[str]:
@@ -294,8 +310,9 @@ def as_json(value: object) -> str:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # Python's driver would begin by itself, too late and never IMMEDIATE
-    # What is deleted is overwritten, so that nobody finds an erased person among the free pages of the file.
-    for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
+    # What is deleted is overwritten, so that nobody finds an erased person among the free pages of the file. The log
+    # grows to 16 MB before it is written back: pages that many transactions change then are written back but once.
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=4000"):
         connection.execute(f"PRAGMA {pragma}")
 
 

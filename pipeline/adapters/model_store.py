@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from sqlalchemy import BindParameter, Connection, Integer, Row, bindparam, func, select, update
 
 from pipeline.adapters.counters import advance, locked
-from pipeline.adapters.database import execute_many, in_parts
+from pipeline.adapters.database import execute_many, in_parts, plain_rows
 from pipeline.adapters.gallery_pages import SEEN, decisions, gallery_rows, thoughts, vector_matrix, with_vectors
 from pipeline.adapters.model_changes import IS_ARCHIVED, IS_DECIDED, IS_IN_TIME, ModelChanges
 from pipeline.adapters.schema import crops, embeddings, tracklets
@@ -25,7 +26,9 @@ _ASSIGNED = select(tracklets.c.tracklet_id, tracklets.c.global_id).where(
     IS_DECIDED, tracklets.c.tracklet_id.in_(_NAMED)
 )
 _INSERT = embeddings.insert()
-_STORED = select(embeddings.c.tracklet_id, embeddings.c.model_digest).where(embeddings.c.tracklet_id.in_(_NAMED))
+_STORED = select(embeddings.c.row, embeddings.c.tracklet_id, embeddings.c.model_digest).where(
+    embeddings.c.tracklet_id.in_(_NAMED)
+)
 _GALLERIES = {
     name: select(embeddings.c.row, *SEEN, vector)
     .join(tracklets, tracklets.c.tracklet_id == embeddings.c.tracklet_id)
@@ -35,9 +38,18 @@ _GALLERIES = {
     .limit(bindparam("most", type_=Integer))
     for name, vector in _VECTORS.items()
 }
-_EARLIER = select(embeddings.c.row).where(
-    embeddings.c.tracklet_id.in_(_NAMED), embeddings.c.row <= bindparam("up_to_row")
+# An outer join begins with the tracklets of the identities; an inner one of two identities or more would look at all
+# vectors of the model, and SQLite makes one of it where it sees that rows without a vector do not count.
+_OF_PERSONS = (
+    select(tracklets.c.assigned_event, *SEEN, embeddings.c.appearance)
+    .outerjoin(
+        embeddings,
+        (embeddings.c.tracklet_id == tracklets.c.tracklet_id) & (embeddings.c.model_digest == bindparam("digest")),
+    )
+    .where(tracklets.c.global_id.in_(bindparam("persons", expanding=True)))
+    .where(func.coalesce(embeddings.c.row, 0) > 0, IS_IN_TIME)
 )
+_RENUMBER = update(embeddings).where(embeddings.c.row == bindparam("which")).values(row=bindparam("number"))
 
 
 class ModelStore(ModelChanges):
@@ -97,16 +109,11 @@ class ModelStore(ModelChanges):
 
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId]) -> GalleryRows:
         """Everything that `decided` tells of some identities, in the same order."""
-        query = (
-            select(tracklets.c.assigned_event, *SEEN, embeddings.c.appearance)
-            .join(embeddings, embeddings.c.tracklet_id == tracklets.c.tracklet_id)
-            .where(embeddings.c.model_digest == model_digest, IS_IN_TIME)
-        )
-        found: list[Row[Any]] = []
+        found: list[tuple[Any, ...]] = []
         with self._database.reading() as connection:
             for part in in_parts(sorted(set(global_ids))):
-                found += connection.execute(query.where(tracklets.c.global_id.in_(part)))
-        return _wide_rows(sorted(found, key=lambda row: int(row.assigned_event)), model_digest)
+                found += plain_rows(connection, _OF_PERSONS, {"digest": model_digest, "persons": part})
+        return _wide_rows(sorted(found, key=itemgetter(0)), model_digest)
 
     def _add_vectors(self, connection: Connection, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
         """Write those that are new, and return them. A tracklet that is not known yet is written too, without an
@@ -154,46 +161,40 @@ def tracklet_row(seen: TrackletCrops | TrackletEmbedding) -> dict[str, Any]:
     }
 
 
-def insert_embeddings(connection: Connection, seen: Sequence[TrackletEmbedding]) -> list[TrackletEmbedding]:
-    """Write the vectors that are not there yet, and return them."""
+def insert_embeddings(
+    connection: Connection, seen: Sequence[TrackletEmbedding], decided: Container[TrackletId] = ()
+) -> list[TrackletEmbedding]:
+    """Write the vectors that are not there yet, and return them.
+
+    Those that are there, of tracklets that were `decided` just now, get new numbers: readers who follow the numbers
+    have passed them over, and find them again so.
+    """
     by_key = {(embedding.tracklet_id, embedding.model_digest): embedding for embedding in seen}
-    stored: set[tuple[str, str]] = set()
+    stored: list[tuple[Any, ...]] = []
     for part in in_parts([name for name, _ in by_key]):
-        stored |= {(row[0], row[1]) for row in connection.execute(_STORED, {"names": part})}
-    fresh = [embedding for key, embedding in by_key.items() if key not in stored]
-    if not fresh:
-        return []
-    last = locked(connection, "row")
-    rows = [
-        {
-            "row": last + number,
-            "tracklet_id": embedding.tracklet_id,
-            "model_digest": embedding.model_digest,
-            "quality": embedding.quality,
-            "appearance": embedding.appearance,
-            "language": embedding.language,
-        }
-        for number, embedding in enumerate(fresh, start=1)
-    ]
-    execute_many(connection, _INSERT, rows)
-    advance(connection, "row", last + len(fresh))
+        stored += plain_rows(connection, _STORED, {"names": part})
+    there = {(name, digest) for _, name, digest in stored}
+    fresh = [embedding for key, embedding in by_key.items() if key not in there]
+    earlier = sorted(row for row, name, _ in stored if name in decided)
+    if fresh or earlier:
+        last = locked(connection, "row")
+        execute_many(connection, _INSERT, [_vector_row(number, each) for number, each in enumerate(fresh, last + 1)])
+        last += len(fresh)
+        moved = [{"which": row, "number": number} for number, row in enumerate(earlier, last + 1)]
+        execute_many(connection, _RENUMBER, moved)
+        advance(connection, "row", last + len(earlier))
     return fresh
 
 
-def renumber_vectors(connection: Connection, tracklet_ids: Sequence[TrackletId], up_to_row: int) -> None:
-    """Give new numbers to vectors that were written before their tracklets had an identity.
-
-    Readers who follow the numbers have passed them over, and find them again so.
-    """
-    earlier: list[int] = []
-    for part in in_parts(tracklet_ids):
-        earlier += connection.execute(_EARLIER, {"names": part, "up_to_row": up_to_row}).scalars()
-    if earlier:
-        last = locked(connection, "row")
-        moved = [{"which": row, "number": last + number} for number, row in enumerate(sorted(earlier), start=1)]
-        renumber = update(embeddings).where(embeddings.c.row == bindparam("which")).values(row=bindparam("number"))
-        connection.execute(renumber, moved)
-        advance(connection, "row", last + len(earlier))
+def _vector_row(number: int, seen: TrackletEmbedding) -> dict[str, Any]:
+    return {
+        "row": number,
+        "tracklet_id": seen.tracklet_id,
+        "model_digest": seen.model_digest,
+        "quality": seen.quality,
+        "appearance": seen.appearance,
+        "language": seen.language,
+    }
 
 
 def _wide_rows(found: Sequence[Any], model_digest: str) -> GalleryRows:

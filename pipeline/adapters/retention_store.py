@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, exists, func, select, update
 
 from pipeline.adapters.calibration_store import CalibrationStore
 from pipeline.adapters.counters import locked
@@ -23,8 +23,8 @@ _IS_THERE = {
     Kind.EVENTS: tracklets.c.tracklet_id.is_not(None),
 }
 # Asked with every question, hence built once.
-_VECTOR_MARKS = select(retention_marks.c.camera_id, retention_marks.c.kept_from).where(
-    retention_marks.c.kind == Kind.VECTORS.value
+_MARKS_OF_KIND = select(retention_marks.c.camera_id, retention_marks.c.kept_from).where(
+    retention_marks.c.kind == bindparam("kind")
 )
 
 
@@ -47,7 +47,7 @@ class RetentionStore(CalibrationStore):
     def vectors_kept_from(self) -> dict[CameraId, float]:
         """From when on the vectors of each camera are given out; a camera without a mark is not named."""
         with self._database.reading() as connection:
-            return {CameraId(name): kept_from for name, kept_from in connection.execute(_VECTOR_MARKS)}
+            return _kept_from(connection, Kind.VECTORS)
 
     def advance_marks(self, camera_id: CameraId, wanted: Cutoffs) -> bool:
         """Keep nothing of a camera that began before. A mark never goes back, and that of vectors is never behind that
@@ -142,11 +142,13 @@ class RetentionStore(CalibrationStore):
 
 def is_past(connection: Connection, begun: Sequence[tuple[str, float]], kind: Kind) -> list[bool]:
     """Whether each beginning (camera, UTC seconds) lies before the mark of a kind."""
-    query = select(retention_marks).where(
-        retention_marks.c.kind == kind.value, retention_marks.c.camera_id.in_({camera_id for camera_id, _ in begun})
-    )
-    marks = {row.camera_id: row.kept_from for row in connection.execute(query)}
-    return [began_at < marks.get(camera_id, _ALWAYS) for camera_id, began_at in begun]
+    marks = _kept_from(connection, kind)
+    return [began_at < marks.get(CameraId(camera_id), _ALWAYS) for camera_id, began_at in begun]
+
+
+def _kept_from(connection: Connection, kind: Kind) -> dict[CameraId, float]:
+    found = connection.execute(_MARKS_OF_KIND, {"kind": kind.value})
+    return {CameraId(name): kept_from for name, kept_from in found}
 
 
 def _moved(connection: Connection, camera_id: CameraId, wanted: Cutoffs) -> dict[Kind, float]:

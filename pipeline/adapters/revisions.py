@@ -68,7 +68,7 @@ def write_events(connection: Connection, events: Sequence[tuple[IdentityEvent, E
 
 def _event_row(event: IdentityEvent, evidence: Evidence | None) -> dict[str, Any]:
     return {
-        **{name: getattr(event, name) for name in IdentityEvent.model_fields},
+        **dict(event),
         "kind": event.kind.value,
         "tracklet_ids": as_json(event.tracklet_ids),
         "evidence": None if evidence is None else as_json(evidence),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, case, update
 
 from pipeline.adapters.correction_store import is_applied, note_applied
-from pipeline.adapters.counters import advance, counted, locked, shared
-from pipeline.adapters.database import Database, Fence, execute_many, in_parts
+from pipeline.adapters.counters import advance, counted, locked, reach, shared
+from pipeline.adapters.database import Columns, Database, Fence
 from pipeline.adapters.erased_tracks import gone_of
 from pipeline.adapters.erasure_store import ErasureStore
-from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, renumber_vectors, tracklet_row
+from pipeline.adapters.model_store import ModelStore, assigned, insert_embeddings, tracklet_row
 from pipeline.adapters.revisions import write_events, write_revisions
 from pipeline.adapters.schema import cameras, crops, identities, tracklets
 from pipeline.adapters.verdict_store import VerdictStore
@@ -28,26 +28,6 @@ from pipeline.contracts import (
 from pipeline.decisions import Applied, Decision, Revision
 from pipeline.errors import Unavailable
 from pipeline.forgetting import Kind
-
-_ASSIGN = (
-    update(tracklets)
-    .where(tracklets.c.tracklet_id == bindparam("which"))
-    .values(
-        global_id=bindparam("global_id"),
-        confidence=bindparam("confidence"),
-        newness=bindparam("newness"),
-        likeliest=bindparam("likeliest"),
-        decided_at=bindparam("decided_at"),
-        assigned_event=bindparam("assigned_event"),
-    )
-)
-_OF_NUMBERS = select(identities).where(identities.c.global_id.in_(bindparam("numbers", expanding=True)))
-_OPEN = identities.insert()
-_WIDEN = (
-    update(identities)
-    .where(identities.c.global_id == bindparam("which"))
-    .values(first_seen_at=bindparam("first"), last_seen_at=bindparam("last"), tracklets=bindparam("count"))
-)
 
 
 def upgrade(url: str) -> None:
@@ -132,7 +112,7 @@ class SqlStore(ErasureStore, VerdictStore):
 
     def mark_published(self, up_to_event_id: int) -> None:
         with self._database.writing() as connection:
-            advance(connection, "published", max(up_to_event_id, locked(connection, "published")))
+            reach(connection, "published", up_to_event_id)
 
     # --- archive ------------------------------
 
@@ -163,57 +143,20 @@ class SqlStore(ErasureStore, VerdictStore):
         self, connection: Connection, decisions: Sequence[Decision], decided_at: float, last_event: int
     ) -> list[IdentityEvent]:
         _refuse_gone(connection, decisions)
-        last_row = locked(connection, "row")
-        self._database.insert_new(connection, tracklets, [tracklet_row(decision.embedding) for decision in decisions])
-        insert_embeddings(connection, [decision.embedding for decision in decisions])
         known = assigned(connection, [decision.embedding.tracklet_id for decision in decisions])
         fresh = {d.embedding.tracklet_id: d for d in reversed(decisions) if d.embedding.tracklet_id not in known}
         chosen = list(reversed(fresh.values()))
-        if not chosen:
-            return []
-        _refuse_taken_numbers(connection, decisions, chosen)
-        self._update_identities(connection, chosen, decided_at)
         events = [_event(last_event + number, d, decided_at) for number, d in enumerate(chosen, start=1)]
-        assignments = [_assignment(decision, event) for decision, event in zip(chosen, events, strict=True)]
-        execute_many(connection, _ASSIGN, assignments)
-        renumber_vectors(connection, [decision.embedding.tracklet_id for decision in chosen], last_row)
-        write_events(connection, [(event, made.evidence) for event, made in zip(events, chosen, strict=True)])
-        advance(connection, "event_id", events[-1].event_id)
+        if chosen:
+            _refuse_taken_numbers(connection, decisions, chosen)
+            self._database.upsert(connection, identities, _identity_rows(chosen, decided_at), _widened)
+            reach(connection, "global_id", max(decision.global_id for decision in chosen))
+            rows = [_decided_row(decision, event) for decision, event in zip(chosen, events, strict=True)]
+            self._database.upsert(connection, tracklets, rows, _assigned)
+            write_events(connection, [(event, made.evidence) for event, made in zip(events, chosen, strict=True)])
+            advance(connection, "event_id", events[-1].event_id)
+        insert_embeddings(connection, [decision.embedding for decision in decisions], decided=fresh)
         return events
-
-    def _update_identities(self, connection: Connection, decisions: Sequence[Decision], decided_at: float) -> None:
-        """Open the identities that are missing, and widen all of them by their new tracklets."""
-        spans = {decision.global_id: (np.inf, -np.inf, 0) for decision in decisions}
-        for decision in decisions:
-            first, last, count = spans[decision.global_id]
-            seen = decision.embedding
-            spans[decision.global_id] = (min(first, seen.started_at), max(last, seen.ended_at), count + 1)
-        widened: list[dict[str, Any]] = []
-        missing = dict(spans)
-        for part in in_parts(list(spans)):
-            for row in connection.execute(_OF_NUMBERS, {"numbers": part}):
-                first, last, count = missing.pop(row.global_id)
-                widened.append(
-                    {
-                        "which": row.global_id,
-                        "first": min(first, row.first_seen_at),
-                        "last": max(last, row.last_seen_at),
-                        "count": row.tracklets + count,
-                    }
-                )
-        execute_many(connection, _WIDEN, widened)
-        opened = [
-            {
-                "global_id": one,
-                "opened_at": decided_at,
-                "first_seen_at": first,
-                "last_seen_at": last,
-                "tracklets": count,
-            }
-            for one, (first, last, count) in missing.items()
-        ]
-        execute_many(connection, _OPEN, opened)
-        advance(connection, "global_id", max(*spans, locked(connection, "global_id")))
 
 
 def _refuse_gone(connection: Connection, decisions: Sequence[Decision]) -> None:
@@ -243,9 +186,31 @@ def _refuse_taken_numbers(connection: Connection, decisions: Sequence[Decision],
         )
 
 
-def _assignment(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
+def _identity_rows(decisions: Sequence[Decision], decided_at: float) -> list[dict[str, Any]]:
+    """Whom they name, as far as these decisions know."""
+    spans: dict[GlobalId, tuple[float, float, int]] = {}
+    for decision in decisions:
+        first, last, count = spans.get(decision.global_id, (math.inf, -math.inf, 0))
+        seen = decision.embedding
+        spans[decision.global_id] = (min(first, seen.started_at), max(last, seen.ended_at), count + 1)
+    return [
+        {"global_id": who, "opened_at": decided_at, "first_seen_at": first, "last_seen_at": last, "tracklets": count}
+        for who, (first, last, count) in spans.items()
+    ]
+
+
+def _widened(new: Columns) -> dict[str, Any]:
+    """What new tracklets change of a known identity."""
+    old = identities.c
     return {
-        "which": decision.embedding.tracklet_id,
+        "first_seen_at": case((new.first_seen_at < old.first_seen_at, new.first_seen_at), else_=old.first_seen_at),
+        "last_seen_at": case((new.last_seen_at > old.last_seen_at, new.last_seen_at), else_=old.last_seen_at),
+        "tracklets": old.tracklets + new.tracklets,
+    }
+
+
+def _decided_row(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
+    return tracklet_row(decision.embedding) | {
         "global_id": decision.global_id,
         "confidence": decision.confidence,
         "newness": decision.newness,
@@ -253,6 +218,12 @@ def _assignment(decision: Decision, event: IdentityEvent) -> dict[str, Any]:
         "decided_at": event.decided_at,
         "assigned_event": event.event_id,
     }
+
+
+def _assigned(new: Columns) -> dict[str, Any]:
+    """What a decision changes of a tracklet that the archive knows already."""
+    names = ("global_id", "confidence", "newness", "likeliest", "decided_at", "assigned_event")
+    return {name: new[name] for name in names}
 
 
 def _crop_rows(tracklet: TrackletCrops) -> list[dict[str, Any]]:

@@ -29,28 +29,37 @@ class Books(Protocol):
     def rows_of_identity(self, model_digest: str, global_ids: Sequence[GlobalId], /) -> GalleryRows: ...
 
 
-def reconsider(people: People, books: Books, seen: Sequence[TrackletEmbedding], decided_at: float) -> None:
-    """Part whom the batch `seen` shows to be two, then merge who turn out to be one.
+def reconsider(
+    people: People, books: Books, seen: Sequence[TrackletEmbedding], decided_at: float
+) -> list[IdentityEvent]:
+    """Part whom the batch `seen` shows to be two, then merge who turn out to be one; returns the events of that.
 
     What is weighed follows from the batch and from what was committed, so that a restarted matcher, to whom the batch
     comes again, does the rest and nothing else. Raises `Unavailable` where a revision does not fit any more.
     """
     tracks = list(dict.fromkeys(track_of(piece) for piece in seen))
     digest = seen[0].model_digest
+    events: list[IdentityEvent] = []
     bound: set[Clash] = set()
     while left := [clash for clash in clashes(people, tracks) if clash not in bound]:
         rows = books.rows_of_identity(digest, [left[0].global_id])
-        if not _part(people, books, parting(people, left[0], rows, books.next_global_id()), digest, decided_at):
+        parted = _part(people, books, parting(people, left[0], rows, books.next_global_id()), digest, decided_at)
+        if parted is None:
             bound.add(left[0])
+        events += parted or ()
     for global_id in doubtful(people, _identities(people, tracks)):
         if (found := division(people, global_id)) is not None:
             rows = books.rows_of_identity(digest, [global_id])
-            _part(people, books, divided(people, found, rows, books.next_global_id()), digest, decided_at)
+            parted = _part(people, books, divided(people, found, rows, books.next_global_id()), digest, decided_at)
+            events += parted or ()
     touched = [*_identities(people, tracks), *_seen_anew(people, len(seen))]
     while joined := merges(people, touched):
-        people.laws.follow(books.commit_decisions((), decided_at, joined))
+        merged = books.commit_decisions((), decided_at, joined)
+        people.laws.follow(merged)
         people.merge(joined)
+        events += merged
         touched = [*touched, *(revision.to_id for revision in joined)]
+    return events
 
 
 def _seen_anew(people: People, batch: int) -> list[GlobalId]:
@@ -69,10 +78,13 @@ def _identities(people: People, tracks: Sequence[TrackKey]) -> list[GlobalId]:
     return sorted(global_id for global_id in found if global_id is not None and global_id in people.identities)
 
 
-def _part(people: People, books: Books, revision: Revision | None, model_digest: str, decided_at: float) -> bool:
-    """Returns whether there was anything to part."""
+def _part(
+    people: People, books: Books, revision: Revision | None, model_digest: str, decided_at: float
+) -> list[IdentityEvent] | None:
+    """The events of a parting; None where there is nothing to part."""
     if revision is None:
-        return False
-    people.laws.follow(books.commit_decisions((), decided_at, [revision]))
+        return None
+    events = books.commit_decisions((), decided_at, [revision])
+    people.laws.follow(events)
     people.revise([revision], books.rows_of_identity(model_digest, [revision.from_id, revision.to_id]))
-    return True
+    return events

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline import metrics
-from pipeline.contracts import CameraId, IdentityEventKind, StreamName, TrackletEmbedding, TrackletId, expect
+from pipeline.contracts import CameraId, IdentityEvent, StreamName, TrackletEmbedding, TrackletId, expect
 from pipeline.decisions import Revision
 from pipeline.errors import InvalidMessage, ModelVersionMismatch, SightlineError
 from pipeline.forgetting import Kind
@@ -20,13 +20,13 @@ from pipeline.matching.eraser import apply_erasures
 from pipeline.matching.learning import is_due, learn
 from pipeline.matching.models import Models, ServingChoice
 from pipeline.matching.people import MemoryConfig, People, rows_of, some_of
+from pipeline.matching.publisher import Publisher
 from pipeline.matching.recall import recall
 from pipeline.matching.reviser import reconsider
 
 log = logging.getLogger(__name__)
 
 GROUP = "matcher"
-_PAGE_EVENTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class MatcherWorker:
         self._clock = clock
         self._config = config
         self._models = models
+        self._publisher = Publisher(bus, store, clock)
         self._serving = ServingChoice(store, models, clock, config.look_every_s)
         self._dimensions: dict[str, int] = {}  # of the appearance vectors of each model
         self._hopeless: set[TrackletId] = set()  # kept tracklets that the matcher stumbles over
@@ -134,11 +135,10 @@ class MatcherWorker:
         usable = [seen for seen in usable if seen.tracklet_id not in gone]
         serving = [seen for seen in usable if seen.model_digest == self._serving.digest]
         others = [seen for seen in usable if seen.model_digest != self._serving.digest]
-        if serving:
-            self._decide(serving)
+        committed = self._decide(serving) if serving else []
         # After the decisions: most of these belong to tracklets whose identity was decided just now.
         self._store.add_vectors(others)
-        self._publish_events()
+        self._publisher.publish(committed)
         # Ack last: whatever happens before it only repeats the batch, and a repeat changes nothing.
         in_hand = {delivery.entry_id for delivery in self._in_hand}
         self._bus.acknowledge([delivery for delivery in deliveries if delivery.entry_id in in_hand], GROUP)
@@ -155,14 +155,14 @@ class MatcherWorker:
         except SightlineError:
             self.forget()  # the commit may have happened all the same
             raise
-        self._publish_events()
+        self._publisher.publish()
 
     def _follow_removals(self) -> None:
         """Forget whom the database is to forget, and looks that have been kept long enough."""
         try:
             if apply_erasures(self._store, self._clock, self._config.erased_marks_s):
                 self._people = None  # rare enough to be certain: nothing of an erased person is in a new memory
-                self._publish_events()
+                self._publisher.publish()
             kept_from = self._store.vectors_kept_from()
             people, digest = self._people, self._serving.digest
             if kept_from != self._kept_from and people is not None and digest is not None:
@@ -202,7 +202,7 @@ class MatcherWorker:
                 # As with a batch from the bus: one tracklet must not stop the others.
                 log.exception("%d tracklets that waited cannot be decided; deciding one by one", len(waiting))
                 self._decide_one_by_one(waiting)
-            self._publish_events()
+            self._publisher.publish()
 
     def _waiting(self, digest: str) -> list[TrackletEmbedding]:
         """Tracklets whose vectors came before their model served."""
@@ -259,8 +259,9 @@ class MatcherWorker:
             )
         return message
 
-    def _decide(self, tracklets: Sequence[TrackletEmbedding]) -> None:
+    def _decide(self, tracklets: Sequence[TrackletEmbedding]) -> list[IdentityEvent]:
         """Commit identities for those that have none, and remember what is new; all are of the serving model."""
+        events: list[IdentityEvent] = []
         people = self._people = self._people or self._remembered(tracklets[0])
         assigned = self._store.assignments([tracklet.tracklet_id for tracklet in tracklets])
         late = [tracklet for tracklet in tracklets if tracklet.tracklet_id in assigned]
@@ -277,13 +278,14 @@ class MatcherWorker:
             events = self._store.commit_decisions(decisions, now)
             if len(events) < len(decisions):  # somebody else has assigned some of them in the meantime
                 self._people = None
-                return
+                return events
             people.remember(rows_of(decisions, [now] * len(decisions)))
             opened = sum(event.is_new for event in events)
             metrics.IDENTITIES_OPENED.inc(opened)
             metrics.IDENTITIES_JOINED.inc(len(events) - opened)
-        reconsider(people, self._store, tracklets, self._clock.now())
+        events += reconsider(people, self._store, tracklets, self._clock.now())
         metrics.GALLERY_ROWS.set(len(people))
+        return events
 
     def _taught(self, people: People, seen: TrackletEmbedding) -> People:
         """Let the site teach the matcher, when there is enough more of it. It is kept before anything rests on it."""
@@ -316,16 +318,3 @@ class MatcherWorker:
         took_s = self._clock.monotonic() - started_s
         log.info("remembered %d people of model %s in %.1f s", len(people), digest, took_s)
         return people
-
-    def _publish_events(self) -> None:
-        is_more = True
-        while is_more and (events := self._store.unpublished_events(_PAGE_EVENTS)):
-            is_more = len(events) == _PAGE_EVENTS
-            self._bus.publish(StreamName.IDENTITIES, events)
-            self._store.mark_published(events[-1].event_id)
-            now = self._clock.now()
-            for event in events:
-                if event.kind is not IdentityEventKind.ASSIGNED:
-                    metrics.IDENTITY_REVISIONS.labels(event.kind.value).inc()
-                if event.ended_at is not None:
-                    metrics.CAPTURE_TO_IDENTITY.observe(max(0.0, now - event.ended_at))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from pipeline.adapters import revisions as revisions_module
 from pipeline.adapters.explanations import Reasoned
@@ -272,3 +274,16 @@ def test_readers_of_changes_use_their_index(store: SqlStore) -> None:
         query = "EXPLAIN QUERY PLAN SELECT * FROM identity_events WHERE kind != 'assigned' AND event_id > 5"
         plan = " ".join(row.detail for row in connection.execute(text(query)))
     assert "ix_identity_events_changes" in plan
+
+
+def test_rows_of_two_identities_cost_no_walk_over_all_vectors(store: SqlStore) -> None:
+    if store._database.dialect != "sqlite":
+        pytest.skip("only SQLite tells its plan before there is much to plan for")
+    asked: list[tuple[str, Any]] = []
+    engine = store._database._engine
+    listen(engine, "before_cursor_execute", lambda _, __, sql, values, *___: asked.append((sql, values)))
+    store.rows_of_identity(DIGEST, [GlobalId(1), GlobalId(2)])
+    ((sql, values),) = [each for each in asked if each[0].startswith("SELECT")]
+    with store._database.reading() as connection:
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert "tracklets" in plan[0] and "global_id=?" in plan[0]
