@@ -63,7 +63,7 @@ class ShortList:
     def _least(self, best: F32, queries: F32, copied: torch.Tensor, top_k: int) -> F32:
         """(Q,) products below which nobody counts, from the best of each block (Q, blocks)."""
         if best.shape[1] <= top_k:
-            return np.full(len(queries), -np.inf, np.float32)
+            return np.full(len(queries), np.finfo(np.float32).min)
         error = np.linalg.norm(queries - copied.float().numpy(), axis=1)
         length = np.linalg.norm(queries, axis=1) + error
         off = error * self._longest + length * self._error + _EXACT_ROUNDING
