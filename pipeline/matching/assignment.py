@@ -203,9 +203,11 @@ def _solve(
         for row, columns in enumerate(others):
             odds[row, list(columns)] = -np.inf
         shares, new = probabilities(odds)
+    best = highest(weights.odds, MAX_CANDIDATES).tolist()
     verdicts = []
     for row, column in enumerate(chosen):
-        found = _Found(weights.of(row), shares[row], float(new[row]), board.columns(present[row]), others[row])
+        elsewhere = board.columns(present[row])
+        found = _Found(weights.of(row), shares[row], float(new[row]), best[row], elsewhere, others[row])
         verdict = _verdict(board, found, column, next_id, rule)
         next_id = GlobalId(next_id + verdict.is_new)
         verdicts.append(verdict)
@@ -232,22 +234,25 @@ class _Found:
     weights: Weights
     shares: F64  # (C,)
     new: float
+    best: Sequence[int]  # columns of the most probable, whatever forbids them
     here: Sequence[int]  # columns of those who were elsewhere in the camera
     others: set[int]  # columns that its competitors were given
 
 
 def _verdict(board: Board, found: _Found, column: int | None, next_id: GlobalId, rule: _Rule) -> Verdict:
     """For one arrival that was given `column`, or somebody new."""
-    best = highest(found.weights.odds, MAX_CANDIDATES).tolist()
-    constraints = {place: HERE for place in best if place in found.here}
-    constraints |= {place: f"someone else {HERE.removeprefix('elsewhere ')}" for place in best if place in found.others}
-    told = board.told(found.weights, found.shares, best, constraints)
-    evidence = Evidence.model_construct(
-        calibration=rule.calibration, candidates=told, new_probability=found.new, threshold=rule.least
-    )
+    constraints = {place: HERE for place in found.best if place in found.here}
+    constraints |= {
+        place: f"someone else {HERE.removeprefix('elsewhere ')}" for place in found.best if place in found.others
+    }
+    told = board.told(found.weights, found.shares, found.best, constraints)
+    evidence = Evidence(calibration=rule.calibration, candidates=told, new_probability=found.new, threshold=rule.least)
     if column is None:
         return Verdict(next_id, True, found.new, _opened(told, rule.least), found.new < rule.sure, evidence)
-    (own,) = board.told(found.weights, found.shares, [column], {})
+    if column in found.best:
+        own = told[found.best.index(column)]
+    else:
+        (own,) = board.told(found.weights, found.shares, [column], {})
     confidence = own.probability
     return Verdict(GlobalId(own.global_id), False, confidence, _joined(own), confidence < rule.sure, evidence)
 

@@ -94,17 +94,22 @@ class Calibration:
         found: F64 = (similarities - self.strangers_mean[pairs]) / self.strangers_deviation[pairs]
         return found
 
+    def strangers(self, exemplars: I64) -> tuple[F64, F64]:
+        """(C, A + 1) mean and deviation of the similarities that strangers before each camera have to identities with
+        so many exemplars (C, A + 1) of each."""
+        held = exemplars / np.maximum(exemplars.sum(axis=1), 1)[:, None]
+        return held @ self.strangers_mean, held @ self.strangers_deviation
+
     def look_odds(self, similarities: F64, exemplars: I64, place: int | I64, others: float | F64 = 1.0) -> F64:
         """(C,) log-odds of one person, from similarities (C,) that are means over pairs.
 
         The one side are `exemplars` (C, A + 1) of each camera, the other so many tracklets of the camera at `place`;
         place and number are one for all, or (C,).
         """
-        counts = np.maximum(exemplars.sum(axis=1), 1)
-        held = exemplars / counts[:, None]
-        mean = (held * self.strangers_mean.T[place]).sum(axis=1)
-        deviation = (held * self.strangers_deviation.T[place]).sum(axis=1)
-        return look_odds(self.curves, (similarities - mean) / deviation, counts * others)
+        means, deviations = self.strangers(exemplars)
+        rows = np.arange(len(exemplars))
+        scores = (similarities - means[rows, place]) / deviations[rows, place]
+        return look_odds(self.curves, scores, np.maximum(exemplars.sum(axis=1), 1) * others)
 
     @cached_property
     def least_alike(self) -> float:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding
 from pipeline.decisions import CandidateEvidence
 from pipeline.matching.calibration import Calibration
+from pipeline.matching.looks import look_odds
 
 Number = TypeVar("Number", np.int64, np.float64)
 Bools = npt.NDArray[np.bool_]
@@ -103,13 +104,13 @@ def probabilities(odds: F64) -> tuple[F64, F64]:
 
 
 def highest(values: F64, count: int) -> I64:
-    """Where the `count` highest of (N,) values stand, the highest first; of equals the first."""
-    if count < len(values):
-        least = np.partition(values, -count)[-count]
-        places = np.flatnonzero(values >= least)
-    else:
-        places = np.arange(len(values))
-    return places[np.argsort(-values[places], kind="stable")[:count]]
+    """(G, count) where the highest of each row (G, N) stand, the highest first; of equals the first. All of fewer."""
+    left, rows = values.copy(), np.arange(len(values))
+    places = np.empty((len(values), min(count, values.shape[1])), np.int64)
+    for rank in range(places.shape[1]):
+        places[:, rank] = left.argmax(axis=1)
+        left[rows, places[:, rank]] = -np.inf
+    return places
 
 
 class Board:
@@ -133,8 +134,10 @@ class Board:
         self._camera_ids = [*candidates.camera_ids, *[""] * len(arrivals)]
         self._places, self._seen_at = _widened(candidates.places, room), _widened(candidates.seen_at, room)
         self._exemplars = _widened(candidates.exemplars, room)
+        self._held = self._exemplars.sum(axis=1)
+        self._strangers = calibration.strangers(self._exemplars)
         self._sums = np.zeros((len(arrivals), room))
-        self._sums[:, :known] = candidates.similarities * candidates.exemplars.sum(axis=1)
+        self._sums[:, :known] = candidates.similarities * self._held[:known]
         self._columns = {global_id: column for column, global_id in enumerate(candidates.global_ids.tolist())}
         self._similarities = np.zeros_like(self._sums)
         self._similarities[:, :known] = rounded(candidates.similarities)
@@ -159,8 +162,12 @@ class Board:
             self._known += 1
             self._global_ids[column], self._seen_at[column] = global_id, -np.inf
         self._sums[:, column] += len(arrival.pieces) * self._among_arrivals[:, index]
-        self._exemplars[column, self._arrived_at[index]] += len(arrival.pieces)
-        self._similarities[:, column] = rounded(self._sums[:, column] / self._exemplars[column].sum())
+        own = self._exemplars[column : column + 1]
+        own[0, self._arrived_at[index]] += len(arrival.pieces)
+        for held, now in zip(self._strangers, self._calibration.strangers(own), strict=True):
+            held[column] = now[0]
+        self._held[column] += len(arrival.pieces)
+        self._similarities[:, column] = rounded(self._sums[:, column] / self._held[column])
         self._is_weighed[:, column] = False
         if arrival.ended_at >= self._seen_at[column]:
             self._seen_at[column], self._places[column] = arrival.ended_at, self._arrived_at[index]
@@ -201,7 +208,9 @@ class Board:
     def _weigh(self, arrivals: I64, columns: I64) -> None:
         """Pairs (P,) of an arrival and an identity, whose similarities are known."""
         places, similarities = self._arrived_at[arrivals], self._similarities[arrivals, columns]
-        alike = self._calibration.look_odds(similarities, self._exemplars[columns], places)
+        means, deviations = self._strangers
+        scores = (similarities - means[columns, places]) / deviations[columns, places]
+        alike = look_odds(self._calibration.curves, scores, np.maximum(self._held[columns], 1))
         self._looks[arrivals, columns] = alike.clip(-LOOK_LIMIT, LOOK_LIMIT)
         gaps_s = self._started_at[arrivals] - self._seen_at[columns]
         ways = self._calibration.transit.evidence(self._places[columns], places, gaps_s)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.contracts import F64
+from pipeline.contracts import F64, I64
 from pipeline.look_scores import LOOK_SCORES, LOOK_SIZES
 
-_PAIRS = np.log2(np.array(LOOK_SIZES, np.float64) ** 2)  # of tracklets in two groups of one size
+_PAIRS = np.log2(np.array(LOOK_SIZES, np.float64) ** 2)  # of tracklets in two groups of one size, each twice the last
+_STEP = LOOK_SCORES[1] - LOOK_SCORES[0]
 
 
 def straight_curves(slope: float, midpoint: float) -> F64:
@@ -55,12 +56,12 @@ class LookPrior:
 
 def look_odds(curves: F64, scores: F64, pairs: F64) -> F64:
     """(N,) log-odds of one person, from scores (N,) that are means over so many pairs (N,)."""
-    size = np.interp(np.log2(pairs), _PAIRS, np.arange(len(_PAIRS)))
-    found = np.stack([np.interp(scores, LOOK_SCORES, curve) for curve in curves])
-    below = np.minimum(size.astype(np.int64), len(curves) - 2)
-    share = size - below
-    rows = np.arange(len(scores))
-    odds: F64 = (1.0 - share) * found[below, rows] + share * found[below + 1, rows]
+    size, larger = _on_scale(0.5 * np.log2(pairs), len(LOOK_SIZES))
+    score, higher = _on_scale((scores - LOOK_SCORES[0]) / _STEP, len(LOOK_SCORES))
+    at, levels, rises = size * len(LOOK_SCORES) + score, curves.ravel(), np.diff(curves, append=0.0).ravel()
+    odds: F64 = (1.0 - larger) * (levels[at] + higher * rises[at])
+    at += len(LOOK_SCORES)
+    odds += larger * (levels[at] + higher * rises[at])
     return odds
 
 
@@ -74,3 +75,11 @@ def even_score(curves: F64) -> float:
         if above < len(curve):
             found = min(found, float(np.interp(0.0, curve[above - 1 : above + 1], LOOK_SCORES[above - 1 : above + 1])))
     return found
+
+
+def _on_scale(values: F64, steps: int) -> tuple[I64, F64]:
+    """The last of so many steps, from 0, that is at or below each value, and how far it is to the next; whoever is
+    beyond either end counts as there."""
+    inside = values.clip(0.0, steps - 1.0)
+    below = np.minimum(inside.astype(np.int64), steps - 2)
+    return below, inside - below

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from pipeline.contracts import F32, F64, I64, GlobalId, IdentityEventKind
 from pipeline.decisions import Revision
@@ -96,8 +94,8 @@ def doubtful(people: People, global_ids: Sequence[GlobalId]) -> list[GlobalId]:
 
 def division(people: People, global_id: GlobalId) -> Division | None:
     """Where an identity would part, if its looks leave room for two people; None where they do not."""
-    own = people.exemplars.of(global_id)
-    tracks = sorted({exemplar.track for exemplar in own})
+    own = [exemplar.track for exemplar in people.exemplars.of(global_id)]
+    tracks = sorted(set(own))
     if len(tracks) < 2:
         return None
     calibration = people.calibration
@@ -105,9 +103,8 @@ def division(people: People, global_id: GlobalId) -> Division | None:
     scores = calibration.scores((looks @ looks.T).astype(np.float64), places, places)
     numbers = {track: number for number, track in enumerate(tracks)}
     member = np.zeros((len(tracks), len(own)))
-    member[[numbers[exemplar.track] for exemplar in own], np.arange(len(own))] = 1.0
-    held = member.sum(axis=1)
-    alike = member @ scores @ member.T / np.outer(held, held)
+    member[[numbers[track] for track in own], np.arange(len(own))] = 1.0
+    alike = _between(member, scores)
     if not _leaves_room(people, alike.min(), len(own)):
         return None
     is_first = _two_groups(alike)
@@ -163,17 +160,31 @@ def _leave_room(people: People, scores: F64, exemplars: I64) -> Bools:
     """Whether two groups with such mean scores (N,) could be two people, however they were divided and walked."""
     budget = people.config.false_match_budget
     curves = people.calibration.curves
-    odds = np.minimum(look_odds(curves, scores, np.ones(len(scores))), look_odds(curves, scores, exemplars**2 / 4.0))
+    pairs = np.concatenate([np.ones(len(scores)), exemplars**2 / 4.0])
+    odds = look_odds(curves, np.tile(scores, 2), pairs).reshape(2, -1).min(axis=0)
     room: Bools = odds - WALK_LIMIT < np.log(budget / (1.0 - budget))
     return room
 
 
 def _two_groups(alike: F64) -> Bools:
-    """(N,) whether each of N items is in the first of the two groups that are least alike on average."""
-    far = alike.max() - (alike + alike.T) / 2.0
-    np.fill_diagonal(far, 0.0)
-    found: Bools = fcluster(linkage(squareform(far, checks=False), "average"), 2, "maxclust") == 1
-    return found
+    """(N,) whether each of N items, N > 1, is in the first of the two groups that are least alike on average: those
+    most alike are joined until two are left."""
+    member = np.eye(len(alike))
+    while len(member) > 2:
+        near = _between(member, alike)
+        np.fill_diagonal(near, -np.inf)
+        one, other = divmod(int(near.argmax()), len(near))
+        member[one] += member[other]
+        member = member[np.arange(len(member)) != other]
+    first: Bools = member[0] > 0.0
+    return first
+
+
+def _between(member: F64, scores: F64) -> F64:
+    """(G, G) means of the scores (N, N) of all pairs between groups, whose members (G, N) are 1."""
+    held = member.sum(axis=1)
+    means: F64 = member @ scores @ member.T / np.outer(held, held)
+    return means
 
 
 def _split(

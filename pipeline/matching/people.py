@@ -27,6 +27,7 @@ from pipeline.matching.tracks import Odds, TrackBook
 
 _SURER = 0.9  # measured where people look alike
 _BLOCK = 32  # identities described at once: their vectors stay in the cache
+_ALONE = 8  # blocks that one thread has described before another one helps
 _TOLD = 128 * _BLOCK  # identities that the gallery is told of at once, while others are described
 
 
@@ -266,7 +267,8 @@ class People:
         blocks = [numbers[begin : begin + _BLOCK] for begin in range(0, len(numbers), _BLOCK)]
         # Threads help: nearly all of the work is done outside of Python's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            described = iter(threads.map(self._described, blocks) if len(blocks) > 1 else map(self._described, blocks))
+            each = threads.map if len(blocks) > _ALONE else map
+            described = iter(each(self._described, blocks))
             for begin in range(0, len(numbers), _TOLD):
                 own = numbers[begin : begin + _TOLD]
                 parts = islice(described, -(-len(own) // _BLOCK))

@@ -41,6 +41,12 @@ def test_the_nearest_are_listed_however_alike_the_others_are(
     assert missed(vectors, queries, ShortList(vectors), count) == []
 
 
+def test_nobody_is_listed_who_is_not_there() -> None:
+    vectors = unit_vectors(np.random.default_rng(5), 100, DIMENSION)
+    listed = ShortList(vectors).candidates(-vectors[:2], 70, TOP_K)
+    assert [rows.max() for rows in listed] == [69, 69]
+
+
 def test_a_row_that_has_changed_is_listed_as_it_is_now() -> None:
     rng = np.random.default_rng(1)
     vectors, queries = unit_vectors(rng, 1000, DIMENSION), unit_vectors(rng, 3, DIMENSION)

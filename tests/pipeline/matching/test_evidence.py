@@ -163,9 +163,14 @@ def test_only_those_most_alike_are_weighed_and_of_equals_all() -> None:
     assert (weights.transits[850:] != 0.0).all()
 
 
-@given(arrays.arrays(np.float64, st.integers(0, 9), elements=st.integers(-2, 2).map(float)), st.integers(1, 5))
+@given(
+    arrays.arrays(np.float64, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-2, 2)),
+    st.integers(1, 5),
+)
 def test_the_highest_come_first_and_of_equals_the_first(values: F64, count: int) -> None:
-    assert highest(values, count).tolist() == np.argsort(-values, kind="stable")[:count].tolist()
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    assert highest(values, count).tolist() == expected.tolist()
+    assert highest(values[:, :0], count).shape == (len(values), 0)
 
 
 def test_an_empty_batch_has_a_board() -> None:
