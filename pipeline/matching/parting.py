@@ -16,7 +16,7 @@ from pipeline.matching.evidence import LOOK_LIMIT, WALK_LIMIT, Bools, TrackKey
 from pipeline.matching.exemplars import of_one_size
 from pipeline.matching.looks import look_odds
 from pipeline.matching.people import People, tracks_of
-from pipeline.matching.walks import walk
+from pipeline.matching.walks import Walk, walk
 
 _ROUNDING = 1e-3  # more than the same scores differ when they are computed for one identity or for many
 
@@ -93,7 +93,8 @@ def doubtful(people: People, global_ids: Sequence[GlobalId]) -> list[GlobalId]:
 
 
 def division(people: People, global_id: GlobalId) -> Division | None:
-    """Where an identity would part, if its looks leave room for two people; None where they do not."""
+    """Where an identity would part, if its looks leave room for two people; None where they do not, or where what is
+    remembered of its ways is enough to tell that it is one person."""
     own = [exemplar.track for exemplar in people.exemplars.of(global_id)]
     tracks = sorted(set(own))
     if len(tracks) < 2:
@@ -113,13 +114,14 @@ def division(people: People, global_id: GlobalId) -> Division | None:
     if not _leaves_room(people, score, len(own)):
         return None
     odds = float(look_odds(calibration.curves, np.array([score]), np.array([float(first.sum() * (~first).sum())]))[0])
-    return Division(
+    found = Division(
         global_id,
         dict(zip(tracks, is_first.tolist(), strict=True)),
         looks[first].mean(axis=0) - looks[~first].mean(axis=0),
         score,
         max(odds, -LOOK_LIMIT),
     )
+    return found if _may_part(people, found) else None
 
 
 def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId) -> Revision | None:
@@ -135,13 +137,8 @@ def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId
     for track, lean in zip(tracks, (looks @ found.lean).tolist(), strict=True):
         leans[track].append(lean)
     is_first = {track: found.sides.get(track, float(np.mean(own)) > 0) for track, own in leans.items()}
-    spans = people.tracks.spans(found.global_id)
-    mask = np.array([is_first.get(track, True) for track in people.tracks.tracks(found.global_id)], np.bool_)
-    if mask.all() or not mask.any():
-        return None
-    way = walk(people, spans.some(mask), spans.some(~mask))
-    one = float(1.0 / (1.0 + np.exp(-found.look_odds - way.odds)))
-    if one >= people.config.false_match_budget:
+    way = _way_between(people, found.global_id, is_first)
+    if way is None or (one := _one_person(found, way)) >= people.config.false_match_budget:
         return None
     is_smaller = sum(map(is_first.__getitem__, tracks)) * 2 <= len(tracks)
     leaving = frozenset(track for track, first in is_first.items() if first == is_smaller)
@@ -150,6 +147,26 @@ def divided(people: People, found: Division, rows: GalleryRows, new_id: GlobalId
         f"so with {way.odds:+.1f}: {1.0 - one:.0%} sure"
     )
     return _split(people, rows, leaving, found.global_id, new_id, 1.0 - one, reason)
+
+
+def _may_part(people: People, found: Division) -> bool:
+    """False where memory alone tells that they may well be one person, because each of the tracks has an exemplar."""
+    if any(track not in found.sides for track in people.tracks.tracks(found.global_id)):
+        return True
+    way = _way_between(people, found.global_id, found.sides)
+    return way is not None and _one_person(found, way) < people.config.false_match_budget
+
+
+def _way_between(people: People, global_id: GlobalId, is_first: Mapping[TrackKey, bool]) -> Walk | None:
+    """How one person would have walked between two groups of tracks; None where one of them is empty."""
+    spans = people.tracks.spans(global_id)
+    mask = np.array([is_first.get(track, True) for track in people.tracks.tracks(global_id)], np.bool_)
+    return None if mask.all() or not mask.any() else walk(people, spans.some(mask), spans.some(~mask))
+
+
+def _one_person(found: Division, way: Walk) -> float:
+    """How probable it is that both groups are one person."""
+    return float(1.0 / (1.0 + np.exp(-found.look_odds - way.odds)))
 
 
 def _leaves_room(people: People, score: float, exemplars: int) -> bool:
