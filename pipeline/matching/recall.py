@@ -16,6 +16,7 @@ from pipeline.kept import GalleryRows, Thoughts
 from pipeline.matching.people import People
 
 _PAGE_ROWS = 16_384
+_MANY = 100_000  # tracklets of a memory that is set apart from the collector
 _AHEAD = 12  # pages of 20 MB that wait at most, while the one who takes them loads what a large gallery needs
 
 _Page = tuple[GalleryRows, I64]  # tracklets, and the events of the decisions on them
@@ -33,11 +34,16 @@ class Decided(Protocol):
 def recall(people: People, store: Decided, model_digest: str) -> None:
     """Fill an empty memory with everything that was decided."""
     events: list[I64] = []  # of each page
+    if gc.get_freeze_count():  # a memory that is read anew must not leave the former one behind
+        gc.unfreeze()
+        gc.collect()
     with _uncollected():
         people.expect(store.most_vectors(model_digest))
         people.recall(
             _pages(store, model_digest, events), lambda places: store.thoughts(np.concatenate(events)[places])
         )
+        if people.tracklets >= _MANY:  # nor is it worth looking through them later
+            gc.freeze()
 
 
 def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[GalleryRows]:
@@ -69,15 +75,11 @@ def _pages(store: Decided, model_digest: str, events: list[I64]) -> Iterator[Gal
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Millions of small objects come and stay; looking through all of them for cycles would take two fifths of the
-    time. Nor is it worth while later: what came is set apart until the next time."""
+    time."""
     was_enabled = gc.isenabled()
-    if gc.get_freeze_count():  # a memory that is read anew must not leave the former one behind
-        gc.unfreeze()
-        gc.collect()
     gc.disable()
     try:
         yield
-        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

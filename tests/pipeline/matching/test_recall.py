@@ -98,7 +98,8 @@ def test_a_database_that_goes_away_is_noticed_and_the_collector_goes_on() -> Non
     assert gc.isenabled()
 
 
-def test_what_is_remembered_is_never_looked_through_and_goes_when_it_is_read_anew() -> None:
+def test_a_large_memory_is_never_looked_through_and_goes_when_it_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "_MANY", 50)
     store, former = decided_site(), nobody()
     recall.recall(former, store, DIGEST)
     assert gc.get_freeze_count()
