@@ -34,6 +34,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_LIMIT = 500  # values in one IN (…); SQLite's oldest supported limit is 999
 _FOLD_WAIT_MS = 200
 _SQLITE_POOL = 16  # kept open: they cost little, and to open one anew for every other question does not
+_STOOD_STILL = "25P03"  # PostgreSQL's idle_in_transaction_session_timeout
 _UPGRADE_LOCK = 0x5167_4C69  # any number that nobody else on this PostgreSQL server takes
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -181,6 +182,11 @@ class Database:
                 "at the program that sent it"
             ) from error
         except (DatabaseError, sqlite3.DatabaseError) as error:
+            if getattr(getattr(error, "orig", None), "sqlstate", None) == _STOOD_STILL:
+                raise Unavailable(
+                    f"the database {self.shown_url} has ended a transaction in which this process stood still for too "
+                    "long; nothing of it is written"
+                ) from error
             if self.dialect == "sqlite" and ("malformed" in str(error) or "not a database" in str(error)):
                 raise ConfigurationError(
                     f"the file of {self.shown_url} is damaged or no SQLite database ({_cause(error)}); put back a "

@@ -65,6 +65,7 @@ class Lease:
         if self._token is not None:
             return False
         with self._database.writing() as connection:
+            self._limit(connection)
             found = connection.execute(select(leases).where(leases.c.name == _NAME).with_for_update()).one()
             now = _now(connection)
             if now < found.expires_at and found.process != self._process and not has_ended(found.process):
@@ -79,10 +80,7 @@ class Lease:
     def check(self, connection: Connection) -> None:
         """Refuse the transaction of `connection`, by `Unavailable`, if somebody else has taken over; else nobody takes
         over before it ends."""
-        if self._database.dialect == "postgresql":
-            # A holder that is paused or cut off in the middle of a transaction must not keep the row locked for ever.
-            limit_ms = max(1, round(1000 * self._duration_s))
-            connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {limit_ms}"))
+        self._limit(connection)
         found = connection.execute(select(leases).where(leases.c.name == _NAME).with_for_update(read=True)).one()
         if found.token != self._token:
             self._token = None
@@ -99,10 +97,17 @@ class Lease:
         if token is None:
             return
         with self._database.writing() as connection:
+            self._limit(connection)
             mine = _lease().where(leases.c.token == token).values(expires_at=expires_at)
             if connection.execute(mine).rowcount == 0:
                 self._token = None
                 log.warning("somebody else has taken over from %s", self._holder)
+
+    def _limit(self, connection: Connection) -> None:
+        """Who is paused or cut off in the middle of a transaction must not keep the row locked for ever."""
+        if self._database.dialect == "postgresql":
+            limit_ms = max(1, round(1000 * self._duration_s))
+            connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {limit_ms}"))
 
     def _keep_renewing(self) -> None:
         while not self._closing.wait(self._duration_s / _RENEWALS):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from pipeline.adapters.database import Database
 from pipeline.adapters.lease import Lease
@@ -109,6 +112,30 @@ def test_a_holder_that_was_replaced_notices_when_it_renews_and_waits(url: str, f
     first.renew()
     with pytest.raises(Unavailable, match="the second matcher decides"):
         first.hold()
+
+
+def test_a_holder_that_is_paused_while_it_renews_is_replaced(
+    postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, goes_on = postgresql.wiped_database(), threading.Event()
+    paused, second = (Lease(url, name, name, duration_s=0.5) for name in ("the first", "the second"))
+    paused.hold()
+    begin = paused._database.writing
+
+    @contextmanager
+    def standing_still() -> Iterator[Connection]:
+        with begin() as connection:
+            yield connection
+            goes_on.wait(30)
+
+    monkeypatch.setattr(paused._database, "writing", standing_still)
+    with closing(paused._database), closing(second._database), ThreadPoolExecutor(1) as renewing:
+        renewal = renewing.submit(paused.renew)
+        time.sleep(0.6)  # longer than it was held for
+        assert second.hold()
+        goes_on.set()
+        with pytest.raises(Unavailable):
+            renewal.result()
 
 
 def test_one_that_comes_back_has_to_read_again(url: str, first: Lease, second: Lease) -> None:
