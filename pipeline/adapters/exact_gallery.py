@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.adapters.gallery_facts import FactBook
+from pipeline.columns import with_room
 from pipeline.contracts import F32, I64
 from pipeline.errors import ConfigurationError
 from pipeline.gallery import GalleryFacts, GalleryFilter
-from pipeline.matching.slot_table import with_room
 from pipeline.runtimes.machine import processor_precisions
 
 if TYPE_CHECKING:

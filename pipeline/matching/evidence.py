@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.columns import with_room
 from pipeline.contracts import F32, F64, I64, CameraId, GlobalId, TrackletEmbedding
 from pipeline.decisions import CandidateEvidence
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.looks import look_odds
 
-Number = TypeVar("Number", np.int64, np.float64)
 Bools = npt.NDArray[np.bool_]
 TrackKey = tuple[str, str, int]  # camera_id, boot_id, track_id: one person followed by one camera
 
@@ -130,10 +129,13 @@ class Board:
         self._among_arrivals = rounded(looks @ looks.T)
         known, room = len(candidates.global_ids), len(candidates.global_ids) + len(arrivals)
         self._known = known
-        self._global_ids = _widened(candidates.global_ids, room)
+        self._global_ids = with_room(candidates.global_ids, len(arrivals))
         self._camera_ids = [*candidates.camera_ids, *[""] * len(arrivals)]
-        self._places, self._seen_at = _widened(candidates.places, room), _widened(candidates.seen_at, room)
-        self._exemplars = _widened(candidates.exemplars, room)
+        self._places, self._seen_at = (
+            with_room(candidates.places, len(arrivals)),
+            with_room(candidates.seen_at, len(arrivals)),
+        )
+        self._exemplars = with_room(candidates.exemplars, len(arrivals))
         self._held = self._exemplars.sum(axis=1)
         self._strangers = calibration.strangers(self._exemplars)
         self._sums = np.zeros((len(arrivals), room))
@@ -224,9 +226,3 @@ def _are_near(similarities: F64) -> Bools:
         return np.ones(similarities.shape, np.bool_)
     least = np.partition(similarities, -_WEIGHED, axis=1)[:, -_WEIGHED]
     return np.asarray(similarities >= least[:, None])
-
-
-def _widened(columns: npt.NDArray[Number], rows: int) -> npt.NDArray[Number]:
-    wide = np.zeros((rows, *columns.shape[1:]), columns.dtype)
-    wide[: len(columns)] = columns
-    return wide

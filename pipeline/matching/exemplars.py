@@ -13,10 +13,11 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.columns import with_room
 from pipeline.contracts import F16, F32, F64, I64, CameraId, GlobalId, TrackletId, tracklet_parts
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import TrackKey
-from pipeline.matching.slot_table import SlotTable, with_room
+from pipeline.matching.slot_table import SlotTable
 
 _FADE_S = 86_400.0  # a tracklet is e times as likely to stay as one that is older by so much
 _BLOCK = 8192  # vectors that are made wider at once

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.columns import with_room
 from pipeline.contracts import F32, F64, I64, GlobalId
 from pipeline.matching.calibration import Calibration
 from pipeline.matching.camera_numbers import CameraNumbers
 from pipeline.matching.evidence import Candidates
-from pipeline.matching.slot_table import with_room
 
 
 class IdentityBook:

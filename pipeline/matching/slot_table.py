@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.columns import with_room
 from pipeline.contracts import I64, GlobalId
-
-Number = TypeVar("Number", bound=np.generic)
 
 
 class SlotTable:
@@ -72,11 +69,3 @@ class SlotTable:
         self._free = list(range(size + extra - 1, size - 1, -1))
         self._slots = with_room(self._slots, extra)
         self._counts = with_room(self._counts, extra)
-
-
-def with_room(column: npt.NDArray[Number], extra: int) -> npt.NDArray[Number]:
-    """The same, with so many zeros behind. Room that nobody has written to costs no memory: zeros that are copied
-    would."""
-    grown = np.zeros((len(column) + extra, *column.shape[1:]), column.dtype)
-    grown[: len(column)] = column
-    return grown

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from pipeline.contracts import F32, GlobalId, IdentityEventKind
 from pipeline.decisions import Correction, CorrectionKind, CorrectionRequest, Revision
 from pipeline.matching.laws import Laws
-from pipeline.matching.parting import divided, division, doubtful
+from pipeline.matching.parting import _two_groups, divided, division, doubtful
 from pipeline.matching.people import MemoryConfig, People
 from tests.fakes import embedding, unit_vectors
 from tests.pipeline.matching.made_site import CAMERAS, MEMORY, Seen, calibration, near, people_with, rows
@@ -120,6 +122,18 @@ def test_whoever_may_be_divided_is_doubted(first: int, second: int, noise: float
     seen = [*of_person(LOOKS[0], range(first), noise), *of_person(LOOKS[other], range(first, first + second), noise)]
     people = remembered(seen)
     assert division(people, MIXED) is None or doubtful(people, [MIXED]) == [MIXED]
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 9), st.integers(0, 2**32 - 1))
+def test_groups_are_those_of_average_linkage(items: int, seed: int) -> None:
+    alike = np.random.default_rng(seed).uniform(-1, 1, (items, items))
+    alike = (alike + alike.T) / 2.0
+    far = 1.0 - alike
+    np.fill_diagonal(far, 0.0)
+    theirs = fcluster(linkage(squareform(far, checks=False), "average"), 2, "maxclust") == 1
+    ours = _two_groups(alike)
+    assert np.array_equal(ours, theirs) or np.array_equal(ours, ~theirs)
 
 
 def test_of_many_only_those_are_doubted_who_do_not_look_like_one_person() -> None:
